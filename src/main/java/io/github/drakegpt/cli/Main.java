@@ -1,0 +1,84 @@
+package io.github.drakegpt.cli;
+
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ScopeType;
+
+/**
+ * The command line: {@code java -jar target/drakegpt.jar COMMAND}.
+ *
+ * <p>Exit codes: 0 done, 1 failed, 2 bad usage. What a command was asked for goes to stdout, everything else to
+ * stderr. An error is one sentence that says what is wrong and what to do; its stack trace is shown with {@code --debug}.
+ */
+@Command(
+        name = "drakegpt",
+        mixinStandardHelpOptions = true,
+        versionProvider = Main.Version.class,
+        description = "Trains small GPTs on song lyrics, from a bigram table to a transformer, and samples from them.",
+        subcommands = {},
+        synopsisSubcommandLabel = "COMMAND")
+public final class Main implements Callable<Integer> {
+    @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Show the stack trace of an error.")
+    private boolean debug;
+
+    @CommandLine.Spec
+    private CommandLine.Model.CommandSpec spec;
+
+    /** Runs one command and exits with its code. */
+    public static void main(String[] args) {
+        System.exit(run(args));
+    }
+
+    /** Runs one command and returns its exit code; tests call this. */
+    static int run(String... args) {
+        Main main = new Main();
+        return new CommandLine(main)
+                .setCaseInsensitiveEnumValuesAllowed(true)
+                .setExecutionExceptionHandler((e, commandLine, parsed) -> {
+                    if (main.debug) {
+                        e.printStackTrace(commandLine.getErr());
+                    }
+                    commandLine.getErr().println("drakegpt: " + sentence(e));
+                    return e instanceof IllegalArgumentException ? 2 : 1;
+                })
+                .execute(args);
+    }
+
+    @Override
+    public Integer call() {
+        spec.commandLine().usage(System.err);
+        return 2;
+    }
+
+    /** What is wrong and what to do, also for the exceptions of java.nio.file, which name only the file. */
+    private static String sentence(Throwable e) {
+        if (e instanceof NoSuchFileException f) {
+            return f.getFile() + " does not exist; check the path.";
+        }
+        if (e instanceof NotDirectoryException f) {
+            return f.getFile() + " is not a folder; give the path of a folder.";
+        }
+        if (e instanceof AccessDeniedException f) {
+            return "No permission for " + f.getFile() + "; change its permissions or choose another place.";
+        }
+        if (e instanceof FileSystemException f && f.getReason() != null) {
+            return f.getFile() + ": " + f.getReason() + "; mend that and run the command again.";
+        }
+        String message = e.getMessage();
+        return message == null ? e + " (run again with --debug and report it)" : message;
+    }
+
+    static final class Version implements CommandLine.IVersionProvider {
+        @Override
+        public String[] getVersion() {
+            String version = Main.class.getPackage().getImplementationVersion();
+            return new String[] {"drakegpt " + (version == null ? "(not packaged)" : version)};
+        }
+    }
+}
