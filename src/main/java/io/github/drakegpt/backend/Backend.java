@@ -1,0 +1,208 @@
+package io.github.drakegpt.backend;
+
+import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.function.IntConsumer;
+
+/**
+ * The operations that the models are made of. Each is as coarse as the kernel that a GPU would run for it.
+ *
+ * <p>Conventions. Tensors are F32 and row-major unless said otherwise. Sizes are arguments: an operation works on the
+ * first rows of buffers that may be larger, so that buffers are allocated once for the largest batch. Outputs are
+ * overwritten, gradients of parameters too (each parameter is used once in a pass). Arguments marked "or null" may be
+ * left out. Operations allocate nothing, and calls from one thread take effect in their order.
+ *
+ * <p>Letters: B batch, T tokens of a sequence, C channels, V vocabulary, H heads, S head size, A = H * S.
+ */
+public interface Backend extends AutoCloseable {
+    /** The name that selects it: {@code cpu}. */
+    String name();
+
+    /** One line for people: processor or GPU, threads, libraries. */
+    String description();
+
+    /** A place for the memory of one model. */
+    Arena newArena();
+
+    // ---------------------------------------------------------------------------------------------- running
+
+    /**
+     * Into how many parts, computed each on its own, a batch is best split. The gradient is the sum of the parts' and so
+     * depends on this number, which therefore must not depend on the number of workers.
+     */
+    int shards(int batch, int length);
+
+    /** How many tasks {@link #parallel} runs at the same time. */
+    int workers();
+
+    /** Runs {@code task} for 0 to {@code tasks} - 1, side by side where the device can, and returns when all are done. */
+    void parallel(int tasks, IntConsumer task);
+
+    /**
+     * Prepares operations that will be repeated with the same arguments: what runs in {@code work} is what each run of
+     * the returned object repeats. A GPU captures it as a graph; others run {@code work} itself.
+     */
+    default Runnable record(Runnable work) {
+        return work;
+    }
+
+    // ---------------------------------------------------------------------------------------------- layers
+
+    /** y = x w^T + bias, then ReLU if asked. x (rows, in), w (out, in), bias (out) or null, y (rows, out). */
+    void linear(Tensor x, Tensor w, Tensor bias, boolean relu, Tensor y, int rows, int in, int out);
+
+    /**
+     * Gradients of {@link #linear} without its ReLU. dy (rows, out); dx (rows, in) or null; dw (out, in); dbias (out)
+     * or null.
+     */
+    void linearGrad(
+            Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, Tensor dbias, int rows, int in, int out);
+
+    /** Gradient of ReLU, in place: dy is zeroed where the output y was not positive. Both n elements. */
+    void reluGrad(Tensor y, Tensor dy, int n);
+
+    /**
+     * out[b, t] = wte[tokens[b, t]] + wpe[position + t]. tokens I32 (B, T), wte (V, C), wpe (context, C) or null, out
+     * (B, T, C).
+     */
+    void embedding(Tensor tokens, Tensor wte, Tensor wpe, Tensor out, int batch, int t, int c, int position);
+
+    /** Gradients of {@link #embedding} at position 0: dwte (V, C), dwpe (context, C) or null, from dout (B, T, C). */
+    void embeddingGrad(Tensor tokens, Tensor dout, Tensor dwte, Tensor dwpe, int batch, int t, int c);
+
+    /**
+     * out = norm(x) * weight + bias over each row, as PyTorch's LayerNorm with eps 1e-5. x, out (rows, C); weight, bias
+     * (C); stats (rows, 2) keeps mean and 1 / standard deviation for the gradient.
+     */
+    void layerNorm(Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, int rows, int c);
+
+    /**
+     * Gradients of {@link #layerNorm}. The gradient of x is added to dx (rows, C), which already holds what the
+     * residual path brought; dweight, dbias (C).
+     */
+    void layerNormGrad(
+            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, Tensor dbias, int rows, int c);
+
+    /**
+     * The residual connection: sum = x + dropout(branch). All (rows, C); dropout or null; row r is row {@code firstRow +
+     * r} of the whole batch, for the mask.
+     */
+    void residual(Tensor x, Tensor branch, Dropout dropout, long firstRow, Tensor sum, int rows, int c);
+
+    /** Gradient of {@link #residual} for the branch: dbranch = dropout mask * dsum. That for x is dsum itself. */
+    void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, int rows, int c);
+
+    /** {@link #residual}, then {@link #layerNorm} of the sum: the two in one pass where a device can. */
+    default void residualNorm(
+            Tensor x,
+            Tensor branch,
+            Dropout dropout,
+            long firstRow,
+            Tensor sum,
+            Tensor weight,
+            Tensor bias,
+            Tensor out,
+            Tensor stats,
+            int rows,
+            int c) {
+        residual(x, branch, dropout, firstRow, sum, rows, c);
+        layerNorm(sum, weight, bias, out, stats, rows, c);
+    }
+
+    /**
+     * Causal self-attention (Vaswani et al., 2017) with scale S^-0.5 and dropout on the attention weights. qkv (B, T,
+     * 3A) holds in each row the queries of all heads, then the keys, then the values; out (B, T, A); lse (B, H, T) keeps
+     * the logarithm of each softmax's denominator for the gradient, so that no (T, T) matrix is stored (Dao et al.,
+     * "FlashAttention", 2022).
+     *
+     * @param firstSequence place of the first sequence in the whole batch, for the mask: element (b, h, i, j) of the
+     *     weights has index (((firstSequence + b) * H + h) * T + i) * T + j
+     */
+    void attention(
+            Tensor qkv,
+            Tensor out,
+            Tensor lse,
+            Dropout dropout,
+            long firstSequence,
+            int batch,
+            int t,
+            int heads,
+            int headSize);
+
+    /** Gradient of {@link #attention}: dqkv (B, T, 3A) from dout (B, T, A). */
+    void attentionGrad(
+            Tensor qkv,
+            Tensor out,
+            Tensor lse,
+            Tensor dout,
+            Tensor dqkv,
+            Dropout dropout,
+            long firstSequence,
+            int batch,
+            int t,
+            int heads,
+            int headSize);
+
+    /**
+     * Attention of t new tokens at {@code position} to themselves and to all before them. Writes their keys and values
+     * into the cache first. qkv (B, t, 3A), cache (B, context, 2A) with keys before values in each row, out (B, t, A).
+     */
+    void attentionCached(
+            Tensor qkv, Tensor cache, Tensor out, int batch, int t, int position, int context, int heads, int headSize);
+
+    /**
+     * Softmax and cross entropy. loss[0] = sum over rows of -log p(target), in nats. logits (rows, V), targets I32
+     * (rows), loss (1). dlogits (rows, V) or null = (softmax(logits) - onehot(target)) * gradScale; it may be logits.
+     */
+    void crossEntropy(Tensor logits, Tensor targets, Tensor loss, Tensor dlogits, float gradScale, int rows, int v);
+
+    /** Sets the first n elements to zero. */
+    void zero(Tensor x, int n);
+
+    // ---------------------------------------------------------------------------------------------- training
+
+    /**
+     * Draws sequences of T + 1 tokens at uniformly random places of a corpus: x the first T, y the last T. corpus U16
+     * (N) with N > T; x, y I32 (B, T). Sequence i of the stream is {@code firstSequence + i}.
+     */
+    void gatherBatch(Tensor corpus, RandomStream stream, long firstSequence, Tensor x, Tensor y, int batch, int t);
+
+    /** sum = parts[0] + parts[1] + ..., added in that order; with {@code add}, to what sum already holds. */
+    void sum(Tensor[] parts, int count, boolean add, Tensor sum);
+
+    /** norm (1) = the square root of the sum of the squares of all elements of x. */
+    void norm(Tensor x, Tensor norm);
+
+    /**
+     * One step of AdamW over flat buffers of one shape. learningRate (1), step I32 (1) counted from 1, gradNorm (1) the
+     * norm of the gradients for clipping.
+     */
+    void adamW(
+            Tensor params,
+            Tensor grads,
+            Tensor firstMoments,
+            Tensor secondMoments,
+            Tensor learningRate,
+            Tensor step,
+            Tensor gradNorm,
+            AdamWSettings settings);
+
+    // ---------------------------------------------------------------------------------------------- generation
+
+    /**
+     * Draws the next token of each sequence. logits (B, t, V), of which the last of the t rows counts; tokens I32 (B).
+     * Sequence b uses number {@code firstSequence + b} of the stream.
+     */
+    void sample(
+            Tensor logits,
+            Sampling sampling,
+            RandomStream stream,
+            long firstSequence,
+            Tensor tokens,
+            int batch,
+            int t,
+            int v);
+
+    @Override
+    void close();
+}

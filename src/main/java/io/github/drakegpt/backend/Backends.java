@@ -1,0 +1,56 @@
+package io.github.drakegpt.backend;
+
+import java.util.Comparator;
+import java.util.List;
+import java.util.ServiceLoader;
+import java.util.stream.Collectors;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Finds the backends and says which one is used and why. */
+public final class Backends {
+    private static final Logger log = LoggerFactory.getLogger(Backends.class);
+
+    private Backends() {}
+
+    /** All providers, the one that {@code auto} prefers first. */
+    public static List<BackendProvider> providers() {
+        return ServiceLoader.load(BackendProvider.class).stream()
+                .map(ServiceLoader.Provider::get)
+                .sorted(Comparator.comparingInt(BackendProvider::rank).reversed())
+                .toList();
+    }
+
+    /**
+     * Makes the backend for a device.
+     *
+     * @param device {@code auto} or a provider's name
+     * @param threads CPU threads to use, at least 1
+     * @throws IllegalArgumentException if there is no such device, or it cannot be used here
+     */
+    public static Backend create(String device, int threads) {
+        if (threads < 1) {
+            throw new IllegalArgumentException(threads + " threads are not possible; give --threads 1 or more.");
+        }
+        List<BackendProvider> providers = providers();
+        for (BackendProvider provider : providers) {
+            boolean chosen = device.equals(provider.name());
+            if (!chosen && !device.equals("auto")) {
+                continue;
+            }
+            if (provider.obstacle().isPresent()) {
+                String obstacle = provider.obstacle().get();
+                if (chosen) {
+                    throw new IllegalArgumentException("The device " + device + " cannot be used: " + obstacle);
+                }
+                log.info("Not using {}: {}", provider.name(), obstacle);
+                continue;
+            }
+            Backend backend = provider.create(threads);
+            log.info("Device {}: {}", backend.name(), backend.description());
+            return backend;
+        }
+        throw new IllegalArgumentException("There is no device '" + device + "'; choose auto or one of: "
+                + providers.stream().map(BackendProvider::name).collect(Collectors.joining(", ")) + ".");
+    }
+}

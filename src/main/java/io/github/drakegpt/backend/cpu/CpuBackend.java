@@ -1,0 +1,568 @@
+package io.github.drakegpt.backend.cpu;
+
+import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
+import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
+import static io.github.drakegpt.backend.cpu.HeapStorage.start;
+
+import io.github.drakegpt.backend.AdamWSettings;
+import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.tensor.Philox;
+import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.Arrays;
+import java.util.function.IntConsumer;
+
+/**
+ * Runs on the CPU: OpenBLAS for the matrix products, loops over arrays for the rest. The operations of layers run on the
+ * calling thread, and {@link #parallel} runs several parts of a batch side by side; the operations over flat parameter
+ * buffers spread over the threads themselves. No result depends on the number of threads.
+ */
+public final class CpuBackend implements Backend {
+    private static final float LAYER_NORM_EPS = 1e-5f;
+    /** Elements of a flat buffer that one task takes: large enough to be worth handing out. */
+    private static final int CHUNK = 1 << 15;
+    private static final int SHARD_ROWS = 128;
+    private static final int MAX_SHARDS = 16;
+    /** Elements of the scratch for cross entropy: rows are taken together so that exp runs over long stretches. */
+    private static final int CROSS_ENTROPY_CHUNK = 4096;
+
+    private final Workers workers;
+    private final Blas blas;
+    private final CpuAttention attention;
+    private final CpuSampler sampler = new CpuSampler();
+
+    /** @param threads that work at the same time, at least 1 */
+    public CpuBackend(int threads) {
+        this(threads, OpenBlas.get());
+    }
+
+    CpuBackend(int threads, Blas blas) {
+        this.workers = new Workers(threads);
+        this.blas = blas;
+        this.attention = new CpuAttention(blas);
+    }
+
+    @Override
+    public String name() {
+        return "cpu";
+    }
+
+    @Override
+    public String description() {
+        return workers.count() + (workers.count() == 1 ? " thread, " : " threads, ") + OpenBlas.description();
+    }
+
+    @Override
+    public Arena newArena() {
+        return new HeapArena();
+    }
+
+    /**
+     * One part for every {@link #SHARD_ROWS} rows: small enough that several threads find work, large enough that matrix
+     * products stay efficient.
+     */
+    @Override
+    public int shards(int batch, int length) {
+        return Math.max(1, Math.min(Math.min(batch, MAX_SHARDS), batch * length / SHARD_ROWS));
+    }
+
+    @Override
+    public int workers() {
+        return workers.count();
+    }
+
+    @Override
+    public void parallel(int tasks, IntConsumer task) {
+        workers.run(tasks, task);
+    }
+
+    // ---------------------------------------------------------------------------------------------- layers
+
+    @Override
+    public void linear(Tensor x, Tensor w, Tensor bias, boolean relu, Tensor y, int rows, int in, int out) {
+        float[] ys = floats(y);
+        int yo = start(y);
+        float beta = 0;
+        if (bias != null) {
+            fillRows(floats(bias), start(bias), ys, yo, rows, out);
+            beta = 1;
+        }
+        if (rows == 1) {
+            blas.gemv(false, out, in, floats(w), start(w), in, floats(x), start(x), beta, ys, yo);
+        } else {
+            blas.gemm(
+                    false,
+                    true,
+                    rows,
+                    out,
+                    in,
+                    1,
+                    floats(x),
+                    start(x),
+                    in,
+                    floats(w),
+                    start(w),
+                    in,
+                    beta,
+                    ys,
+                    yo,
+                    out);
+        }
+        if (relu) {
+            int n = rows * out;
+            for (int i = 0; i < n; i++) {
+                ys[yo + i] = Math.max(ys[yo + i], 0f);
+            }
+        }
+    }
+
+    /** Copies one row into all rows, doubling what is there, so that the product can be added to the bias. */
+    private static void fillRows(float[] row, int ro, float[] rows, int o, int count, int width) {
+        System.arraycopy(row, ro, rows, o, width);
+        int total = count * width;
+        for (int filled = width; filled < total; filled *= 2) {
+            System.arraycopy(rows, o, rows, o + filled, Math.min(filled, total - filled));
+        }
+    }
+
+    @Override
+    public void linearGrad(
+            Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, Tensor dbias, int rows, int in, int out) {
+        float[] dys = floats(dy);
+        int dyo = start(dy);
+        // dw = dy^T x
+        blas.gemm(true, false, out, in, rows, 1, dys, dyo, out, floats(x), start(x), in, 0, floats(dw), start(dw), in);
+        if (dbias != null) {
+            blas.gemv(true, rows, out, dys, dyo, out, ones(rows), 0, 0, floats(dbias), start(dbias));
+        }
+        if (dx != null) {
+            // dx = dy w
+            blas.gemm(
+                    false, false, rows, in, out, 1, dys, dyo, out, floats(w), start(w), in, 0, floats(dx), start(dx), in);
+        }
+    }
+
+    /** A vector of ones: a matrix transposed times it is the sum of the matrix's rows. */
+    private static float[] ones(int n) {
+        Scratch scratch = Scratch.get();
+        float[] ones = scratch.floats(5, n);
+        if (ones[n - 1] != 1) {
+            Arrays.fill(ones, 1f);
+        }
+        return ones;
+    }
+
+    @Override
+    public void reluGrad(Tensor y, Tensor dy, int n) {
+        float[] ys = floats(y);
+        float[] dys = floats(dy);
+        int yo = start(y);
+        int dyo = start(dy);
+        for (int i = 0; i < n; i++) {
+            // y >= 0, so the sign of -bits(y) says whether it is positive: no branch, since nobody could predict it
+            int positive = -Float.floatToRawIntBits(ys[yo + i]) >> 31;
+            dys[dyo + i] = Float.intBitsToFloat(Float.floatToRawIntBits(dys[dyo + i]) & positive);
+        }
+    }
+
+    @Override
+    public void embedding(Tensor tokens, Tensor wte, Tensor wpe, Tensor out, int batch, int t, int c, int position) {
+        int[] ids = ints(tokens);
+        float[] table = floats(wte);
+        float[] outs = floats(out);
+        for (int r = 0; r < batch * t; r++) {
+            int row = start(wte) + ids[start(tokens) + r] * c;
+            int o = start(out) + r * c;
+            System.arraycopy(table, row, outs, o, c);
+            if (wpe != null) {
+                add(outs, o, floats(wpe), start(wpe) + (position + r % t) * c, c);
+            }
+        }
+    }
+
+    @Override
+    public void embeddingGrad(Tensor tokens, Tensor dout, Tensor dwte, Tensor dwpe, int batch, int t, int c) {
+        int[] ids = ints(tokens);
+        float[] douts = floats(dout);
+        zero(dwte, (int) dwte.size());
+        if (dwpe != null) {
+            zero(dwpe, (int) dwpe.size());
+        }
+        for (int r = 0; r < batch * t; r++) {
+            int o = start(dout) + r * c;
+            add(floats(dwte), start(dwte) + ids[start(tokens) + r] * c, douts, o, c);
+            if (dwpe != null) {
+                add(floats(dwpe), start(dwpe) + r % t * c, douts, o, c);
+            }
+        }
+    }
+
+    private static void add(float[] y, int yo, float[] x, int xo, int n) {
+        for (int i = 0; i < n; i++) {
+            y[yo + i] += x[xo + i];
+        }
+    }
+
+    @Override
+    public void layerNorm(Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, int rows, int c) {
+        float[] xs = floats(x);
+        float[] ws = floats(weight);
+        float[] bs = floats(bias);
+        float[] outs = floats(out);
+        float[] stat = floats(stats);
+        int wo = start(weight);
+        int bo = start(bias);
+        for (int r = 0; r < rows; r++) {
+            int xo = start(x) + r * c;
+            int oo = start(out) + r * c;
+            float mean = VectorMath.sum(xs, xo, c) / c;
+            for (int j = 0; j < c; j++) {
+                outs[oo + j] = xs[xo + j] - mean;
+            }
+            float variance = VectorMath.dot(outs, oo, outs, oo, c) / c;
+            float rstd = (float) (1 / Math.sqrt(variance + LAYER_NORM_EPS));
+            for (int j = 0; j < c; j++) {
+                outs[oo + j] = outs[oo + j] * rstd * ws[wo + j] + bs[bo + j];
+            }
+            stat[start(stats) + 2 * r] = mean;
+            stat[start(stats) + 2 * r + 1] = rstd;
+        }
+    }
+
+    @Override
+    public void layerNormGrad(
+            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, Tensor dbias, int rows, int c) {
+        float[] xs = floats(x);
+        float[] ws = floats(weight);
+        float[] stat = floats(stats);
+        float[] douts = floats(dout);
+        float[] dxs = floats(dx);
+        float[] dws = floats(dweight);
+        float[] dbs = floats(dbias);
+        int wo = start(weight);
+        int dwo = start(dweight);
+        int dbo = start(dbias);
+        Scratch scratch = Scratch.get();
+        float[] normed = scratch.floats(0, c); // (x - mean) * rstd
+        float[] scaled = scratch.floats(1, c); // dout * weight
+        zero(dweight, c);
+        zero(dbias, c);
+        for (int r = 0; r < rows; r++) {
+            int xo = start(x) + r * c;
+            int go = start(dout) + r * c;
+            float mean = stat[start(stats) + 2 * r];
+            float rstd = stat[start(stats) + 2 * r + 1];
+            for (int j = 0; j < c; j++) {
+                float n = (xs[xo + j] - mean) * rstd;
+                float g = douts[go + j];
+                normed[j] = n;
+                scaled[j] = g * ws[wo + j];
+                dws[dwo + j] += g * n;
+                dbs[dbo + j] += g;
+            }
+            float a = VectorMath.sum(scaled, 0, c) / c;
+            float b = VectorMath.dot(scaled, 0, normed, 0, c) / c;
+            int dxo = start(dx) + r * c;
+            for (int j = 0; j < c; j++) {
+                dxs[dxo + j] += rstd * (scaled[j] - a - normed[j] * b);
+            }
+        }
+    }
+
+    @Override
+    public void residual(Tensor x, Tensor branch, Dropout dropout, long firstRow, Tensor sum, int rows, int c) {
+        float[] xs = floats(x);
+        float[] branches = floats(branch);
+        float[] sums = floats(sum);
+        int xo = start(x);
+        int bo = start(branch);
+        int so = start(sum);
+        int n = rows * c;
+        if (dropout == null) {
+            for (int i = 0; i < n; i++) {
+                sums[so + i] = xs[xo + i] + branches[bo + i];
+            }
+            return;
+        }
+        float[] mask = mask(dropout, firstRow * c, n);
+        for (int i = 0; i < n; i++) {
+            sums[so + i] = xs[xo + i] + mask[i] * branches[bo + i];
+        }
+    }
+
+    @Override
+    public void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, int rows, int c) {
+        float[] dsums = floats(dsum);
+        float[] dbranches = floats(dbranch);
+        int so = start(dsum);
+        int bo = start(dbranch);
+        int n = rows * c;
+        if (dropout == null) {
+            System.arraycopy(dsums, so, dbranches, bo, n);
+            return;
+        }
+        float[] mask = mask(dropout, firstRow * c, n);
+        for (int i = 0; i < n; i++) {
+            dbranches[bo + i] = mask[i] * dsums[so + i];
+        }
+    }
+
+    private static float[] mask(Dropout dropout, long first, int n) {
+        Scratch scratch = Scratch.get();
+        float[] mask = scratch.floats(0, n);
+        Masks.fill(dropout, first, n, mask, 0, scratch);
+        return mask;
+    }
+
+    @Override
+    public void attention(
+            Tensor qkv,
+            Tensor out,
+            Tensor lse,
+            Dropout dropout,
+            long firstSequence,
+            int batch,
+            int t,
+            int heads,
+            int headSize) {
+        attention.forward(
+                floats(qkv),
+                start(qkv),
+                floats(out),
+                start(out),
+                floats(lse),
+                start(lse),
+                dropout,
+                firstSequence,
+                batch,
+                t,
+                heads,
+                headSize);
+    }
+
+    @Override
+    public void attentionGrad(
+            Tensor qkv,
+            Tensor out,
+            Tensor lse,
+            Tensor dout,
+            Tensor dqkv,
+            Dropout dropout,
+            long firstSequence,
+            int batch,
+            int t,
+            int heads,
+            int headSize) {
+        attention.backward(
+                floats(qkv),
+                start(qkv),
+                floats(out),
+                start(out),
+                floats(lse),
+                start(lse),
+                floats(dout),
+                start(dout),
+                floats(dqkv),
+                start(dqkv),
+                dropout,
+                firstSequence,
+                batch,
+                t,
+                heads,
+                headSize);
+    }
+
+    @Override
+    public void attentionCached(
+            Tensor qkv, Tensor cache, Tensor out, int batch, int t, int position, int context, int heads, int headSize) {
+        attention.cached(
+                floats(qkv),
+                start(qkv),
+                floats(cache),
+                start(cache),
+                floats(out),
+                start(out),
+                batch,
+                t,
+                position,
+                context,
+                heads,
+                headSize);
+    }
+
+    @Override
+    public void crossEntropy(
+            Tensor logits, Tensor targets, Tensor loss, Tensor dlogits, float gradScale, int rows, int v) {
+        float[] xs = floats(logits);
+        int[] ids = ints(targets);
+        Scratch scratch = Scratch.get();
+        int chunkRows = Math.max(1, CROSS_ENTROPY_CHUNK / v);
+        float[] p = scratch.floats(0, chunkRows * v);
+        float[] bits = scratch.floats(1, chunkRows * v);
+        double total = 0;
+        for (int r0 = 0; r0 < rows; r0 += chunkRows) {
+            int m = Math.min(chunkRows, rows - r0);
+            for (int r = 0; r < m; r++) {
+                int xo = start(logits) + (r0 + r) * v;
+                float max = VectorMath.max(xs, xo, v);
+                for (int j = 0; j < v; j++) {
+                    p[r * v + j] = xs[xo + j] - max;
+                }
+                total -= p[r * v + ids[start(targets) + r0 + r]];
+            }
+            VectorMath.exp(p, 0, m * v, bits);
+            for (int r = 0; r < m; r++) {
+                float denominator = VectorMath.sum(p, r * v, v);
+                total += Math.log(denominator);
+                if (dlogits != null) {
+                    float[] ds = floats(dlogits);
+                    int o = start(dlogits) + (r0 + r) * v;
+                    float factor = gradScale / denominator;
+                    for (int j = 0; j < v; j++) {
+                        ds[o + j] = p[r * v + j] * factor;
+                    }
+                    ds[o + ids[start(targets) + r0 + r]] -= gradScale;
+                }
+            }
+        }
+        floats(loss)[start(loss)] = (float) total;
+    }
+
+    @Override
+    public void zero(Tensor x, int n) {
+        Arrays.fill(floats(x), start(x), start(x) + n, 0f);
+    }
+
+    // ---------------------------------------------------------------------------------------------- training
+
+    @Override
+    public void gatherBatch(
+            Tensor corpus, RandomStream stream, long firstSequence, Tensor x, Tensor y, int batch, int t) {
+        char[] tokens = HeapStorage.chars(corpus);
+        int[] xs = ints(x);
+        int[] ys = ints(y);
+        int places = (int) corpus.size() - t;
+        int step = ints(stream.step())[start(stream.step())];
+        Scratch scratch = Scratch.get();
+        int[] words = scratch.ints(4);
+        long[] lanes = scratch.longs(4);
+        for (int b = 0; b < batch; b++) {
+            long index = firstSequence + b;
+            Philox.fill(stream.seed(), stream.purpose(), step, index >>> 2, 1, lanes, words);
+            int from = start(corpus) + Philox.below(words[(int) (index & 3)], places);
+            for (int i = 0; i < t; i++) {
+                xs[start(x) + b * t + i] = tokens[from + i];
+                ys[start(y) + b * t + i] = tokens[from + i + 1];
+            }
+        }
+    }
+
+    @Override
+    public void sum(Tensor[] parts, int count, boolean add, Tensor sum) {
+        int n = (int) sum.size();
+        workers.run(chunks(n), chunk -> {
+            int from = chunk * CHUNK;
+            int length = Math.min(CHUNK, n - from);
+            float[] sums = floats(sum);
+            int so = start(sum) + from;
+            if (!add) {
+                System.arraycopy(floats(parts[0]), start(parts[0]) + from, sums, so, length);
+            }
+            for (int part = add ? 0 : 1; part < count; part++) {
+                add(sums, so, floats(parts[part]), start(parts[part]) + from, length);
+            }
+        });
+    }
+
+    private static int chunks(int n) {
+        return (n + CHUNK - 1) / CHUNK;
+    }
+
+    @Override
+    public void norm(Tensor x, Tensor norm) {
+        int n = (int) x.size();
+        float[] partial = Scratch.get().floats(0, chunks(n));
+        workers.run(chunks(n), chunk -> {
+            int from = chunk * CHUNK;
+            int o = start(x) + from;
+            partial[chunk] = VectorMath.dot(floats(x), o, floats(x), o, Math.min(CHUNK, n - from));
+        });
+        double total = 0;
+        for (int chunk = 0; chunk < chunks(n); chunk++) {
+            total += partial[chunk];
+        }
+        floats(norm)[start(norm)] = (float) Math.sqrt(total);
+    }
+
+    @Override
+    public void adamW(
+            Tensor params,
+            Tensor grads,
+            Tensor firstMoments,
+            Tensor secondMoments,
+            Tensor learningRate,
+            Tensor step,
+            Tensor gradNorm,
+            AdamWSettings settings) {
+        float[] p = floats(params);
+        float[] g = floats(grads);
+        float[] m = floats(firstMoments);
+        float[] v = floats(secondMoments);
+        int po = start(params);
+        int go = start(grads);
+        int mo = start(firstMoments);
+        int vo = start(secondMoments);
+        int n = (int) params.size();
+        float lr = floats(learningRate)[start(learningRate)];
+        int t = ints(step)[start(step)];
+        float clip = settings.clip();
+        // PyTorch's clip_grad_norm_ has the same 1e-6
+        float gradScale = clip > 0 ? Math.min(1f, clip / (floats(gradNorm)[start(gradNorm)] + 1e-6f)) : 1f;
+        float beta1 = settings.beta1();
+        float beta2 = settings.beta2();
+        float eps = settings.eps();
+        float decay = 1 - lr * settings.weightDecay();
+        float stepSize = (float) (lr / (1 - Math.pow(beta1, t)));
+        float rootScale = (float) (1 / Math.sqrt(1 - Math.pow(beta2, t)));
+        workers.run(chunks(n), chunk -> {
+            int from = chunk * CHUNK;
+            int to = Math.min(from + CHUNK, n);
+            for (int i = from; i < to; i++) {
+                float gradient = g[go + i] * gradScale;
+                float first = beta1 * m[mo + i] + (1 - beta1) * gradient;
+                float second = beta2 * v[vo + i] + (1 - beta2) * gradient * gradient;
+                m[mo + i] = first;
+                v[vo + i] = second;
+                p[po + i] = p[po + i] * decay - stepSize * first / ((float) Math.sqrt(second) * rootScale + eps);
+            }
+        });
+    }
+
+    // ---------------------------------------------------------------------------------------------- generation
+
+    @Override
+    public void sample(
+            Tensor logits,
+            Sampling sampling,
+            RandomStream stream,
+            long firstSequence,
+            Tensor tokens,
+            int batch,
+            int t,
+            int v) {
+        int step = ints(stream.step())[start(stream.step())];
+        for (int b = 0; b < batch; b++) {
+            float u = Philox.uniform(Philox.word(stream.seed(), stream.purpose(), step, firstSequence + b));
+            int row = start(logits) + (b * t + t - 1) * v;
+            ints(tokens)[start(tokens) + b] = sampler.draw(floats(logits), row, v, sampling, u);
+        }
+    }
+
+    @Override
+    public void close() {
+        workers.close();
+    }
+}

@@ -1,0 +1,49 @@
+package io.github.drakegpt.backend.cpu;
+
+import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.OutOfMemoryException;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+
+/** Memory on the Java heap; the garbage collector frees it. */
+final class HeapArena implements Arena {
+    private static final int MAX_LENGTH = Integer.MAX_VALUE - 8;
+
+    private long bytes;
+
+    @Override
+    public Tensor allocate(DType dtype, Shape shape) {
+        if (shape.size() > MAX_LENGTH) {
+            throw new OutOfMemoryException(
+                    "A tensor " + dtype + " " + shape + " is larger than a Java array can be; choose a smaller batch.",
+                    null);
+        }
+        try {
+            Tensor tensor = new Tensor(dtype, shape, new HeapStorage(dtype, (int) shape.size()), 0);
+            bytes += shape.size() * dtype.bytes();
+            return tensor;
+        } catch (OutOfMemoryError e) {
+            throw new OutOfMemoryException(
+                    String.format(
+                            "No memory for a tensor %s %s of %,d MB beside the %,d MB already taken, with a Java heap of at"
+                                    + " most %,d MB; choose a smaller batch or give Java more memory with -Xmx.",
+                            dtype,
+                            shape,
+                            shape.size() * dtype.bytes() >> 20,
+                            bytes >> 20,
+                            Runtime.getRuntime().maxMemory() >> 20),
+                    e);
+        }
+    }
+
+    @Override
+    public long bytes() {
+        return bytes;
+    }
+
+    @Override
+    public void close() {
+        bytes = 0;
+    }
+}

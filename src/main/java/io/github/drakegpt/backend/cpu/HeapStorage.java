@@ -1,0 +1,53 @@
+package io.github.drakegpt.backend.cpu;
+
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Storage;
+import io.github.drakegpt.tensor.Tensor;
+
+/**
+ * A storage in a Java array: the JIT compiler turns loops over arrays into vector instructions, which it does not do
+ * for memory outside the heap.
+ */
+final class HeapStorage implements Storage {
+    private final Object array;
+
+    HeapStorage(DType dtype, int length) {
+        array = switch (dtype) {
+            case F32 -> new float[length];
+            case I32 -> new int[length];
+            case U16 -> new char[length];
+        };
+    }
+
+    static float[] floats(Tensor tensor) {
+        return (float[]) ((HeapStorage) tensor.storage()).array;
+    }
+
+    static int[] ints(Tensor tensor) {
+        return (int[]) ((HeapStorage) tensor.storage()).array;
+    }
+
+    static char[] chars(Tensor tensor) {
+        return (char[]) ((HeapStorage) tensor.storage()).array;
+    }
+
+    /** Index of the tensor's first element in its array. */
+    static int start(Tensor tensor) {
+        return (int) tensor.offset();
+    }
+
+    @Override
+    public void read(long offset, Object target, int targetOffset, int length) {
+        System.arraycopy(array, (int) offset, target, targetOffset, length);
+    }
+
+    @Override
+    public void write(long offset, Object source, int sourceOffset, int length) {
+        System.arraycopy(source, sourceOffset, array, (int) offset, length);
+    }
+
+    @Override
+    public void close() {
+        // The garbage collector takes the array once no tensor refers to it.
+    }
+}

@@ -1,0 +1,215 @@
+package io.github.drakegpt.backend.cpu;
+
+import static org.bytedeco.openblas.global.openblas_nolapack.CblasNoTrans;
+import static org.bytedeco.openblas.global.openblas_nolapack.CblasRowMajor;
+import static org.bytedeco.openblas.global.openblas_nolapack.CblasTrans;
+import static org.bytedeco.openblas.global.openblas_nolapack.cblas_sgemm;
+import static org.bytedeco.openblas.global.openblas_nolapack.cblas_sgemv;
+
+import dev.ludovic.netlib.blas.BLAS;
+import dev.ludovic.netlib.blas.NativeBLAS;
+import java.io.BufferedReader;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.logging.Level;
+import java.util.logging.Logger;
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.openblas.global.openblas_nolapack;
+
+/**
+ * Loads OpenBLAS and calls it. It runs single-threaded: the backend's own threads each work on a part of the batch,
+ * which for matrices of this size is faster than threads inside a product.
+ */
+final class OpenBlas {
+    private static final String NETLIB_LIBRARY = "dev.ludovic.netlib.blas.nativeLibPath";
+    // Held here, because a logger that nobody refers to may be collected together with its level.
+    private static final Logger NETLIB_LOG = Logger.getLogger("dev.ludovic.netlib.blas.InstanceBuilder");
+
+    private OpenBlas() {}
+
+    /** The fastest way to call OpenBLAS on this platform, loaded at the first call. */
+    static Blas get() {
+        return Holder.INSTANCE;
+    }
+
+    /** The version and platform that was loaded. */
+    static String description() {
+        get();
+        return openblas_nolapack.OPENBLAS_VERSION.trim() + " (" + Loader.getPlatform()
+                + (get() instanceof InPlace ? ")" : ", arrays copied)");
+    }
+
+    private static final class Holder {
+        static final Blas INSTANCE = load();
+    }
+
+    private static Blas load() {
+        String jni;
+        try {
+            jni = Loader.load(openblas_nolapack.class);
+        } catch (UnsatisfiedLinkError e) {
+            throw new IllegalStateException(
+                    "OpenBLAS could not be loaded for " + Loader.getPlatform() + " (" + e.getMessage()
+                            + "); run on Linux (x86-64 or arm64, glibc), macOS (arm64) or Windows (x86-64).",
+                    e);
+        }
+        openblas_nolapack.blas_set_num_threads(1);
+        return inPlace(Path.of(jni).getParent());
+    }
+
+    /**
+     * javacpp hands Java arrays to native code as copies, which more than halves the speed; netlib hands over the arrays
+     * themselves, but has native code for Linux only. It is pointed at the very library that javacpp has loaded.
+     */
+    private static Blas inPlace(Path folder) {
+        Path library = folder.resolve("libopenblas_nolapack.so.0");
+        if (!Files.exists(library)) {
+            return new Copying();
+        }
+        System.setProperty(NETLIB_LIBRARY, library.toString());
+        NETLIB_LOG.setLevel(Level.OFF); // it warns about implementations that nobody asked for
+        try {
+            return new InPlace(NativeBLAS.getInstance());
+        } catch (RuntimeException e) {
+            org.slf4j.LoggerFactory.getLogger(OpenBlas.class)
+                    .warn("OpenBLAS works on copies of the arrays, which is slower: {}", e.getMessage());
+            return new Copying();
+        }
+    }
+
+    /**
+     * The kernel that OpenBLAS chose for this processor, such as "SkylakeX". Only a variable in the environment makes
+     * OpenBLAS tell, so a second process is asked.
+     *
+     * @throws IOException if that process cannot be started
+     */
+    static String kernel() throws IOException, InterruptedException {
+        ProcessBuilder builder = new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-cp",
+                System.getProperty("java.class.path"),
+                OpenBlas.class.getName());
+        builder.environment().put("OPENBLAS_VERBOSE", "2");
+        builder.redirectErrorStream(true).redirectInput(new File(nullDevice()));
+        Process process = builder.start();
+        String kernel = "unknown";
+        try (BufferedReader reader = process.inputReader()) {
+            for (String line = reader.readLine(); line != null; line = reader.readLine()) {
+                if (line.startsWith("Core: ")) {
+                    kernel = line.substring("Core: ".length()).trim();
+                }
+            }
+        }
+        process.waitFor();
+        return kernel;
+    }
+
+    private static String nullDevice() {
+        return File.separatorChar == '\\' ? "NUL" : "/dev/null";
+    }
+
+    /** Loads the library and ends: what {@link #kernel} starts. */
+    public static void main(String[] args) {
+        Loader.load(openblas_nolapack.class);
+    }
+
+    /** On the Java arrays themselves. BLAS is column-major, where a row-major matrix is its own transpose. */
+    private static final class InPlace implements Blas {
+        private final BLAS blas;
+
+        InPlace(BLAS blas) {
+            this.blas = blas;
+        }
+
+        @Override
+        public void gemm(
+                boolean transA,
+                boolean transB,
+                int m,
+                int n,
+                int k,
+                float alpha,
+                float[] a,
+                int ao,
+                int lda,
+                float[] b,
+                int bo,
+                int ldb,
+                float beta,
+                float[] c,
+                int co,
+                int ldc) {
+            // c^T = op(b)^T op(a)^T
+            blas.sgemm(op(transB), op(transA), n, m, k, alpha, b, bo, ldb, a, ao, lda, beta, c, co, ldc);
+        }
+
+        @Override
+        public void gemv(
+                boolean transA, int m, int n, float[] a, int ao, int lda, float[] x, int xo, float beta, float[] y, int yo) {
+            blas.sgemv(op(!transA), n, m, 1, a, ao, lda, x, xo, 1, beta, y, yo, 1);
+        }
+
+        private static String op(boolean transpose) {
+            return transpose ? "T" : "N";
+        }
+    }
+
+    /** Through copies outside the heap that each thread keeps. */
+    static final class Copying implements Blas {
+        private final ThreadLocal<FloatPointer[]> buffers = ThreadLocal.withInitial(() -> new FloatPointer[3]);
+
+        @Override
+        public void gemm(
+                boolean transA,
+                boolean transB,
+                int m,
+                int n,
+                int k,
+                float alpha,
+                float[] a,
+                int ao,
+                int lda,
+                float[] b,
+                int bo,
+                int ldb,
+                float beta,
+                float[] c,
+                int co,
+                int ldc) {
+            FloatPointer pa = copyIn(0, a, ao, transA ? extent(k, m, lda) : extent(m, k, lda));
+            FloatPointer pb = copyIn(1, b, bo, transB ? extent(n, k, ldb) : extent(k, n, ldb));
+            FloatPointer pc = copyIn(2, c, co, extent(m, n, ldc));
+            cblas_sgemm(CblasRowMajor, op(transA), op(transB), m, n, k, alpha, pa, lda, pb, ldb, beta, pc, ldc);
+            pc.get(c, co, extent(m, n, ldc));
+        }
+
+        @Override
+        public void gemv(
+                boolean transA, int m, int n, float[] a, int ao, int lda, float[] x, int xo, float beta, float[] y, int yo) {
+            FloatPointer pa = copyIn(0, a, ao, extent(m, n, lda));
+            FloatPointer px = copyIn(1, x, xo, transA ? m : n);
+            FloatPointer py = copyIn(2, y, yo, transA ? n : m);
+            cblas_sgemv(CblasRowMajor, op(transA), m, n, 1, pa, lda, px, 1, beta, py, 1);
+            py.get(y, yo, transA ? n : m);
+        }
+
+        private FloatPointer copyIn(int slot, float[] array, int offset, int length) {
+            FloatPointer[] pointers = buffers.get();
+            if (pointers[slot] == null || pointers[slot].capacity() < length) {
+                pointers[slot] = new FloatPointer((long) length);
+            }
+            return pointers[slot].put(array, offset, length);
+        }
+
+        private static int extent(int rows, int columns, int ld) {
+            return (rows - 1) * ld + columns;
+        }
+
+        private static int op(boolean transpose) {
+            return transpose ? CblasTrans : CblasNoTrans;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+package io.github.drakegpt.backend.cpu;
+
+/** Loops over arrays, written so that the JIT compiler makes vector code of them, or fills the pipelines where it cannot. */
+final class VectorMath {
+    private static final float LOG2_E = 1.44269504f;
+    // ln 2 in two parts, the first with few enough bits that multiples of it are exact
+    private static final float LN_2_HIGH = 0.693359375f;
+    private static final float LN_2_LOW = -2.12194440e-4f;
+    /** Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the mantissa. */
+    private static final float ROUND = 12582912f;
+
+    private static final float MIN_EXPONENT = -87f;
+
+    private VectorMath() {}
+
+    /**
+     * x = e^x for x up to 88, in place; below -87 it gives e^-87 (1.6e-38), and NaN stays NaN. Relative error below 2e-7.
+     * Coefficients of Cephes' expf (Moshier). The two loops are apart because the compiler vectorises only the first.
+     */
+    static void exp(float[] x, int o, int n, float[] scratch) {
+        for (int i = 0; i < n; i++) {
+            float v = Math.max(x[o + i], MIN_EXPONENT);
+            float rounded = v * LOG2_E + ROUND;
+            float k = rounded - ROUND;
+            float f = v - k * LN_2_HIGH - k * LN_2_LOW;
+            float p = 1.9875691500e-4f;
+            p = p * f + 1.3981999507e-3f;
+            p = p * f + 8.3334519073e-3f;
+            p = p * f + 4.1665795894e-2f;
+            p = p * f + 1.6666665459e-1f;
+            p = p * f + 5.0000001201e-1f;
+            x[o + i] = p * f * f + f + 1f;
+            scratch[i] = rounded;
+        }
+        for (int i = 0; i < n; i++) {
+            int exponent = Float.floatToRawIntBits(scratch[i]) << 23;
+            x[o + i] = Float.intBitsToFloat(Float.floatToRawIntBits(x[o + i]) + exponent);
+        }
+    }
+
+    /** Sum of a[i] * b[i]. Four sums side by side, since one would wait for itself. */
+    static float dot(float[] a, int ao, float[] b, int bo, int n) {
+        float s0 = 0;
+        float s1 = 0;
+        float s2 = 0;
+        float s3 = 0;
+        int i = 0;
+        for (; i < n - 3; i += 4) {
+            s0 += a[ao + i] * b[bo + i];
+            s1 += a[ao + i + 1] * b[bo + i + 1];
+            s2 += a[ao + i + 2] * b[bo + i + 2];
+            s3 += a[ao + i + 3] * b[bo + i + 3];
+        }
+        for (; i < n; i++) {
+            s0 += a[ao + i] * b[bo + i];
+        }
+        return s0 + s1 + (s2 + s3);
+    }
+
+    static float sum(float[] a, int o, int n) {
+        float s0 = 0;
+        float s1 = 0;
+        float s2 = 0;
+        float s3 = 0;
+        int i = 0;
+        for (; i < n - 3; i += 4) {
+            s0 += a[o + i];
+            s1 += a[o + i + 1];
+            s2 += a[o + i + 2];
+            s3 += a[o + i + 3];
+        }
+        for (; i < n; i++) {
+            s0 += a[o + i];
+        }
+        return s0 + s1 + (s2 + s3);
+    }
+
+    static float max(float[] a, int o, int n) {
+        float m0 = Float.NEGATIVE_INFINITY;
+        float m1 = m0;
+        int i = 0;
+        for (; i < n - 1; i += 2) {
+            m0 = a[o + i] > m0 ? a[o + i] : m0;
+            m1 = a[o + i + 1] > m1 ? a[o + i + 1] : m1;
+        }
+        if (i < n) {
+            m0 = a[o + i] > m0 ? a[o + i] : m0;
+        }
+        return Math.max(m0, m1);
+    }
+
+    /**
+     * out[0..width) = sum over i in [0, n) of weights[i * ws] * rows[i * rs .. i * rs + width). Eight columns at a time
+     * stay in registers over all rows.
+     */
+    static void weightedSum(
+            float[] weights, int wo, int ws, float[] rows, int ro, int rs, int n, float[] out, int oo, int width) {
+        int d = 0;
+        for (; d < width - 7; d += 8) {
+            float s0 = 0;
+            float s1 = 0;
+            float s2 = 0;
+            float s3 = 0;
+            float s4 = 0;
+            float s5 = 0;
+            float s6 = 0;
+            float s7 = 0;
+            for (int i = 0; i < n; i++) {
+                float w = weights[wo + i * ws];
+                int r = ro + i * rs + d;
+                s0 += w * rows[r];
+                s1 += w * rows[r + 1];
+                s2 += w * rows[r + 2];
+                s3 += w * rows[r + 3];
+                s4 += w * rows[r + 4];
+                s5 += w * rows[r + 5];
+                s6 += w * rows[r + 6];
+                s7 += w * rows[r + 7];
+            }
+            int o = oo + d;
+            out[o] = s0;
+            out[o + 1] = s1;
+            out[o + 2] = s2;
+            out[o + 3] = s3;
+            out[o + 4] = s4;
+            out[o + 5] = s5;
+            out[o + 6] = s6;
+            out[o + 7] = s7;
+        }
+        for (; d < width; d++) {
+            float s = 0;
+            for (int i = 0; i < n; i++) {
+                s += weights[wo + i * ws] * rows[ro + i * rs + d];
+            }
+            out[oo + d] = s;
+        }
+    }
+}

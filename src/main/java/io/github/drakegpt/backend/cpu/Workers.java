@@ -1,0 +1,117 @@
+package io.github.drakegpt.backend.cpu;
+
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.IntConsumer;
+
+/**
+ * A few threads that run the tasks of one caller side by side. A training step of a small model takes half a
+ * millisecond and hands out work several times, so a thread that waits spins for a moment before it sleeps, and handing
+ * out work allocates nothing: both are why this is not an executor service.
+ */
+final class Workers implements AutoCloseable {
+    /** Waking a sleeping thread costs about this much, so it pays to spin as long. */
+    private static final long SPIN_NANOS = 50_000;
+
+    private final Thread[] threads;
+    private final boolean spin;
+    private final AtomicInteger nextTask = new AtomicInteger();
+    private final AtomicInteger busy = new AtomicInteger();
+    private final AtomicReference<Throwable> failure = new AtomicReference<>();
+    private IntConsumer task;
+    private int tasks;
+    private volatile Thread caller;
+    private volatile int round;
+    private volatile boolean closed;
+
+    /** @param count threads that work at the same time, the caller's among them */
+    Workers(int count) {
+        spin = count <= Runtime.getRuntime().availableProcessors();
+        threads = new Thread[count - 1];
+        for (int i = 0; i < threads.length; i++) {
+            threads[i] = new Thread(this::work, "drakegpt-cpu-" + (i + 1));
+            threads[i].setDaemon(true);
+            threads[i].start();
+        }
+    }
+
+    int count() {
+        return threads.length + 1;
+    }
+
+    /** Runs {@code task} for 0 to {@code tasks} - 1 and returns when all are done; a failure of one is thrown here. */
+    void run(int tasks, IntConsumer task) {
+        if (tasks <= 1 || threads.length == 0) {
+            for (int i = 0; i < tasks; i++) {
+                task.accept(i);
+            }
+            return;
+        }
+        this.task = task;
+        this.tasks = tasks;
+        caller = Thread.currentThread();
+        nextTask.set(0);
+        busy.set(threads.length);
+        round++; // publishes all of the above
+        for (Thread thread : threads) {
+            LockSupport.unpark(thread);
+        }
+        runTasks();
+        long start = System.nanoTime();
+        while (busy.get() > 0) {
+            pause(start);
+        }
+        Throwable thrown = failure.getAndSet(null);
+        if (thrown instanceof Error error) {
+            throw error;
+        }
+        if (thrown != null) {
+            throw (RuntimeException) thrown;
+        }
+    }
+
+    private void work() {
+        int done = 0;
+        while (true) {
+            long start = System.nanoTime();
+            while (round == done) {
+                if (closed) {
+                    return;
+                }
+                pause(start);
+            }
+            done++;
+            runTasks();
+            if (busy.decrementAndGet() == 0) {
+                LockSupport.unpark(caller);
+            }
+        }
+    }
+
+    private void runTasks() {
+        for (int i = nextTask.getAndIncrement(); i < tasks; i = nextTask.getAndIncrement()) {
+            try {
+                task.accept(i);
+            } catch (RuntimeException | Error e) {
+                failure.compareAndSet(null, e);
+            }
+        }
+    }
+
+    private void pause(long start) {
+        if (spin && System.nanoTime() - start < SPIN_NANOS) {
+            Thread.onSpinWait();
+        } else {
+            LockSupport.park(this);
+        }
+    }
+
+    @Override
+    public void close() {
+        closed = true;
+        for (Thread thread : threads) {
+            LockSupport.unpark(thread);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+package io.github.drakegpt.checkpoint;
+
+import io.github.drakegpt.nn.Parameters;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A flat parameter buffer under the names and shapes of PyTorch's state_dict, so that {@code load_state_dict} of the
+ * original models takes the file.
+ */
+public final class StateDict {
+    private StateDict() {}
+
+    /** Writes the parameters and the constants of a model. */
+    public static void write(OutputStream out, Parameters parameters, float[] weights, Map<String, String> metadata)
+            throws IOException {
+        List<Safetensors.Source> sources = new ArrayList<>();
+        addEntries(sources, parameters, "", weights);
+        for (Parameters.Constant constant : parameters.constants()) {
+            sources.add(new Safetensors.Source(constant.name(), constant.shape(), constant.values(), 0));
+        }
+        Safetensors.write(out, metadata, sources);
+    }
+
+    static void addEntries(List<Safetensors.Source> sources, Parameters parameters, String prefix, float[] flat) {
+        for (Parameters.Entry entry : parameters.entries()) {
+            sources.add(new Safetensors.Source(
+                    prefix + entry.name(), entry.shape(), flat, Math.toIntExact(entry.offset())));
+        }
+    }
+
+    /**
+     * Reads the parameters of a model into a flat buffer; constants are not looked at.
+     *
+     * @param prefix what stands before each name in the file
+     * @throws CorruptFileException if a tensor is missing or has another type or shape
+     */
+    public static float[] read(Safetensors file, Parameters parameters, String prefix) throws IOException {
+        float[] flat = new float[Math.toIntExact(parameters.size())];
+        for (Parameters.Entry entry : parameters.entries()) {
+            file.read(prefix + entry.name(), entry.shape(), flat, Math.toIntExact(entry.offset()));
+        }
+        return flat;
+    }
+}

@@ -1,0 +1,25 @@
+package io.github.drakegpt.model;
+
+import io.github.drakegpt.nn.Embedding;
+import io.github.drakegpt.nn.LayerContext;
+import io.github.drakegpt.nn.Pass;
+
+/** A table: the logits of the next token are the row of the current one. It sees nothing that came before. */
+final class BigramLM extends LanguageModel {
+    private final Embedding table;
+
+    BigramLM(ModelConfig config, LayerContext context) {
+        super(config, context);
+        table = Embedding.ofTokens(context, config.vocabSize(), config.vocabSize());
+    }
+
+    @Override
+    public void forward(Pass pass) {
+        table.forward(tokens(), logits(), pass);
+    }
+
+    @Override
+    void backward(Pass pass) {
+        table.backward(tokens(), logits(), pass);
+    }
+}

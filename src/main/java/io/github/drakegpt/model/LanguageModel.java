@@ -1,0 +1,139 @@
+package io.github.drakegpt.model;
+
+import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.nn.LayerContext;
+import io.github.drakegpt.nn.LayerContext.Capacity;
+import io.github.drakegpt.nn.LayerContext.Use;
+import io.github.drakegpt.nn.Parameters;
+import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+
+/**
+ * A model that predicts the next token at every place of a sequence. It reads {@link #tokens} and writes {@link #logits};
+ * all its buffers are made when it is built, for the largest pass.
+ */
+public abstract class LanguageModel {
+    private final ModelConfig config;
+    private final Backend backend;
+    private final Parameters parameters;
+    private final Tensor tokens;
+    private final Tensor targets;
+    private final Tensor logits;
+    private Tensor weights;
+    private Tensor grads;
+
+    /** Called by each model first; its layers follow. */
+    LanguageModel(ModelConfig config, LayerContext context) {
+        this.config = config;
+        this.backend = context.backend();
+        this.parameters = context.parameters();
+        int batch = context.capacity().batch();
+        int length = context.capacity().context();
+        this.tokens = context.allocate(DType.I32, batch, length);
+        this.targets = context.allocate(DType.I32, batch, length);
+        this.logits = context.activation(config.vocabSize());
+    }
+
+    /**
+     * Builds a model for training.
+     *
+     * @param arena where its buffers are allocated
+     * @param batch the most sequences of a pass
+     * @param seed of the dropout masks
+     * @param step I32 tensor (1) that the masks change with
+     * @param weights the flat buffer of another model of the same configuration to share, or null for one of its own
+     */
+    public static LanguageModel forTraining(
+            ModelConfig config, Backend backend, Arena arena, int batch, long seed, Tensor step, Tensor weights) {
+        return build(config, backend, arena, new Capacity(batch, config.contextLength(), Use.TRAINING), seed, step, weights);
+    }
+
+    /** Builds a model that computes logits and losses of up to {@code batch} sequences at once. */
+    public static LanguageModel forEvaluation(
+            ModelConfig config, Backend backend, Arena arena, int batch, Tensor weights) {
+        return build(
+                config, backend, arena, new Capacity(batch, config.contextLength(), Use.EVALUATION), 0, null, weights);
+    }
+
+    /** Builds a model that continues up to {@code batch} sequences at once, with a cache of keys and values. */
+    public static LanguageModel forGeneration(
+            ModelConfig config, Backend backend, Arena arena, int batch, Tensor weights) {
+        return build(
+                config, backend, arena, new Capacity(batch, config.contextLength(), Use.GENERATION), 0, null, weights);
+    }
+
+    private static LanguageModel build(
+            ModelConfig config, Backend backend, Arena arena, Capacity capacity, long seed, Tensor step, Tensor weights) {
+        LayerContext context = new LayerContext(backend, arena, capacity, config.init(), seed, step);
+        LanguageModel model = Models.build(config, context);
+        Shape flat = Shape.of(Math.toIntExact(model.parameters.size()));
+        model.weights = weights != null ? weights : arena.allocate(DType.F32, flat);
+        model.grads = capacity.use() == Use.TRAINING ? arena.allocate(DType.F32, flat) : null;
+        model.parameters.bind(model.weights, model.grads);
+        return model;
+    }
+
+    /** Writes logits (B, T, V) for tokens (B, T). */
+    public abstract void forward(Pass pass);
+
+    /** Writes all gradients; {@link #logits} holds the gradient of the logits. */
+    abstract void backward(Pass pass);
+
+    /**
+     * Forward and backward pass of {@link #tokens} and {@link #targets}. The logits are overwritten.
+     *
+     * @param gradScale {@link #grads} becomes the gradient of the sum of the losses of all tokens, times this
+     * @param loss F32 (1), becomes that sum, in nats
+     */
+    public final void forwardBackward(Pass pass, float gradScale, Tensor loss) {
+        forward(pass);
+        backend.crossEntropy(logits, targets, loss, logits, gradScale, pass.rows(), config.vocabSize());
+        backward(pass);
+    }
+
+    /** Forward pass only: loss F32 (1) becomes the sum of the losses of all tokens, in nats. */
+    public final void forwardLoss(Pass pass, Tensor loss) {
+        forward(pass);
+        backend.crossEntropy(logits, targets, loss, null, 0, pass.rows(), config.vocabSize());
+    }
+
+    public final ModelConfig config() {
+        return config;
+    }
+
+    public final Backend backend() {
+        return backend;
+    }
+
+    public final Parameters parameters() {
+        return parameters;
+    }
+
+    /** The flat buffer of all parameters. */
+    public final Tensor weights() {
+        return weights;
+    }
+
+    /** The flat buffer of their gradients; null in a model that is not trained. */
+    public final Tensor grads() {
+        return grads;
+    }
+
+    /** Input: I32, the first rows of which a pass reads as (B, T). */
+    public final Tensor tokens() {
+        return tokens;
+    }
+
+    /** What follows each token: I32, laid out as {@link #tokens}. */
+    public final Tensor targets() {
+        return targets;
+    }
+
+    /** Output of a forward pass: (B, T, V) in the first rows. */
+    public final Tensor logits() {
+        return logits;
+    }
+}

@@ -1,0 +1,76 @@
+package io.github.drakegpt.model;
+
+import com.fasterxml.jackson.databind.PropertyNamingStrategies;
+import com.fasterxml.jackson.databind.annotation.JsonNaming;
+import io.github.drakegpt.nn.Init;
+
+/**
+ * What a model is made of.
+ *
+ * @param name one of {@link Models#NAMES}
+ * @param vocabSize V, number of different tokens
+ * @param contextLength T, the most tokens that a prediction can look back at, itself included
+ * @param embeddingDim C, channels of the residual stream
+ * @param headSize channels of the only head of SingleHeadAttentionLM, and of all heads of MultiHeadAttentionLM together;
+ *     the other models have heads of C / H
+ * @param numHeads H
+ * @param numLayers L, number of blocks
+ * @param dropout probability, 0 to below 1; only TransformerLM drops anything
+ * @param finalNorm whether TransformerLM normalizes before its last layer; the original code has that norm but never
+ *     applies it
+ * @param init how weights begin
+ */
+@JsonNaming(PropertyNamingStrategies.SnakeCaseStrategy.class)
+public record ModelConfig(
+        String name,
+        int vocabSize,
+        int contextLength,
+        int embeddingDim,
+        int headSize,
+        int numHeads,
+        int numLayers,
+        float dropout,
+        boolean finalNorm,
+        Init init) {
+
+    /**
+     * Checks every setting that the model uses.
+     *
+     * @throws IllegalArgumentException in one sentence that names the setting
+     */
+    public ModelConfig {
+        Models.requireKnown(name);
+        if (init == null) {
+            throw new IllegalArgumentException("model.init is missing; set it to pytorch or gpt2.");
+        }
+        atLeastOne("vocab_size", vocabSize);
+        atLeastOne("context_length", contextLength);
+        atLeastOne("embedding_dim", embeddingDim);
+        atLeastOne("head_size", headSize);
+        atLeastOne("num_heads", numHeads);
+        atLeastOne("num_layers", numLayers);
+        if (!(dropout >= 0 && dropout < 1)) {
+            throw new IllegalArgumentException(
+                    "model.dropout is " + dropout + "; set it to a probability from 0 up to, but not, 1.");
+        }
+        switch (name) {
+            case Models.MULTI_HEAD -> divides("head_size", headSize, numHeads);
+            case Models.BLOCKS, Models.RESIDUAL_BLOCKS, Models.TRANSFORMER ->
+                divides("embedding_dim", embeddingDim, numHeads);
+            default -> {}
+        }
+    }
+
+    private static void atLeastOne(String key, int value) {
+        if (value < 1) {
+            throw new IllegalArgumentException("model." + key + " is " + value + "; set it to 1 or more.");
+        }
+    }
+
+    private static void divides(String key, int value, int heads) {
+        if (value % heads != 0) {
+            throw new IllegalArgumentException("model." + key + " (" + value
+                    + ") cannot be divided among model.num_heads (" + heads + "); set one of them to fit.");
+        }
+    }
+}

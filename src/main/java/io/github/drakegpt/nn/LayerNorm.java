@@ -1,0 +1,65 @@
+package io.github.drakegpt.nn;
+
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.Arrays;
+
+/** Layer normalization (Ba, Kiros and Hinton, 2016) of each row, alone or together with the residual sum before it. */
+public final class LayerNorm {
+    private final Backend backend;
+    private final int width;
+    private final Parameter weight; // (C)
+    private final Parameter bias; // (C)
+    private final Tensor stats; // (rows, 2)
+    private final Tensor out; // (rows, C)
+
+    public LayerNorm(LayerContext context, String name, int width) {
+        this.backend = context.backend();
+        this.width = width;
+        this.weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
+        this.bias = context.parameters().add(name + ".bias", Init.Distribution.constant(0), width);
+        this.stats = context.activation(2);
+        this.out = context.activation(width);
+    }
+
+    /** Puts a norm that is never applied into the state_dict, as it was initialised. */
+    public static void declareUnused(LayerContext context, String name, int width) {
+        float[] ones = new float[width];
+        Arrays.fill(ones, 1f);
+        context.parameters().addConstant(name + ".weight", Shape.of(width), ones);
+        context.parameters().addConstant(name + ".bias", Shape.of(width), new float[width]);
+    }
+
+    /** The normalized rows of the last forward pass. */
+    public Tensor out() {
+        return out;
+    }
+
+    /** Normalizes x (rows, C) into {@link #out}. */
+    public void forward(Tensor x, int rows) {
+        backend.layerNorm(x, weight.value(), bias.value(), out, stats, rows, width);
+    }
+
+    /** Writes sum = x + dropout(branch), and normalizes it into {@link #out}. All (rows, C). */
+    void forward(Tensor x, Tensor branch, Dropout dropout, Tensor sum, Pass pass) {
+        backend.residualNorm(
+                x,
+                branch,
+                dropout,
+                pass.firstRow(),
+                sum,
+                weight.value(),
+                bias.value(),
+                out,
+                stats,
+                pass.rows(),
+                width);
+    }
+
+    /** Adds to dx (rows, C) what comes back through the norm of x from dout (rows, C). */
+    public void backward(Tensor x, Tensor dout, Tensor dx, int rows) {
+        backend.layerNormGrad(x, weight.value(), stats, dout, dx, weight.grad(), bias.grad(), rows, width);
+    }
+}

@@ -1,0 +1,110 @@
+package io.github.drakegpt.nn;
+
+import io.github.drakegpt.tensor.Philox;
+import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+
+/**
+ * All parameters of a model, one after another in one flat buffer, so that the optimizer, the gradient's norm and a
+ * checkpoint each deal with a single tensor. Layers add theirs while a model is built; then the buffers are bound.
+ */
+public final class Parameters {
+    /** Parameters begin at multiples of 64 bytes; what lies between stays zero. */
+    private static final int ALIGNMENT = 16;
+
+    private static final int INIT_CHUNK = 1024;
+
+    /**
+     * A tensor of the model's PyTorch state_dict: a part of the flat buffer.
+     *
+     * @param offset of the first element within the flat buffer
+     */
+    public record Entry(String name, Shape shape, long offset) {}
+
+    private final List<Parameter> parameters = new ArrayList<>();
+    private final List<Entry> entries = new ArrayList<>();
+    private final List<Constant> constants = new ArrayList<>();
+    private long size;
+    private long count;
+
+    /** A tensor that PyTorch's state_dict has and nothing trains, such as the causal mask. */
+    public record Constant(String name, Shape shape, float[] values) {}
+
+    Parameter add(String name, Init.Distribution init, int... dims) {
+        return addMerged(List.of(name), Shape.of(dims), init, Shape.of(dims));
+    }
+
+    /**
+     * Adds one parameter that PyTorch keeps as several of equal shape, stacked along the first dimension: they are
+     * multiplied at once here, and saved under their own names.
+     */
+    Parameter addMerged(List<String> names, Shape each, Init.Distribution init, Shape merged) {
+        Parameter parameter = new Parameter(merged, size, init);
+        parameters.add(parameter);
+        for (int i = 0; i < names.size(); i++) {
+            entries.add(new Entry(names.get(i), each, size + i * each.size()));
+        }
+        count += merged.size();
+        size = (size + merged.size() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        return parameter;
+    }
+
+    void addConstant(String name, Shape shape, float[] values) {
+        constants.add(new Constant(name, shape, values));
+    }
+
+    /** Elements of the flat buffer, the gaps between parameters included. */
+    public long size() {
+        return size;
+    }
+
+    /** Number of trained values. */
+    public long count() {
+        return count;
+    }
+
+    /** The model's state_dict, but for {@link #constants}. */
+    public List<Entry> entries() {
+        return Collections.unmodifiableList(entries);
+    }
+
+    /** The rest of the model's state_dict. */
+    public List<Constant> constants() {
+        return Collections.unmodifiableList(constants);
+    }
+
+    /**
+     * Points every parameter at its part of the buffers.
+     *
+     * @param values F32 tensor of {@link #size} elements
+     * @param grads the same, or null if the model is not trained
+     */
+    public void bind(Tensor values, Tensor grads) {
+        parameters.forEach(parameter -> parameter.bind(values, grads));
+    }
+
+    /** Initial values for a seed: element i depends on the seed and on i alone, whatever the device. */
+    public float[] initialValues(long seed) {
+        float[] values = new float[Math.toIntExact(size)];
+        long[] lanes = new long[2 * INIT_CHUNK];
+        int[] words = new int[2 * INIT_CHUNK];
+        for (Parameter parameter : parameters) {
+            for (long done = 0; done < parameter.shape().size(); done += INIT_CHUNK) {
+                int n = (int) Math.min(INIT_CHUNK, parameter.shape().size() - done);
+                int from = (int) (parameter.offset() + done);
+                // two words an element, and offsets are even: element i has words 2i and 2i + 1
+                Philox.fill(seed, RandomStream.INIT, 0, from / 2, (n + 1) / 2, lanes, words);
+                for (int i = 0; i < n; i++) {
+                    values[from + i] = parameter
+                            .init()
+                            .value(Philox.uniform(words[2 * i]), Philox.uniform(words[2 * i + 1]));
+                }
+            }
+        }
+        return values;
+    }
+}

@@ -1,0 +1,84 @@
+package io.github.drakegpt.nn;
+
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.tensor.Tensor;
+
+/**
+ * The block of a pre-norm transformer: x = x + dropout(proj(attention(ln1(x)))), then x = x + dropout(mlp(ln2(x))).
+ *
+ * <p>A residual sum and the norm that reads it are one operation, so a block ends with the norm of what follows it: the
+ * next block's {@code ln1}, or the model's final norm.
+ */
+public final class TransformerBlock {
+    private final Backend backend;
+    private final int width;
+    private final CausalSelfAttention attention;
+    private final Linear projection;
+    private final FeedForward feedForward;
+    private final LayerNorm ln1;
+    private final LayerNorm ln2;
+    private final Dropout attentionDropout;
+    private final Dropout feedForwardDropout;
+    private final Tensor branch; // (rows, C)
+    private final Tensor middle; // (rows, C)
+    private final Tensor out; // (rows, C)
+    private final Tensor dheads; // (rows, C)
+    private Tensor in;
+    private Tensor heads;
+
+    public TransformerBlock(LayerContext context, String name, int width, int heads, int layers, float dropout) {
+        this.backend = context.backend();
+        this.width = width;
+        this.attention =
+                CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, dropout);
+        this.projection = Linear.residual(context, name + ".sa_head.proj", width, width, layers);
+        this.feedForward = new FeedForward(context, name + ".ffwd", width, layers);
+        this.ln1 = new LayerNorm(context, name + ".ln1", width);
+        this.ln2 = new LayerNorm(context, name + ".ln2", width);
+        this.attentionDropout = context.dropout(dropout);
+        this.feedForwardDropout = context.dropout(dropout);
+        this.branch = context.scratch("branch", width);
+        this.middle = context.activation(width);
+        this.out = context.activation(width);
+        this.dheads = context.training() ? context.scratch("dheads", width) : null;
+    }
+
+    /** The norm at the block's beginning, which whatever comes before the block applies. */
+    public LayerNorm firstNorm() {
+        return ln1;
+    }
+
+    /**
+     * The block's output (rows, C) for x (rows, C), of which {@link #firstNorm} already holds the norm.
+     *
+     * @param next the norm to apply to the output, or null
+     */
+    public Tensor forward(Tensor x, LayerNorm next, Pass pass) {
+        int rows = pass.rows();
+        in = x;
+        heads = attention.forward(ln1.out(), pass);
+        projection.forward(heads, branch, rows);
+        ln2.forward(x, branch, pass.training() ? attentionDropout : null, middle, pass);
+        feedForward.forward(ln2.out(), branch, rows);
+        Dropout dropout = pass.training() ? feedForwardDropout : null;
+        if (next == null) {
+            backend.residual(middle, branch, dropout, pass.firstRow(), out, rows, width);
+        } else {
+            next.forward(middle, branch, dropout, out, pass);
+        }
+        return out;
+    }
+
+    /** Replaces the gradient of the output by that of the input, (rows, C). */
+    public void backward(Tensor grad, Pass pass) {
+        int rows = pass.rows();
+        backend.residualGrad(grad, pass.training() ? feedForwardDropout : null, pass.firstRow(), branch, rows, width);
+        feedForward.backward(ln2.out(), branch, branch, rows);
+        ln2.backward(middle, branch, grad, rows);
+        backend.residualGrad(grad, pass.training() ? attentionDropout : null, pass.firstRow(), branch, rows, width);
+        projection.backward(heads, branch, dheads, rows);
+        attention.backward(ln1.out(), dheads, branch, pass);
+        ln1.backward(in, branch, grad, rows);
+    }
+}

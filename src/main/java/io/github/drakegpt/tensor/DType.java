@@ -1,0 +1,22 @@
+package io.github.drakegpt.tensor;
+
+/** Element types of a {@link Tensor}. */
+public enum DType {
+    /** IEEE 754 binary32: parameters, gradients, activations. */
+    F32(4),
+    /** Signed 32-bit integers: token ids, step counters. */
+    I32(4),
+    /** Unsigned 16-bit integers: a corpus of token ids. */
+    U16(2);
+
+    private final int bytes;
+
+    DType(int bytes) {
+        this.bytes = bytes;
+    }
+
+    /** Bytes of one element. */
+    public int bytes() {
+        return bytes;
+    }
+}
