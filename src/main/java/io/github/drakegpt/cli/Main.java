@@ -1,6 +1,7 @@
 package io.github.drakegpt.cli;
 
 import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
@@ -21,7 +22,7 @@ import picocli.CommandLine.ScopeType;
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         description = "Trains small GPTs on song lyrics, from a bigram table to a transformer, and samples from them.",
-        subcommands = {},
+        subcommands = {SetupCommand.class, CleanCommand.class},
         synopsisSubcommandLabel = "COMMAND")
 public final class Main implements Callable<Integer> {
     @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Show the stack trace of an error.")
@@ -37,17 +38,28 @@ public final class Main implements Callable<Integer> {
 
     /** Runs one command and returns its exit code; tests call this. */
     static int run(String... args) {
+        // Only for the command line: a logback.xml at the jar's root would also rule programs that embed the library.
+        if (System.getProperty("logback.configurationFile") == null) {
+            System.setProperty("logback.configurationFile", "io/github/drakegpt/cli/logback.xml");
+        }
         Main main = new Main();
-        return new CommandLine(main)
-                .setCaseInsensitiveEnumValuesAllowed(true)
-                .setExecutionExceptionHandler((e, commandLine, parsed) -> {
-                    if (main.debug) {
-                        e.printStackTrace(commandLine.getErr());
-                    }
-                    commandLine.getErr().println("drakegpt: " + sentence(e));
-                    return e instanceof IllegalArgumentException ? 2 : 1;
-                })
-                .execute(args);
+        try {
+            return new CommandLine(main)
+                    .setCaseInsensitiveEnumValuesAllowed(true)
+                    .setExecutionExceptionHandler((e, commandLine, parsed) -> main.report(e))
+                    .execute(args);
+        } catch (OutOfMemoryError e) {
+            // picocli handles exceptions only, and this is no defect: the text or model is too large for the heap.
+            return main.report(e);
+        }
+    }
+
+    private int report(Throwable e) {
+        if (debug) {
+            e.printStackTrace();
+        }
+        System.err.println("drakegpt: " + sentence(e));
+        return e instanceof IllegalArgumentException ? 2 : 1;
     }
 
     @Override
@@ -58,11 +70,17 @@ public final class Main implements Callable<Integer> {
 
     /** What is wrong and what to do, also for the exceptions of java.nio.file, which name only the file. */
     private static String sentence(Throwable e) {
+        if (e instanceof OutOfMemoryError) {
+            return "Java ran out of memory; give it more, as in java -Xmx8g -jar ..., or use a smaller text or model.";
+        }
         if (e instanceof NoSuchFileException f) {
             return f.getFile() + " does not exist; check the path.";
         }
         if (e instanceof NotDirectoryException f) {
             return f.getFile() + " is not a folder; give the path of a folder.";
+        }
+        if (e instanceof FileAlreadyExistsException f) {
+            return f.getFile() + " is there already and is not a folder; choose another place.";
         }
         if (e instanceof AccessDeniedException f) {
             return "No permission for " + f.getFile() + "; change its permissions or choose another place.";

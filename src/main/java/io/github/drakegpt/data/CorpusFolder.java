@@ -1,0 +1,126 @@
+package io.github.drakegpt.data;
+
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/** A folder that {@code setup} makes and {@code clean} removes: a corpus and the marker that says so. */
+public final class CorpusFolder {
+    /** The marker goes last when the folder is removed, so that an interrupted clean can be run again. */
+    private static final List<String> FILES =
+            List.of(Corpus.INPUT, Corpus.TRAIN, Corpus.VAL, Corpus.VOCAB, CorpusInfo.FILE);
+
+    private final Path path;
+
+    /** A folder, there or not. */
+    public CorpusFolder(Path path) {
+        this.path = path;
+    }
+
+    /** Where it is, as the user gave it. */
+    public Path path() {
+        return path;
+    }
+
+    /** What setup wrote about it; empty if setup did not make it. */
+    public Optional<CorpusInfo> info() throws IOException {
+        return CorpusInfo.read(path);
+    }
+
+    /**
+     * Checks that setup may write here: nothing is here, an empty folder, or one that setup made. Worth a call before a
+     * long download.
+     *
+     * @throws IOException if something else is here
+     */
+    public void checkWritable() throws IOException {
+        if (!Files.exists(path, LinkOption.NOFOLLOW_LINKS)) {
+            return;
+        }
+        if (!Files.isDirectory(path)) {
+            throw new FileAlreadyExistsException(path.toString());
+        }
+        if (info().isEmpty() && !others().isEmpty()) {
+            throw new IOException(
+                    path + " is there already and setup did not make it; choose another folder with --out.");
+        }
+        if (!Files.isWritable(path)) {
+            throw new AccessDeniedException(path.toString());
+        }
+    }
+
+    /**
+     * Writes a corpus and its marker in place of what setup wrote here before.
+     *
+     * @throws IOException if the folder is not setup's, or a file cannot be written; with a full disk a corpus from
+     *     before is then still there
+     */
+    public void write(Corpus corpus, CorpusInfo info) throws IOException {
+        checkWritable();
+        boolean fresh = !Files.exists(path);
+        Files.createDirectories(path);
+        byte[] marker = info.json();
+        Map<Path, AtomicFiles.Content> files = new LinkedHashMap<>();
+        // First: with it, what a power cut leaves half done is still known as setup's.
+        files.put(path.resolve(CorpusInfo.FILE), out -> out.write(marker));
+        files.putAll(corpus.files(path));
+        try {
+            AtomicFiles.writeAll(files);
+        } finally {
+            if (fresh) {
+                removeIfEmpty();
+            }
+        }
+    }
+
+    /**
+     * Removes what setup wrote, and the folder if nothing else is in it.
+     *
+     * @return whether the folder is gone
+     * @throws IOException if the marker is missing or a file cannot be removed
+     */
+    public boolean remove() throws IOException {
+        if (info().isEmpty()) {
+            throw new IOException(path + " was not made by setup; remove it yourself if you do not need it.");
+        }
+        for (Path leftover : entries().stream().filter(this::isLeftover).toList()) {
+            Files.delete(leftover);
+        }
+        for (String file : FILES) {
+            Files.deleteIfExists(path.resolve(file));
+        }
+        return removeIfEmpty();
+    }
+
+    private boolean removeIfEmpty() throws IOException {
+        boolean empty = entries().isEmpty();
+        if (empty) {
+            Files.delete(path);
+        }
+        return empty;
+    }
+
+    /** What is here besides the leftovers of a setup that was killed. */
+    private List<Path> others() throws IOException {
+        return entries().stream().filter(file -> !isLeftover(file)).toList();
+    }
+
+    private boolean isLeftover(Path file) {
+        return AtomicFiles.isLeftover(file, Set.copyOf(FILES));
+    }
+
+    private List<Path> entries() throws IOException {
+        try (Stream<Path> files = Files.list(path)) {
+            return files.toList();
+        }
+    }
+}

@@ -1,0 +1,13 @@
+package io.github.drakegpt.data;
+
+/** Is told how far a download is; the command line draws its progress bar from it. */
+@FunctionalInterface
+public interface DownloadListener {
+    /**
+     * Called after every piece. {@code done} goes back when a download starts again.
+     *
+     * @param done bytes on disk, those of an earlier attempt included
+     * @param total bytes in all, -1 where the server does not say
+     */
+    void progress(long done, long total);
+}

@@ -1,0 +1,185 @@
+package io.github.drakegpt.data;
+
+import java.io.BufferedInputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.PushbackReader;
+import java.io.Reader;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.CodingErrorAction;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.StringJoiner;
+import java.util.zip.GZIPInputStream;
+import java.util.zip.ZipException;
+import org.apache.commons.csv.CSVException;
+import org.apache.commons.csv.CSVFormat;
+import org.apache.commons.csv.CSVParser;
+import org.apache.commons.csv.CSVRecord;
+
+/**
+ * The text in a file: plain text, or one column of a CSV file (told by its name), either of them also gzipped (told by
+ * its first bytes). UTF-8 and nothing else; a byte order mark is dropped and {@code \r\n} becomes {@code \n}.
+ */
+public final class TextSource {
+    /** The column that holds the lyrics in the CSV files that the project knows. */
+    public static final String LYRIC_COLUMN = "Lyric";
+
+    /** Keeps a gzip file of nothing but zeros from filling the memory; far more than a small GPT can learn. */
+    private static final int MAX_CHARACTERS = 1 << 29;
+
+    private TextSource() {}
+
+    /**
+     * Reads a file.
+     *
+     * @param column the CSV column whose rows are joined with newlines, empty ones skipped; not used for plain text
+     * @throws IOException if the file is missing, unreadable, damaged, not UTF-8 text, or has no such column
+     */
+    public static String read(Path file, String column) throws IOException {
+        return read(file, isCsv(file.toString()), file.toString(), column);
+    }
+
+    /** Whether a name ends in {@code .csv} or {@code .csv.gz}. */
+    public static boolean isCsv(String name) {
+        String lower = name.toLowerCase(Locale.ROOT);
+        return lower.endsWith(".csv") || lower.endsWith(".csv.gz");
+    }
+
+    /** As {@link #read(Path, String)} for a file whose own name does not tell what it is. */
+    static String read(Path file, boolean csv, String shownName, String column) throws IOException {
+        if (Files.isDirectory(file)) {
+            throw new IOException(shownName + " is a folder; give the path of a text or CSV file.");
+        }
+        try (InputStream in = Files.newInputStream(file)) {
+            return read(in, csv, shownName, column);
+        }
+    }
+
+    static String read(InputStream in, boolean csv, String shownName, String column) throws IOException {
+        try {
+            Reader reader = new TextReader(decoded(in), shownName);
+            String text = csv ? csvColumn(reader, shownName, column) : wholeText(reader);
+            return text.replace("\r\n", "\n");
+        } catch (UncheckedIOException e) {
+            // The CSV iterator cannot throw checked exceptions.
+            throw asSentence(shownName, e.getCause());
+        } catch (IOException e) {
+            throw asSentence(shownName, e);
+        }
+    }
+
+    private static Reader decoded(InputStream raw) throws IOException {
+        BufferedInputStream in = new BufferedInputStream(raw, 1 << 16);
+        in.mark(2);
+        boolean gzip = in.read() == 0x1f && in.read() == 0x8b;
+        in.reset();
+        var decoder = StandardCharsets.UTF_8
+                .newDecoder()
+                .onMalformedInput(CodingErrorAction.REPORT)
+                .onUnmappableCharacter(CodingErrorAction.REPORT);
+        PushbackReader reader =
+                new PushbackReader(new InputStreamReader(gzip ? new GZIPInputStream(in, 1 << 16) : in, decoder));
+        int first = reader.read();
+        if (first >= 0 && first != '\uFEFF') {
+            reader.unread(first);
+        }
+        return reader;
+    }
+
+    private static String wholeText(Reader reader) throws IOException {
+        StringWriter text = new StringWriter();
+        reader.transferTo(text);
+        return text.toString();
+    }
+
+    private static String csvColumn(Reader reader, String shownName, String column) throws IOException {
+        CSVFormat format = CSVFormat.DEFAULT
+                .builder()
+                .setHeader()
+                .setSkipHeaderRecord(true)
+                // pandas writes its row numbers under an empty heading.
+                .setAllowMissingColumnNames(true)
+                .get();
+        StringJoiner text = new StringJoiner("\n");
+        try (CSVParser rows = CSVParser.parse(reader, format)) {
+            if (!rows.getHeaderNames().contains(column)) {
+                throw new Refused(shownName + " has no column " + column + "; choose one with --column: "
+                        + String.join(", ", rows.getHeaderNames()) + ".");
+            }
+            for (CSVRecord row : rows) {
+                // A row may be cut short, and pandas writes a missing value as nothing.
+                if (row.isSet(column) && !row.get(column).isEmpty()) {
+                    text.add(row.get(column));
+                }
+            }
+        }
+        return text.toString();
+    }
+
+    private static IOException asSentence(String name, IOException e) {
+        if (e instanceof CharacterCodingException) {
+            return new IOException(
+                    name + " is not UTF-8 text (a binary file, or another encoding); convert it to UTF-8 first.", e);
+        }
+        if (e instanceof ZipException || e instanceof EOFException) {
+            return new IOException(name + " is a damaged gzip file (" + e.getMessage() + "); get it again.", e);
+        }
+        if (e instanceof CSVException) {
+            return new IOException(
+                    name + " is not a well-formed CSV file (" + e.getMessage()
+                            + "); mend it, or rename it to .txt to use it as it is.",
+                    e);
+        }
+        if (e instanceof Refused) {
+            return e;
+        }
+        return new IOException("Could not read " + name + ": " + e.getMessage() + "; mend that and try again.", e);
+    }
+
+    /** An error that is a sentence already. */
+    private static final class Refused extends IOException {
+        Refused(String message) {
+            super(message);
+        }
+    }
+
+    /** Refuses what decodes as UTF-8 but is no text, and texts without end. */
+    private static final class TextReader extends Reader {
+        private final Reader in;
+        private final String name;
+        private long characters;
+
+        TextReader(Reader in, String name) {
+            this.in = in;
+            this.name = name;
+        }
+
+        @Override
+        public int read(char[] buffer, int offset, int length) throws IOException {
+            int count = in.read(buffer, offset, length);
+            for (int i = offset; i < offset + count; i++) {
+                if (buffer[i] == '\0') {
+                    throw new CharacterCodingException();
+                }
+            }
+            characters += Math.max(count, 0);
+            if (characters > MAX_CHARACTERS) {
+                throw new Refused(
+                        name + " has more than " + MAX_CHARACTERS + " characters; give a shorter part of it.");
+            }
+            return count;
+        }
+
+        @Override
+        public void close() throws IOException {
+            in.close();
+        }
+    }
+}
