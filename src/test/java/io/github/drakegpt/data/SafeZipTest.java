@@ -86,7 +86,8 @@ class SafeZipTest {
         ByteBuffer.wrap(zip).order(ByteOrder.LITTLE_ENDIAN).putInt(find(zip, 0) + CENTRAL_DIRECTORY_SIZE, 3);
 
         try (SafeZip opened = open(zip)) {
-            assertThatThrownBy(() -> opened.read(opened.entries().get(0))).isInstanceOf(ZipException.class);
+            assertThatThrownBy(() -> opened.read(opened.entries().get(0)))
+                    .hasMessageContaining("has more in a.csv than it says");
         }
     }
 
