@@ -55,8 +55,7 @@ public interface Backend extends AutoCloseable {
      * Gradients of {@link #linear} without its ReLU. dy (rows, out); dx (rows, in) or null; dw (out, in); dbias (out)
      * or null.
      */
-    void linearGrad(
-            Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, Tensor dbias, int rows, int in, int out);
+    void linearGrad(Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, Tensor dbias, int rows, int in, int out);
 
     /** Gradient of ReLU, in place: dy is zeroed where the output y was not positive. Both n elements. */
     void reluGrad(Tensor y, Tensor dy, int n);
@@ -81,7 +80,15 @@ public interface Backend extends AutoCloseable {
      * residual path brought; dweight, dbias (C).
      */
     void layerNormGrad(
-            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, Tensor dbias, int rows, int c);
+            Tensor x,
+            Tensor weight,
+            Tensor stats,
+            Tensor dout,
+            Tensor dx,
+            Tensor dweight,
+            Tensor dbias,
+            int rows,
+            int c);
 
     /**
      * The residual connection: sum = x + dropout(branch). All (rows, C); dropout or null; row r is row {@code firstRow +

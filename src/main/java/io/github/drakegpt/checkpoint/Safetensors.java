@@ -112,7 +112,9 @@ public final class Safetensors {
         byte[] bytes = Files.readAllBytes(file);
         if (bytes.length < LENGTH_BYTES) {
             throw new CorruptFileException(
-                    file, "it has " + bytes.length + " bytes, fewer than the " + LENGTH_BYTES + " it begins with", null);
+                    file,
+                    "it has " + bytes.length + " bytes, fewer than the " + LENGTH_BYTES + " it begins with",
+                    null);
         }
         ByteBuffer buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
         long length = buffer.getLong();
@@ -124,8 +126,7 @@ public final class Safetensors {
         }
         int dataStart = LENGTH_BYTES + (int) length;
         Safetensors result = new Safetensors(
-                file,
-                buffer.slice(dataStart, bytes.length - dataStart).order(ByteOrder.LITTLE_ENDIAN));
+                file, buffer.slice(dataStart, bytes.length - dataStart).order(ByteOrder.LITTLE_ENDIAN));
         JsonNode header;
         try {
             header = JSON.readTree(bytes, LENGTH_BYTES, (int) length);
@@ -150,7 +151,8 @@ public final class Safetensors {
             }
         }
         List<Map.Entry<String, Location>> ordered = new ArrayList<>(tensors.entrySet());
-        ordered.sort(Comparator.comparingLong((Map.Entry<String, Location> e) -> e.getValue().begin())
+        ordered.sort(Comparator.comparingLong(
+                        (Map.Entry<String, Location> e) -> e.getValue().begin())
                 .thenComparingLong(e -> e.getValue().end()));
         long covered = 0;
         for (Map.Entry<String, Location> entry : ordered) {
@@ -260,8 +262,8 @@ public final class Safetensors {
         if (!location.dtype().equals(dtype) || !location.shape().equals(shape)) {
             throw new CorruptFileException(
                     file,
-                    "tensor " + name + " is " + location.dtype() + " " + location.shape() + " where " + dtype + " " + shape
-                            + " is needed",
+                    "tensor " + name + " is " + location.dtype() + " " + location.shape() + " where " + dtype + " "
+                            + shape + " is needed",
                     null);
         }
         return data.slice((int) location.begin(), (int) (location.end() - location.begin()))

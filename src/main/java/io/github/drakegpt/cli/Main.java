@@ -1,5 +1,9 @@
 package io.github.drakegpt.cli;
 
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
@@ -22,7 +26,13 @@ import picocli.CommandLine.ScopeType;
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         description = "Trains small GPTs on song lyrics, from a bigram table to a transformer, and samples from them.",
-        subcommands = {SetupCommand.class, CleanCommand.class},
+        subcommands = {
+            SetupCommand.class,
+            TrainCommand.class,
+            GenerateCommand.class,
+            ScoreCommand.class,
+            CleanCommand.class
+        },
         synopsisSubcommandLabel = "COMMAND")
 public final class Main implements Callable<Integer> {
     @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Show the stack trace of an error.")
@@ -33,7 +43,12 @@ public final class Main implements Callable<Integer> {
 
     /** Runs one command and exits with its code. */
     public static void main(String[] args) {
-        System.exit(run(args));
+        // Text is UTF-8 wherever it goes, whatever Java takes the terminal's encoding for.
+        System.setOut(new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8));
+        System.setErr(new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8));
+        int code = run(args);
+        System.out.flush();
+        Interrupts.exit(code);
     }
 
     /** Runs one command and returns its exit code; tests call this. */

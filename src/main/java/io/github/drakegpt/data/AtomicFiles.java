@@ -140,7 +140,7 @@ public final class AtomicFiles {
     }
 
     /** Makes a rename last through a power cut. Windows opens no folder as a file and needs no such sync. */
-    private static void sync(Path folder) throws IOException {
+    public static void sync(Path folder) throws IOException {
         if (File.separatorChar == '/') {
             try (FileChannel channel = FileChannel.open(folder, StandardOpenOption.READ)) {
                 channel.force(true);

@@ -47,6 +47,11 @@ public final class Corpora {
         if (last.isPresent()) {
             return new Found(Corpus.read(last.get()), last.get() + " (the last that setup made)");
         }
+        return sample();
+    }
+
+    /** The bundled sample, prepared in memory. */
+    public static Found sample() throws IOException {
         Path sample = ProjectHome.require(ProjectHome.SAMPLE);
         Corpus corpus = Corpus.prepare(sample.toString(), TextSource.read(sample, TextSource.LYRIC_COLUMN));
         return new Found(corpus, "the bundled sample " + sample);

@@ -48,7 +48,8 @@ public abstract class LanguageModel {
      */
     public static LanguageModel forTraining(
             ModelConfig config, Backend backend, Arena arena, int batch, long seed, Tensor step, Tensor weights) {
-        return build(config, backend, arena, new Capacity(batch, config.contextLength(), Use.TRAINING), seed, step, weights);
+        return build(
+                config, backend, arena, new Capacity(batch, config.contextLength(), Use.TRAINING), seed, step, weights);
     }
 
     /** Builds a model that computes logits and losses of up to {@code batch} sequences at once. */
@@ -66,7 +67,13 @@ public abstract class LanguageModel {
     }
 
     private static LanguageModel build(
-            ModelConfig config, Backend backend, Arena arena, Capacity capacity, long seed, Tensor step, Tensor weights) {
+            ModelConfig config,
+            Backend backend,
+            Arena arena,
+            Capacity capacity,
+            long seed,
+            Tensor step,
+            Tensor weights) {
         LayerContext context = new LayerContext(backend, arena, capacity, config.init(), seed, step);
         LanguageModel model = Models.build(config, context);
         Shape flat = Shape.of(Math.toIntExact(model.parameters.size()));

@@ -1,10 +1,10 @@
 package io.github.drakegpt.model;
 
-import io.github.drakegpt.nn.ResidualBlock;
 import io.github.drakegpt.nn.Embedding;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.Linear;
 import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.nn.ResidualBlock;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;

@@ -17,8 +17,7 @@ public final class Block {
     public Block(LayerContext context, String name, int width, int heads) {
         this.backend = context.backend();
         this.width = width;
-        this.attention =
-                CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, 0);
+        this.attention = CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, 0);
         this.linear = new Linear(context, name + ".ffwd.net.0", width, width);
         this.out = context.activation(width);
         this.dheads = context.training() ? context.scratch("dheads", width) : null;

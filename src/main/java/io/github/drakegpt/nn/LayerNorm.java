@@ -45,17 +45,7 @@ public final class LayerNorm {
     /** Writes sum = x + dropout(branch), and normalizes it into {@link #out}. All (rows, C). */
     void forward(Tensor x, Tensor branch, Dropout dropout, Tensor sum, Pass pass) {
         backend.residualNorm(
-                x,
-                branch,
-                dropout,
-                pass.firstRow(),
-                sum,
-                weight.value(),
-                bias.value(),
-                out,
-                stats,
-                pass.rows(),
-                width);
+                x, branch, dropout, pass.firstRow(), sum, weight.value(), bias.value(), out, stats, pass.rows(), width);
     }
 
     /** Adds to dx (rows, C) what comes back through the norm of x from dout (rows, C). */

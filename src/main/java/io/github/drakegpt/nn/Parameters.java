@@ -99,9 +99,8 @@ public final class Parameters {
                 // two words an element, and offsets are even: element i has words 2i and 2i + 1
                 Philox.fill(seed, RandomStream.INIT, 0, from / 2, (n + 1) / 2, lanes, words);
                 for (int i = 0; i < n; i++) {
-                    values[from + i] = parameter
-                            .init()
-                            .value(Philox.uniform(words[2 * i]), Philox.uniform(words[2 * i + 1]));
+                    values[from + i] =
+                            parameter.init().value(Philox.uniform(words[2 * i]), Philox.uniform(words[2 * i + 1]));
                 }
             }
         }

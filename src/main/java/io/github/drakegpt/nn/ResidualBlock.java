@@ -20,8 +20,7 @@ public final class ResidualBlock {
     public ResidualBlock(LayerContext context, String name, int width, int heads, int layers) {
         this.backend = context.backend();
         this.width = width;
-        this.attention =
-                CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, 0);
+        this.attention = CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, 0);
         this.projection = Linear.residual(context, name + ".sa_head.proj", width, width, layers);
         this.feedForward = new FeedForward(context, name + ".ffwd", width, layers);
         this.branch = context.scratch("branch", width);

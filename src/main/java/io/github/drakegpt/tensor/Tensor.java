@@ -99,8 +99,8 @@ public final class Tensor {
 
     private void require(DType wanted, int length) {
         if (dtype != wanted || length > size()) {
-            throw new IllegalStateException(
-                    length + " elements of " + wanted + " do not fit a tensor " + this + "; use its own type and size.");
+            throw new IllegalStateException(length + " elements of " + wanted + " do not fit a tensor " + this
+                    + "; use its own type and size.");
         }
     }
 

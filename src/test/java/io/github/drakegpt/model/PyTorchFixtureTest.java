@@ -40,7 +40,7 @@ class PyTorchFixtureTest {
         Safetensors file = Safetensors.read(FIXTURES.resolve(fixture + ".safetensors"));
         ObjectMapper json = new ObjectMapper();
         ObjectNode settings = (ObjectNode) json.readTree(file.metadata().get("config"));
-        ModelConfig config = json.treeToValue(settings.put("init", "PYTORCH"), ModelConfig.class);
+        ModelConfig config = json.treeToValue(settings.put("init", "pytorch"), ModelConfig.class);
         JsonNode learningRates = json.readTree(file.metadata().get("lr"));
         Shape tokenShape = file.shape("tokens"); // (3, B, T)
         int batch = tokenShape.dim(1);
@@ -120,7 +120,9 @@ class PyTorchFixtureTest {
             double d = Math.abs((double) actual[offset + i] - expected[i]);
             difference = d > difference || Double.isNaN(d) ? d : difference;
         }
-        assertThat(difference).as("%s, whose largest value is %s", name, largest).isLessThanOrEqualTo(tolerance * largest);
+        assertThat(difference)
+                .as("%s, whose largest value is %s", name, largest)
+                .isLessThanOrEqualTo(tolerance * largest);
         assertThat(largest).as(name).isPositive();
     }
 }

@@ -22,5 +22,6 @@ interface Blas {
             int ldc);
 
     /** y = op(a) x + beta * y for a (m, n): y has m elements, or n if a is transposed. */
-    void gemv(boolean transA, int m, int n, float[] a, int ao, int lda, float[] x, int xo, float beta, float[] y, int yo);
+    void gemv(
+            boolean transA, int m, int n, float[] a, int ao, int lda, float[] x, int xo, float beta, float[] y, int yo);
 }

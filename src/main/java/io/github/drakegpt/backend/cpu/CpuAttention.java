@@ -44,7 +44,18 @@ final class CpuAttention {
             if (t >= BLAS_FROM) {
                 for (int h = 0; h < heads; h++) {
                     forwardBlocks(
-                            qkv, q, out, o, lse, l + h * t, dropout, (firstSequence + b) * heads + h, h, t, width, headSize);
+                            qkv,
+                            q,
+                            out,
+                            o,
+                            lse,
+                            l + h * t,
+                            dropout,
+                            (firstSequence + b) * heads + h,
+                            h,
+                            t,
+                            width,
+                            headSize);
                 }
             } else {
                 forwardLoops(qkv, q, out, o, lse, l, dropout, firstSequence + b, t, heads, headSize);
@@ -97,12 +108,14 @@ final class CpuAttention {
                             headSize);
                 }
             } else {
-                backwardLoops(qkv, q, out, o, lse, l, dout, g, dqkv, dq, dropout, firstSequence + b, t, heads, headSize);
+                backwardLoops(
+                        qkv, q, out, o, lse, l, dout, g, dqkv, dq, dropout, firstSequence + b, t, heads, headSize);
             }
         }
     }
 
-    // ------------------------------------------------------------------------------------ plain loops, all heads at once
+    // ------------------------------------------------------------------------------------ plain loops, all heads at
+    // once
 
     /** Fills p (H, T, T) with q k^T * scale, and what lies behind the causal mask with {@link #MASKED}. */
     private static void scores(float[] qkv, int qo, float[] p, int t, int heads, int headSize) {
@@ -162,7 +175,16 @@ final class CpuAttention {
             }
             int column = r / t * headSize;
             VectorMath.weightedSum(
-                    p, r * t, 1, qkv, qo + 2 * width + column, 3 * width, i + 1, out, oo + i * width + column, headSize);
+                    p,
+                    r * t,
+                    1,
+                    qkv,
+                    qo + 2 * width + column,
+                    3 * width,
+                    i + 1,
+                    out,
+                    oo + i * width + column,
+                    headSize);
         }
     }
 
@@ -222,8 +244,7 @@ final class CpuAttention {
                 int below = t - i;
                 int at = dq + i * stride;
                 VectorMath.weightedSum(ds, row, 1, qkv, q + width, stride, i + 1, dqkv, at, headSize);
-                VectorMath.weightedSum(
-                        ds, diagonal, t, qkv, q + i * stride, stride, below, dqkv, at + width, headSize);
+                VectorMath.weightedSum(ds, diagonal, t, qkv, q + i * stride, stride, below, dqkv, at + width, headSize);
                 VectorMath.weightedSum(
                         p, diagonal, t, dout, g + i * width, width, below, dqkv, at + 2 * width, headSize);
             }
@@ -264,7 +285,22 @@ final class CpuAttention {
             int end = Math.min(i0 + BLOCK_ROWS, t); // the columns that the last row of the block sees
             int m = end - i0;
             blas.gemm(
-                    false, true, m, end, headSize, scale, qkv, q + i0 * stride, stride, qkv, q + width, stride, 0, p, 0, end);
+                    false,
+                    true,
+                    m,
+                    end,
+                    headSize,
+                    scale,
+                    qkv,
+                    q + i0 * stride,
+                    stride,
+                    qkv,
+                    q + width,
+                    stride,
+                    0,
+                    p,
+                    0,
+                    end);
             for (int r = 0; r < m; r++) {
                 int i = i0 + r;
                 int row = r * end;
@@ -368,13 +404,29 @@ final class CpuAttention {
             }
             float beta = i0 == lastBlock ? 0 : 1;
             blas.gemm(
-                    false, false, m, headSize, end, 1, ds, 0, end, qkv, q + width, stride, 0, dqkv, dq + i0 * stride, stride);
+                    false,
+                    false,
+                    m,
+                    headSize,
+                    end,
+                    1,
+                    ds,
+                    0,
+                    end,
+                    qkv,
+                    q + width,
+                    stride,
+                    0,
+                    dqkv,
+                    dq + i0 * stride,
+                    stride);
             blas.gemm(true, false, end, headSize, m, 1, ds, 0, end, qkv, rows, stride, beta, dqkv, dq + width, stride);
             blas.gemm(true, false, end, headSize, m, 1, p, 0, end, dout, g, width, beta, dqkv, dq + 2 * width, stride);
         }
     }
 
-    // ------------------------------------------------------------------------------------ with a cache of keys and values
+    // ------------------------------------------------------------------------------------ with a cache of keys and
+    // values
 
     void cached(
             float[] qkv,
@@ -416,7 +468,16 @@ final class CpuAttention {
                         p[j] *= factor;
                     }
                     VectorMath.weightedSum(
-                            p, 0, 1, cache, keys + width, 2 * width, visible, out, oo + (b * t + i) * width + column, headSize);
+                            p,
+                            0,
+                            1,
+                            cache,
+                            keys + width,
+                            2 * width,
+                            visible,
+                            out,
+                            oo + (b * t + i) * width + column,
+                            headSize);
                 }
             }
         }

@@ -24,6 +24,7 @@ public final class CpuBackend implements Backend {
     private static final float LAYER_NORM_EPS = 1e-5f;
     /** Elements of a flat buffer that one task takes: large enough to be worth handing out. */
     private static final int CHUNK = 1 << 15;
+
     private static final int SHARD_ROWS = 128;
     private static final int MAX_SHARDS = 16;
     /** Elements of the scratch for cross entropy: rows are taken together so that exp runs over long stretches. */
@@ -94,22 +95,7 @@ public final class CpuBackend implements Backend {
             blas.gemv(false, out, in, floats(w), start(w), in, floats(x), start(x), beta, ys, yo);
         } else {
             blas.gemm(
-                    false,
-                    true,
-                    rows,
-                    out,
-                    in,
-                    1,
-                    floats(x),
-                    start(x),
-                    in,
-                    floats(w),
-                    start(w),
-                    in,
-                    beta,
-                    ys,
-                    yo,
-                    out);
+                    false, true, rows, out, in, 1, floats(x), start(x), in, floats(w), start(w), in, beta, ys, yo, out);
         }
         if (relu) {
             int n = rows * out;
@@ -141,7 +127,22 @@ public final class CpuBackend implements Backend {
         if (dx != null) {
             // dx = dy w
             blas.gemm(
-                    false, false, rows, in, out, 1, dys, dyo, out, floats(w), start(w), in, 0, floats(dx), start(dx), in);
+                    false,
+                    false,
+                    rows,
+                    in,
+                    out,
+                    1,
+                    dys,
+                    dyo,
+                    out,
+                    floats(w),
+                    start(w),
+                    in,
+                    0,
+                    floats(dx),
+                    start(dx),
+                    in);
         }
     }
 
@@ -234,7 +235,15 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void layerNormGrad(
-            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, Tensor dbias, int rows, int c) {
+            Tensor x,
+            Tensor weight,
+            Tensor stats,
+            Tensor dout,
+            Tensor dx,
+            Tensor dweight,
+            Tensor dbias,
+            int rows,
+            int c) {
         float[] xs = floats(x);
         float[] ws = floats(weight);
         float[] stat = floats(stats);
@@ -377,7 +386,15 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void attentionCached(
-            Tensor qkv, Tensor cache, Tensor out, int batch, int t, int position, int context, int heads, int headSize) {
+            Tensor qkv,
+            Tensor cache,
+            Tensor out,
+            int batch,
+            int t,
+            int position,
+            int context,
+            int heads,
+            int headSize) {
         attention.cached(
                 floats(qkv),
                 start(qkv),

@@ -17,7 +17,8 @@ final class Masks {
         Philox.fill(
                 dropout.stream().seed(),
                 dropout.stream().purpose(),
-                HeapStorage.ints(dropout.stream().step())[HeapStorage.start(dropout.stream().step())],
+                HeapStorage.ints(dropout.stream().step())[
+                        HeapStorage.start(dropout.stream().step())],
                 firstBlock,
                 blocks,
                 scratch.longs(4 * blocks),

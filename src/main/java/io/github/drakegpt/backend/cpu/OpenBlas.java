@@ -148,7 +148,17 @@ final class OpenBlas {
 
         @Override
         public void gemv(
-                boolean transA, int m, int n, float[] a, int ao, int lda, float[] x, int xo, float beta, float[] y, int yo) {
+                boolean transA,
+                int m,
+                int n,
+                float[] a,
+                int ao,
+                int lda,
+                float[] x,
+                int xo,
+                float beta,
+                float[] y,
+                int yo) {
             blas.sgemv(op(!transA), n, m, 1, a, ao, lda, x, xo, 1, beta, y, yo, 1);
         }
 
@@ -188,7 +198,17 @@ final class OpenBlas {
 
         @Override
         public void gemv(
-                boolean transA, int m, int n, float[] a, int ao, int lda, float[] x, int xo, float beta, float[] y, int yo) {
+                boolean transA,
+                int m,
+                int n,
+                float[] a,
+                int ao,
+                int lda,
+                float[] x,
+                int xo,
+                float beta,
+                float[] y,
+                int yo) {
             FloatPointer pa = copyIn(0, a, ao, extent(m, n, lda));
             FloatPointer px = copyIn(1, x, xo, transA ? m : n);
             FloatPointer py = copyIn(2, y, yo, transA ? n : m);

@@ -1,0 +1,267 @@
+package io.github.drakegpt.checkpoint;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.json.JsonReadFeature;
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.data.AtomicFiles;
+import io.github.drakegpt.data.CharTokenizer;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.nn.Parameters;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.Files;
+import java.nio.file.NotDirectoryException;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The folder of one training run: {@code config.json}, {@code vocab.json}, and the newest checkpoint in
+ * {@code model.safetensors}, {@code optimizer.safetensors} and {@code state.json}, with the weights of the lowest
+ * validation loss in {@code best.safetensors}.
+ *
+ * <p>A checkpoint's files belong together, so they are replaced together: all are written beside as {@code NAME.next}
+ * and synced, then {@code commit.json} names them, then each takes its name, then {@code commit.json} goes. Whenever the
+ * process is killed, either there is no {@code commit.json} and the old files are whole, or there is one and the renames
+ * can be finished: {@link #recover}.
+ */
+public final class RunFolder {
+    public static final String CONFIG = "config.json";
+    public static final String VOCAB = "vocab.json";
+    public static final String MODEL = "model.safetensors";
+    public static final String BEST = "best.safetensors";
+    public static final String OPTIMIZER = "optimizer.safetensors";
+    public static final String STATE = "state.json";
+    public static final String METRICS = "metrics.jsonl";
+    public static final String LOG = "train.log";
+
+    private static final String COMMIT = "commit.json";
+    private static final String NEXT = ".next";
+    private static final String FIRST_MOMENTS = "exp_avg.";
+    private static final String SECOND_MOMENTS = "exp_avg_sq.";
+
+    // losses may be NaN or infinite before the first evaluation
+    private static final JsonMapper JSON = JsonMapper.builder()
+            .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
+            .enable(SerializationFeature.INDENT_OUTPUT)
+            .build();
+
+    private final Path path;
+    private final ObjectNode config;
+    private final ModelConfig modelConfig;
+    private final CharTokenizer tokenizer;
+
+    private RunFolder(Path path, ObjectNode config, ModelConfig modelConfig, CharTokenizer tokenizer) {
+        this.path = path;
+        this.config = config;
+        this.modelConfig = modelConfig;
+        this.tokenizer = tokenizer;
+    }
+
+    /**
+     * Makes the folder of a new run.
+     *
+     * @param config the resolved configuration; its {@code model} part is a {@link ModelConfig}
+     * @throws IllegalArgumentException if the folder already holds a run
+     */
+    public static RunFolder create(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
+        if (Files.exists(path.resolve(CONFIG))) {
+            throw new IllegalArgumentException(
+                    path + " already holds a run; continue it with --resume " + path + ", or choose another folder.");
+        }
+        if (Files.exists(path) && !Files.isDirectory(path)) {
+            throw new NotDirectoryException(path.toString());
+        }
+        Files.createDirectories(path);
+        ModelConfig modelConfig = JSON.treeToValue(config.get("model"), ModelConfig.class);
+        tokenizer.write(path.resolve(VOCAB));
+        AtomicFiles.write(path.resolve(CONFIG), JSON.writeValueAsBytes(config));
+        return new RunFolder(path, config, modelConfig, tokenizer);
+    }
+
+    /**
+     * Opens the folder of a run.
+     *
+     * @throws IOException if it is not one, or its configuration or vocabulary is damaged
+     */
+    public static RunFolder open(Path path) throws IOException {
+        if (!Files.isDirectory(path)) {
+            throw new IOException(path + " is not a folder; give the folder of a run.");
+        }
+        Path file = path.resolve(CONFIG);
+        if (!Files.exists(file)) {
+            throw new IOException(path + " is not the folder of a run (it has no " + CONFIG
+                    + "); give the folder that `drakegpt train` wrote.");
+        }
+        try {
+            if (!(JSON.readTree(file.toFile()) instanceof ObjectNode config) || !config.has("model")) {
+                throw new CorruptFileException(file, "it has no model settings", null);
+            }
+            ModelConfig modelConfig = JSON.treeToValue(config.get("model"), ModelConfig.class);
+            CharTokenizer tokenizer = CharTokenizer.read(path.resolve(VOCAB));
+            if (tokenizer.size() != modelConfig.vocabSize()) {
+                throw new CorruptFileException(
+                        path.resolve(VOCAB),
+                        "it has " + tokenizer.size() + " characters where the model has " + modelConfig.vocabSize(),
+                        null);
+            }
+            return new RunFolder(path, config, modelConfig, tokenizer);
+        } catch (JsonProcessingException e) {
+            throw new CorruptFileException(file, e.getOriginalMessage(), e);
+        }
+    }
+
+    public Path path() {
+        return path;
+    }
+
+    /** The run's resolved configuration. */
+    public ObjectNode config() {
+        return config;
+    }
+
+    public ModelConfig modelConfig() {
+        return modelConfig;
+    }
+
+    public CharTokenizer tokenizer() {
+        return tokenizer;
+    }
+
+    /** Whether the run has come to its first checkpoint. */
+    public boolean hasCheckpoint() {
+        return Files.exists(path.resolve(STATE));
+    }
+
+    /**
+     * Keeps other processes from training this run.
+     *
+     * @return what gives the run free again when closed; the system does so when the process ends
+     * @throws IOException if another process is training it
+     */
+    public FileChannel lock() throws IOException {
+        FileChannel channel = FileChannel.open(path.resolve(CONFIG), StandardOpenOption.WRITE);
+        try {
+            // a byte far behind the end, so that the file can still be read where locks keep readers out
+            if (channel.tryLock(Long.MAX_VALUE - 1, 1, false) != null) {
+                return channel;
+            }
+        } catch (OverlappingFileLockException e) {
+            channel.close();
+            throw beingTrained(e);
+        }
+        channel.close();
+        throw beingTrained(null);
+    }
+
+    private IOException beingTrained(Throwable cause) {
+        return new IOException(path + " is being trained already; wait for that, or train into another folder.", cause);
+    }
+
+    // ---------------------------------------------------------------------------------------------- checkpoints
+
+    /**
+     * Replaces the newest checkpoint, and the best weights too if this is the best.
+     *
+     * @throws IOException if it cannot be written; the checkpoint before it is still whole
+     */
+    public void save(Checkpoint checkpoint, Parameters parameters) throws IOException {
+        TrainingState state = checkpoint.state();
+        Map<String, String> metadata = Map.of("format", "pt");
+        Map<String, AtomicFiles.Content> files = new LinkedHashMap<>();
+        AtomicFiles.Content model = out -> StateDict.write(out, parameters, checkpoint.weights(), metadata);
+        files.put(MODEL, model);
+        if (state.bestStep() == state.step() && state.step() > 0) {
+            files.put(BEST, model);
+        }
+        files.put(OPTIMIZER, out -> {
+            List<Safetensors.Source> sources = new ArrayList<>();
+            StateDict.addEntries(sources, parameters, FIRST_MOMENTS, checkpoint.firstMoments());
+            StateDict.addEntries(sources, parameters, SECOND_MOMENTS, checkpoint.secondMoments());
+            Safetensors.write(out, metadata, sources);
+        });
+        files.put(STATE, out -> out.write(JSON.writeValueAsBytes(state)));
+
+        Map<Path, AtomicFiles.Content> staged = new LinkedHashMap<>();
+        files.forEach((name, content) -> staged.put(path.resolve(name + NEXT), content));
+        AtomicFiles.writeAll(staged);
+        AtomicFiles.write(path.resolve(COMMIT), JSON.writeValueAsBytes(files.keySet()));
+        finish(List.copyOf(files.keySet()));
+    }
+
+    /**
+     * Finishes or drops what a killed process left half done. Only for who trains the run, under {@link #lock}.
+     *
+     * @throws CorruptFileException if the list of files to rename is damaged
+     */
+    public void recover() throws IOException {
+        Path commit = path.resolve(COMMIT);
+        if (Files.exists(commit)) {
+            try {
+                finish(JSON.readValue(commit.toFile(), new TypeReference<List<String>>() {}));
+            } catch (JsonProcessingException e) {
+                throw new CorruptFileException(commit, e.getOriginalMessage(), e);
+            }
+        }
+        for (String name : List.of(MODEL, BEST, OPTIMIZER, STATE)) {
+            Files.deleteIfExists(path.resolve(name + NEXT));
+        }
+    }
+
+    private void finish(List<String> names) throws IOException {
+        for (String name : names) {
+            Path next = path.resolve(name + NEXT);
+            if (Files.exists(next)) {
+                Files.move(next, path.resolve(name), StandardCopyOption.ATOMIC_MOVE);
+            }
+        }
+        AtomicFiles.sync(path);
+        Files.delete(path.resolve(COMMIT));
+    }
+
+    /**
+     * Reads the newest checkpoint.
+     *
+     * @throws IOException if there is none, or one of its files is missing or damaged
+     */
+    public Checkpoint load(Parameters parameters) throws IOException {
+        Safetensors optimizer = Safetensors.read(require(OPTIMIZER));
+        return new Checkpoint(
+                loadWeights(parameters),
+                StateDict.read(optimizer, parameters, FIRST_MOMENTS),
+                StateDict.read(optimizer, parameters, SECOND_MOMENTS),
+                state());
+    }
+
+    /** Reads only the newest weights. */
+    public float[] loadWeights(Parameters parameters) throws IOException {
+        return StateDict.read(Safetensors.read(require(MODEL)), parameters, "");
+    }
+
+    /** Reads where the run stands. */
+    public TrainingState state() throws IOException {
+        Path file = require(STATE);
+        try {
+            return JSON.readValue(file.toFile(), TrainingState.class);
+        } catch (JsonProcessingException e) {
+            throw new CorruptFileException(file, e.getOriginalMessage(), e);
+        }
+    }
+
+    private Path require(String name) throws IOException {
+        Path file = path.resolve(name);
+        if (!Files.exists(file)) {
+            throw new IOException(path + " has no " + name
+                    + ": the run did not come to its first checkpoint, or the file was removed; train it again.");
+        }
+        return file;
+    }
+}

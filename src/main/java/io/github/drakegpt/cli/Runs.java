@@ -1,0 +1,109 @@
+package io.github.drakegpt.cli;
+
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.data.ProjectHome;
+import io.github.drakegpt.model.Models;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.time.LocalDateTime;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Where runs are, and which of them a command means. */
+final class Runs {
+    /** Where training puts runs unless told otherwise, in the working directory. */
+    static final Path FOLDER = Path.of("runs");
+
+    private static final Logger log = LoggerFactory.getLogger(Runs.class);
+    private static final String PRETRAINED = "data/pretrained";
+    private static final int DEPTH = 3; // runs/RUN/state.json and runs/journey/RUN/state.json
+
+    private Runs() {}
+
+    /** A folder that is not there yet: the model's name with the time. */
+    static Path newFolder(String model) {
+        String time = LocalDateTime.now().format(DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss"));
+        Path folder = FOLDER.resolve(model + "-" + time);
+        for (int i = 2; Files.exists(folder); i++) {
+            folder = FOLDER.resolve(model + "-" + time + "-" + i);
+        }
+        return folder;
+    }
+
+    /**
+     * The run to use: the given folder, or else the newest run of a model under {@code runs}, or else the pretrained one.
+     *
+     * @param folder may be null
+     * @param model a model's name, may be null
+     */
+    static RunFolder find(Path folder, String model) throws IOException {
+        if ((folder == null) == (model == null)) {
+            throw new IllegalArgumentException("Say which model to use: either --run DIR or --model NAME.");
+        }
+        if (folder != null) {
+            return RunFolder.open(folder);
+        }
+        Models.requireKnown(model);
+        Optional<RunFolder> newest = newest(model);
+        if (newest.isPresent()) {
+            log.info("Using the newest {} under runs: {}", model, newest.get().path());
+            return newest.get();
+        }
+        Optional<Path> pretrained = ProjectHome.find(PRETRAINED + "/" + model);
+        if (pretrained.isEmpty()) {
+            throw new IOException("There is no run of " + model + " under " + FOLDER
+                    + " and no pretrained one; train it" + " with `drakegpt train --model " + model + "`.");
+        }
+        log.info("Using the pretrained {}: {}", model, pretrained.get());
+        return RunFolder.open(pretrained.get());
+    }
+
+    private static Optional<RunFolder> newest(String model) throws IOException {
+        if (!Files.isDirectory(FOLDER)) {
+            return Optional.empty();
+        }
+        List<Path> states;
+        try (Stream<Path> files = Files.walk(FOLDER, DEPTH)) {
+            states = files.filter(file -> file.endsWith(RunFolder.STATE)).toList();
+        }
+        List<RunFolder> runs = new ArrayList<>();
+        for (Path state : states) {
+            try {
+                RunFolder run = RunFolder.open(state.getParent());
+                if (run.modelConfig().name().equals(model)) {
+                    runs.add(run);
+                }
+            } catch (IOException e) {
+                log.warn("Passing over a run: {}", e.getMessage());
+            }
+        }
+        RunFolder newest = null;
+        FileTime time = null;
+        for (RunFolder run : runs) {
+            FileTime modified = Files.getLastModifiedTime(run.path().resolve(RunFolder.STATE));
+            if (newest == null || modified.compareTo(time) > 0) {
+                newest = run;
+                time = modified;
+            }
+        }
+        return Optional.ofNullable(newest);
+    }
+
+    /** The corpus to go on with: the given one, or else the one that the run names if it is still there. */
+    static Corpora.Found corpusOf(Path run, Path given) throws IOException {
+        if (given != null) {
+            return Corpora.find(given);
+        }
+        String source = RunFolder.open(run).config().path("data").path("source").asText();
+        Path folder = Path.of(source);
+        return Files.isDirectory(folder) ? Corpora.find(folder) : Corpora.sample();
+    }
+}

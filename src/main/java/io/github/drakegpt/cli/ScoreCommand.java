@@ -1,0 +1,79 @@
+package io.github.drakegpt.cli;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.data.TextSource;
+import io.github.drakegpt.model.Scorer;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code score}: how well a model predicts a text. */
+@Command(
+        name = "score",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Prints the mean negative log-likelihood of a text in nats per character, and the perplexity.",
+            "The text is cut into windows as long as the model's context, which do not overlap; each predicts the"
+                    + " character after each of its own."
+        })
+final class ScoreCommand implements Callable<Integer> {
+    @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run to use.")
+    private Path run;
+
+    @Option(
+            names = "--model",
+            paramLabel = "NAME",
+            description = "Use the newest run of this model under runs/, else the pretrained one.")
+    private String model;
+
+    @ArgGroup(multiplicity = "1")
+    private Input input;
+
+    private static final class Input {
+        @Option(names = "--text", paramLabel = "FILE", description = "File to score, UTF-8.")
+        private Path file;
+
+        @Option(names = "--string", paramLabel = "TEXT", description = "Text to score.")
+        private String string;
+    }
+
+    @Option(names = "--json", description = "Print one JSON object.")
+    private boolean json;
+
+    @Mixin
+    private DeviceOptions device;
+
+    @Override
+    public Integer call() throws IOException {
+        RunFolder folder = Runs.find(run, model);
+        String text = input.file == null ? input.string : TextSource.read(input.file, TextSource.LYRIC_COLUMN);
+        int[] tokens = folder.tokenizer().encode(text);
+        Scorer.Score score;
+        try (Backend backend = device.open();
+                Scorer scorer = new Scorer(backend, folder.modelConfig(), Texts.weights(backend, folder))) {
+            score = scorer.score(tokens);
+        }
+        if (json) {
+            System.out.println(JsonNodeFactory.instance
+                    .objectNode()
+                    .put("nll", score.nll())
+                    .put("perplexity", score.perplexity())
+                    .put("chars", score.predicted()));
+        } else {
+            System.out.printf(
+                    Locale.ROOT,
+                    "%.4f nats per character, perplexity %.3f, over %,d characters%n",
+                    score.nll(),
+                    score.perplexity(),
+                    score.predicted());
+        }
+        return 0;
+    }
+}

@@ -1,0 +1,225 @@
+package io.github.drakegpt.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.exc.InvalidFormatException;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
+import io.github.drakegpt.data.Nearest;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.train.TrainConfig;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+
+/**
+ * The settings of a run, laid one over the other: the built-in {@code default}, a named one or a YAML file, then single
+ * {@code key=value} settings. The default names every key that there is; another key is an error, and so is a value of
+ * another type. {@code finalNorm} and {@code final_norm} are the same key.
+ */
+final class Settings {
+    /** Names of the built-in configurations. */
+    static final List<String> BUILT_IN = List.of("default", "laptop", "scaled");
+
+    private static final ObjectMapper YAML = new ObjectMapper(new YAMLFactory());
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private final ObjectNode root = readBuiltIn("default");
+
+    /** Lays a built-in configuration, or a YAML file, over what is set so far. */
+    Settings overlay(String nameOrFile) throws IOException {
+        if (BUILT_IN.contains(nameOrFile)) {
+            merge(root, readBuiltIn(nameOrFile), "", nameOrFile);
+            return this;
+        }
+        Path file = Path.of(nameOrFile);
+        if (!Files.exists(file)) {
+            throw new IllegalArgumentException("There is no configuration '" + nameOrFile
+                    + "'; give a YAML file or one of " + String.join(", ", BUILT_IN) + ".");
+        }
+        JsonNode overlay;
+        try {
+            overlay = YAML.readTree(file.toFile());
+        } catch (JsonProcessingException e) {
+            throw new IllegalArgumentException(
+                    file + " is not valid YAML (" + e.getOriginalMessage() + "); mend it and run again.", e);
+        }
+        if (!(overlay instanceof ObjectNode object)) {
+            throw new IllegalArgumentException(
+                    file + " holds no settings; write lines such as `train: {iters: 2000}`.");
+        }
+        merge(root, object, "", file.toString());
+        return this;
+    }
+
+    /** Sets one key, such as {@code train.iters}, to a value. */
+    Settings set(String key, JsonNode value) {
+        ObjectNode overlay = JsonNodeFactory.instance.objectNode();
+        ObjectNode node = overlay;
+        String[] parts = key.split("\\.", -1);
+        for (int i = 0; i < parts.length - 1; i++) {
+            node = node.putObject(parts[i]);
+        }
+        node.set(parts[parts.length - 1], value);
+        merge(root, overlay, "", "--set");
+        return this;
+    }
+
+    /** Sets {@code key=value}, as the option --set has it. */
+    Settings set(String assignment) {
+        int equals = assignment.indexOf('=');
+        if (equals < 1) {
+            throw new IllegalArgumentException(
+                    "--set " + assignment + " has no value; write --set key=value, such as --set train.iters=2000.");
+        }
+        String value = assignment.substring(equals + 1).strip();
+        try {
+            return set(assignment.substring(0, equals).strip(), YAML.readTree(value));
+        } catch (JsonProcessingException e) {
+            throw new IllegalArgumentException("The value of --set " + assignment + " cannot be read; quote it.", e);
+        }
+    }
+
+    /** The model settings for a vocabulary. */
+    ModelConfig model(int vocabSize) {
+        ObjectNode model = root.get("model").deepCopy();
+        model.put("vocab_size", vocabSize);
+        return convert(model, ModelConfig.class, "model");
+    }
+
+    TrainConfig train() {
+        return convert(root.get("train"), TrainConfig.class, "train");
+    }
+
+    /** Reads the training settings of a run's config.json, with another number of iterations if that is not null. */
+    static TrainConfig trainConfig(ObjectNode config, Integer iters) {
+        if (!(config.get("train") instanceof ObjectNode train)) {
+            throw new IllegalArgumentException("The run's config.json has no train settings; it cannot be resumed.");
+        }
+        ObjectNode changed = train.deepCopy();
+        if (iters != null) {
+            changed.put("iters", iters);
+        }
+        return convert(changed, TrainConfig.class, "train");
+    }
+
+    private static <T> T convert(JsonNode node, Class<T> type, String section) {
+        try {
+            return JSON.treeToValue(node, type);
+        } catch (InvalidFormatException e) {
+            String key = e.getPath().isEmpty() ? "" : "." + e.getPath().get(0).getFieldName();
+            throw new IllegalArgumentException(
+                    section + key + " is '" + e.getValue() + "'; set it to " + choices(e.getTargetType()) + ".", e);
+        } catch (JsonProcessingException e) {
+            // a setting that the record's constructor refused, in its own sentence
+            if (e.getCause() instanceof IllegalArgumentException refused) {
+                throw refused;
+            }
+            throw new IllegalArgumentException(section + ": " + e.getOriginalMessage(), e);
+        }
+    }
+
+    private static String choices(Class<?> type) {
+        if (!type.isEnum()) {
+            return "a value of type " + type.getSimpleName();
+        }
+        return "one of "
+                + String.join(
+                        ", ",
+                        Arrays.stream(type.getEnumConstants())
+                                .map(constant -> constant.toString().toLowerCase(Locale.ROOT))
+                                .toList());
+    }
+
+    private static ObjectNode readBuiltIn(String name) {
+        try (InputStream in = Settings.class.getResourceAsStream("/config/" + name + ".yaml")) {
+            return (ObjectNode) YAML.readTree(in);
+        } catch (IOException e) {
+            throw new java.io.UncheckedIOException(e);
+        }
+    }
+
+    private void merge(ObjectNode target, ObjectNode overlay, String prefix, String source) {
+        for (Map.Entry<String, JsonNode> field : overlay.properties()) {
+            String key = find(target, field.getKey());
+            String path = prefix + field.getKey();
+            if (key == null) {
+                throw new IllegalArgumentException("There is no setting " + path + " (" + source + "); did you mean "
+                        + Nearest.names(path, allKeys(root, ""), 1).get(0) + "?");
+            }
+            JsonNode known = target.get(key);
+            JsonNode value = field.getValue();
+            if (known instanceof ObjectNode section) {
+                if (!(value instanceof ObjectNode part)) {
+                    throw new IllegalArgumentException(path + " is a group of settings; set one of them, such as "
+                            + allKeys(section, path + ".").get(0) + ".");
+                }
+                merge(section, part, path + ".", source);
+            } else {
+                requireSameType(path, known, value);
+                target.set(key, value);
+            }
+        }
+    }
+
+    private static void requireSameType(String path, JsonNode known, JsonNode value) {
+        String wanted;
+        boolean fits;
+        if (known.isIntegralNumber()) {
+            wanted = "a whole number";
+            boolean seed = path.endsWith("seed");
+            fits = value.isIntegralNumber() && (seed ? value.canConvertToLong() : value.canConvertToInt());
+        } else if (known.isNumber()) {
+            wanted = "a number";
+            fits = value.isNumber();
+        } else if (known.isBoolean()) {
+            wanted = "true or false";
+            fits = value.isBoolean();
+        } else if (known.isArray()) {
+            wanted = "a list of numbers, such as " + known;
+            fits = value.isArray();
+            for (JsonNode element : value) {
+                fits &= element.isNumber();
+            }
+        } else {
+            wanted = "a name, such as " + known.asText();
+            fits = value.isTextual();
+        }
+        if (!fits) {
+            throw new IllegalArgumentException(path + " is " + value + "; set it to " + wanted + ".");
+        }
+    }
+
+    private static String find(ObjectNode node, String key) {
+        for (Map.Entry<String, JsonNode> field : node.properties()) {
+            if (plain(field.getKey()).equals(plain(key))) {
+                return field.getKey();
+            }
+        }
+        return null;
+    }
+
+    private static String plain(String key) {
+        return key.replace("_", "").toLowerCase(Locale.ROOT);
+    }
+
+    private static List<String> allKeys(ObjectNode node, String prefix) {
+        List<String> keys = new ArrayList<>();
+        for (Map.Entry<String, JsonNode> field : node.properties()) {
+            if (field.getValue() instanceof ObjectNode section) {
+                keys.addAll(allKeys(section, prefix + field.getKey() + "."));
+            } else {
+                keys.add(prefix + field.getKey());
+            }
+        }
+        return keys;
+    }
+}

@@ -1,0 +1,57 @@
+package io.github.drakegpt.cli;
+
+import com.fasterxml.jackson.databind.node.IntNode;
+import com.fasterxml.jackson.databind.node.LongNode;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import picocli.CommandLine.Option;
+
+/** The options that change settings. */
+final class SettingsOptions {
+    @Option(
+            names = "--config",
+            paramLabel = "NAME|FILE",
+            description = "Settings to lay over the default ones: default, laptop, scaled or a YAML file.")
+    private String config;
+
+    @Option(
+            names = "--set",
+            paramLabel = "KEY=VALUE",
+            description = "Change one setting, such as train.patience=3; may be given several times.")
+    private List<String> assignments = new ArrayList<>();
+
+    @Option(names = "--iters", paramLabel = "N", description = "Training steps (train.iters).")
+    private Integer iters;
+
+    @Option(names = "--seed", paramLabel = "N", description = "Seed of everything random (train.seed).")
+    private Long seed;
+
+    Integer iters() {
+        return iters;
+    }
+
+    /** Whether anything but the number of steps was given. */
+    boolean changeMoreThanIters() {
+        return config != null || !assignments.isEmpty() || seed != null;
+    }
+
+    /** The default settings with all that was given laid over them, {@code --set} last. */
+    Settings resolve(boolean scaled) throws IOException {
+        Settings settings = new Settings();
+        if (scaled) {
+            settings.overlay("scaled");
+        }
+        if (config != null) {
+            settings.overlay(config);
+        }
+        if (iters != null) {
+            settings.set("train.iters", IntNode.valueOf(iters));
+        }
+        if (seed != null) {
+            settings.set("train.seed", LongNode.valueOf(seed));
+        }
+        assignments.forEach(settings::set);
+        return settings;
+    }
+}

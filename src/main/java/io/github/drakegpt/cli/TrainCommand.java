@@ -1,0 +1,102 @@
+package io.github.drakegpt.cli;
+
+import com.fasterxml.jackson.databind.node.TextNode;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.train.TrainingResult;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code train}: trains one model into a run folder. */
+@Command(
+        name = "train",
+        mixinStandardHelpOptions = true,
+        description = "Trains a model, evaluates it as it goes, saves it into a run folder and prints a sample.",
+        footer = {
+            "",
+            "Examples:",
+            "  train --model BigramLM --iters 2000",
+            "  train --config laptop --data data/drake --set train.patience=4",
+            "  train --resume runs/TransformerLM-20261123-093000"
+        })
+final class TrainCommand implements Callable<Integer> {
+    private static final Logger log = LoggerFactory.getLogger(TrainCommand.class);
+    private static final int SAMPLE_LENGTH = 300;
+
+    @Option(names = "--model", paramLabel = "NAME", description = "Which of the six models (default: TransformerLM).")
+    private String model;
+
+    @Option(names = "--scale", description = "Use the large configuration; the same as --config scaled.")
+    private boolean scale;
+
+    @Option(
+            names = "--data",
+            paramLabel = "DIR",
+            description = "Corpus to train on (default: the last that setup made, else the bundled sample).")
+    private Path data;
+
+    @Option(
+            names = "--run",
+            paramLabel = "DIR",
+            description = "Folder of the new run (default: runs/ and the model's name with the time).")
+    private Path run;
+
+    @Option(names = "--resume", paramLabel = "DIR", description = "Go on with a run from its last checkpoint.")
+    private Path resume;
+
+    @Option(names = "--init-from", paramLabel = "DIR", description = "Begin with the weights of another run.")
+    private Path initFrom;
+
+    @Mixin
+    private SettingsOptions settings;
+
+    @Mixin
+    private DeviceOptions device;
+
+    @Override
+    public Integer call() throws IOException {
+        if (resume != null
+                && (run != null || model != null || scale || initFrom != null || settings.changeMoreThanIters())) {
+            throw new IllegalArgumentException(
+                    "A resumed run keeps its settings; give --resume with nothing but --iters, --data, --device or"
+                            + " --threads.");
+        }
+        try (Backend backend = device.open();
+                Interrupts interrupts = new Interrupts()) {
+            TrainingRun training = resume == null ? create(backend) : resume(backend);
+            log.info("Run folder {}", training.folder().path());
+            TrainingResult result = training.train(interrupts);
+            if (result.end() == TrainingResult.End.INTERRUPTED) {
+                log.info(
+                        "To go on: drakegpt train --resume {}",
+                        training.folder().path());
+                return 0;
+            }
+            System.out.println(Texts.sample(backend, training.folder(), SAMPLE_LENGTH));
+            return 0;
+        }
+    }
+
+    private TrainingRun create(Backend backend) throws IOException {
+        Settings resolved = settings.resolve(scale);
+        if (model != null) {
+            resolved.set("model.name", TextNode.valueOf(model));
+        }
+        Corpora.Found corpus = Corpora.find(data);
+        log.info("Corpus {}", corpus.description());
+        String name = resolved.model(corpus.corpus().tokenizer().size()).name();
+        return TrainingRun.create(backend, run != null ? run : Runs.newFolder(name), resolved, corpus, initFrom);
+    }
+
+    private TrainingRun resume(Backend backend) throws IOException {
+        Corpora.Found corpus = Runs.corpusOf(resume, data);
+        log.info("Corpus {}", corpus.description());
+        return TrainingRun.resume(backend, resume, corpus, settings.iters());
+    }
+}

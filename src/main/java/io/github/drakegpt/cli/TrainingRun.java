@@ -1,0 +1,142 @@
+package io.github.drakegpt.cli;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.data.Corpus;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.tracking.MetricsFile;
+import io.github.drakegpt.train.TrainConfig;
+import io.github.drakegpt.train.Trainer;
+import io.github.drakegpt.train.TrainingListener;
+import io.github.drakegpt.train.TrainingResult;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.function.BooleanSupplier;
+
+/** A run that is being trained: its folder, its corpus, and what listens. */
+final class TrainingRun {
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private final Backend backend;
+    private final RunFolder folder;
+    private final TrainConfig train;
+    private final Corpus corpus;
+    private final Path initFrom;
+
+    private TrainingRun(Backend backend, RunFolder folder, TrainConfig train, Corpus corpus, Path initFrom) {
+        this.backend = backend;
+        this.folder = folder;
+        this.train = train;
+        this.corpus = corpus;
+        this.initFrom = initFrom;
+    }
+
+    /**
+     * A new run in a new folder.
+     *
+     * @param initFrom the folder of the run whose weights it begins with, or null
+     */
+    static TrainingRun create(Backend backend, Path path, Settings settings, Corpora.Found corpus, Path initFrom)
+            throws IOException {
+        return new TrainingRun(
+                backend,
+                RunFolder.create(path, config(settings, corpus), corpus.corpus().tokenizer()),
+                settings.train(),
+                corpus.corpus(),
+                initFrom);
+    }
+
+    /**
+     * A run that goes on.
+     *
+     * @param corpus which must be the one that the run was begun with
+     * @param iters another number of steps, or null
+     */
+    static TrainingRun resume(Backend backend, Path path, Corpora.Found corpus, Integer iters) throws IOException {
+        RunFolder folder = RunFolder.open(path);
+        if (!folder.config().path("data").path("sha256").asText().equals(fingerprint(corpus.corpus()))) {
+            throw new IllegalArgumentException("The corpus " + corpus.corpus().name() + " is not the one that " + path
+                    + " was trained on ("
+                    + folder.config().path("data").path("source").asText()
+                    + "); give that with --data, or begin a new run with --init-from " + path + ".");
+        }
+        return new TrainingRun(backend, folder, Settings.trainConfig(folder.config(), iters), corpus.corpus(), null);
+    }
+
+    /** What config.json of a new run holds. */
+    static ObjectNode config(Settings settings, Corpora.Found corpus) {
+        ModelConfig model = settings.model(corpus.corpus().tokenizer().size());
+        ObjectNode config = JsonNodeFactory.instance.objectNode();
+        config.set("model", JSON.valueToTree(model));
+        config.set("train", JSON.valueToTree(settings.train()));
+        config.putObject("data")
+                .put("source", corpus.corpus().name())
+                .put("train_tokens", corpus.corpus().train().length)
+                .put("val_tokens", corpus.corpus().val().length)
+                .put("sha256", fingerprint(corpus.corpus()));
+        return config;
+    }
+
+    /** SHA-256 of the vocabulary and of all tokens: equal for equal corpora, wherever they lie. */
+    private static String fingerprint(Corpus corpus) {
+        try {
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            digest.update(corpus.tokenizer().characters().getBytes(java.nio.charset.StandardCharsets.UTF_8));
+            for (char[] split : List.of(corpus.train(), corpus.val())) {
+                ByteBuffer bytes = ByteBuffer.allocate(2 * split.length).order(ByteOrder.LITTLE_ENDIAN);
+                bytes.asCharBuffer().put(split);
+                digest.update(bytes.array());
+            }
+            return HexFormat.of().formatHex(digest.digest());
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("every Java has SHA-256", e);
+        }
+    }
+
+    RunFolder folder() {
+        return folder;
+    }
+
+    /** Trains to the end, or until it is asked to stop. */
+    TrainingResult train(BooleanSupplier stop) throws IOException {
+        List<TrainingListener> listeners =
+                List.of(new Progress(), new MetricsFile(folder.path().resolve(RunFolder.METRICS)));
+        FileChannel lock = folder.lock();
+        RunLog log = new RunLog(folder.path().resolve(RunFolder.LOG));
+        try (lock;
+                log;
+                Trainer trainer = new Trainer(backend, folder.modelConfig(), train, corpus, folder, listeners)) {
+            folder.recover();
+            if (folder.hasCheckpoint()) {
+                trainer.restore(folder.load(trainer.parameters()));
+            } else if (initFrom != null) {
+                trainer.initializeFrom(initialWeights(trainer));
+            }
+            return trainer.train(stop);
+        } finally {
+            for (TrainingListener listener : listeners) {
+                listener.close();
+            }
+        }
+    }
+
+    private float[] initialWeights(Trainer trainer) throws IOException {
+        RunFolder other = RunFolder.open(initFrom);
+        if (!other.tokenizer().equals(corpus.tokenizer())) {
+            throw new IllegalArgumentException(initFrom + " was trained with another vocabulary than " + corpus.name()
+                    + " has; begin without --init-from, or give the corpus it was trained on.");
+        }
+        return other.loadWeights(trainer.parameters());
+    }
+}

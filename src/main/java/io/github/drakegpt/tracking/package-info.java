@@ -1,0 +1,2 @@
+/** Listeners that record how training goes. */
+package io.github.drakegpt.tracking;

@@ -1,0 +1,11 @@
+package io.github.drakegpt.train;
+
+/** The loss is no longer a number. */
+public final class DivergedException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    DivergedException(int step, String lastCheckpoint) {
+        super("The loss is not a number at step " + step + ", so training has stopped (" + lastCheckpoint
+                + "); lower train.max_lr, or set train.grad_clip to 1.");
+    }
+}

@@ -1,0 +1,43 @@
+package io.github.drakegpt.train;
+
+import com.fasterxml.jackson.annotation.JsonProperty;
+
+/** How the learning rate changes over a run. */
+public enum Schedule {
+    /**
+     * A triangle between base_lr and max_lr whose flanks take step_size_up evaluations each; the rate changes only at
+     * evaluations. PyTorch's CyclicLR, mode "triangular" (Smith, "Cyclical Learning Rates for Training Neural
+     * Networks", 2017), stepped as DrakeGPT does.
+     */
+    @JsonProperty("cyclic")
+    CYCLIC {
+        @Override
+        double learningRate(TrainConfig config, int step) {
+            int evaluations = (step - 1) / config.evalInterval();
+            double position = (double) evaluations / config.stepSizeUp();
+            double cycle = Math.floor(1 + position / 2);
+            double fraction = Math.max(0, 1 - Math.abs(position - 2 * cycle + 1));
+            return config.baseLr() + (config.maxLr() - config.baseLr()) * fraction;
+        }
+    },
+    /**
+     * Linearly up to max_lr over warmup_iters, then half a cosine down to base_lr at the last iteration (Loshchilov and
+     * Hutter, "SGDR", 2017, without restarts).
+     */
+    @JsonProperty("cosine")
+    COSINE {
+        @Override
+        double learningRate(TrainConfig config, int step) {
+            if (step <= config.warmupIters()) {
+                return config.maxLr() * step / config.warmupIters();
+            }
+            double progress =
+                    (double) (step - config.warmupIters()) / Math.max(1, config.iters() - config.warmupIters());
+            double cosine = 0.5 * (1 + Math.cos(Math.PI * Math.min(1, progress)));
+            return config.baseLr() + (config.maxLr() - config.baseLr()) * cosine;
+        }
+    };
+
+    /** The rate of a step, the first of which is step 1. */
+    abstract double learningRate(TrainConfig config, int step);
+}

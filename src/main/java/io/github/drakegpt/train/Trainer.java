@@ -1,0 +1,191 @@
+package io.github.drakegpt.train;
+
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.checkpoint.Checkpoint;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.checkpoint.TrainingState;
+import io.github.drakegpt.data.BatchSampler;
+import io.github.drakegpt.data.Corpus;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.nn.Parameters;
+import io.github.drakegpt.tensor.RandomStream;
+import java.io.IOException;
+import java.util.List;
+import java.util.function.BooleanSupplier;
+
+/** Trains a model: steps, evaluations, checkpoints, and when to stop. */
+public final class Trainer implements AutoCloseable {
+    /** Steps after which the loss is checked even if no listener asks for it. */
+    private static final int CHECK_INTERVAL = 100;
+
+    private final Backend backend;
+    private final ModelConfig modelConfig;
+    private final TrainConfig config;
+    private final RunFolder run;
+    private final List<TrainingListener> listeners;
+    private final TrainingStep step;
+    private final Evaluator evaluator;
+    private final BatchSampler trainSplit;
+    private final BatchSampler valSplit;
+
+    private TrainingState state = TrainingState.START;
+    private TrainingState saved;
+
+    /**
+     * Builds the model with initial weights for the seed.
+     *
+     * @param run where checkpoints go
+     * @throws IllegalArgumentException if the corpus is too short for the model's context
+     */
+    public Trainer(
+            Backend backend,
+            ModelConfig modelConfig,
+            TrainConfig config,
+            Corpus corpus,
+            RunFolder run,
+            List<TrainingListener> listeners) {
+        this.backend = backend;
+        this.modelConfig = modelConfig;
+        this.config = config;
+        this.run = run;
+        this.listeners = listeners;
+        int length = modelConfig.contextLength();
+        step = new TrainingStep(backend, modelConfig, config, corpus.train());
+        evaluator =
+                new Evaluator(backend, step.arena(), step.replicas(), config.evalIters(), config.batchSize(), length);
+        trainSplit = new BatchSampler(
+                backend, step.arena(), "training", corpus.train(), length, step.stream(RandomStream.EVAL_TRAIN_BATCH));
+        valSplit = new BatchSampler(
+                backend, step.arena(), "validation", corpus.val(), length, step.stream(RandomStream.EVAL_VAL_BATCH));
+    }
+
+    /** The model's parameters: their names, shapes and places in a flat buffer. */
+    public Parameters parameters() {
+        return step.parameters();
+    }
+
+    /** Starts from these weights instead of the initial ones. */
+    public void initializeFrom(float[] flat) {
+        step.weights().write(flat);
+    }
+
+    /** Continues from a checkpoint of the same run. */
+    public void restore(Checkpoint checkpoint) {
+        step.weights().write(checkpoint.weights());
+        step.firstMoments().write(checkpoint.firstMoments());
+        step.secondMoments().write(checkpoint.secondMoments());
+        state = checkpoint.state();
+        saved = state;
+    }
+
+    /**
+     * Trains until all iterations are done, patience ends or {@code stop} says so, and saves a checkpoint at every
+     * evaluation and at the end.
+     *
+     * @throws DivergedException if the loss becomes NaN or infinite; the checkpoint before that stays
+     * @throws IOException if a checkpoint or a listener's file cannot be written; the checkpoint before that stays
+     */
+    public TrainingResult train(BooleanSupplier stop) throws IOException {
+        TrainingListener.Start start = new TrainingListener.Start(
+                modelConfig,
+                config,
+                backend.name() + ", " + backend.description(),
+                parameters().count(),
+                step.arena().bytes(),
+                state.step() + 1);
+        for (TrainingListener listener : listeners) {
+            listener.onStart(start);
+        }
+        TrainingResult.End end = loop(stop);
+        if (saved == null || saved.step() != state.step()) {
+            save();
+        }
+        TrainingResult result = new TrainingResult(end, state, parameters().count());
+        for (TrainingListener listener : listeners) {
+            listener.onEnd(result);
+        }
+        return result;
+    }
+
+    private TrainingResult.End loop(BooleanSupplier stop) throws IOException {
+        double elapsedBefore = state.elapsedSeconds();
+        double trainSeconds = state.trainSeconds();
+        long begin = System.nanoTime();
+        int lastEvaluation = state.step();
+        double secondsAtEvaluation = trainSeconds;
+        for (int number = state.step() + 1; number <= config.iters(); number++) {
+            if (config.patience() > 0 && state.evaluationsSinceBest() >= config.patience()) {
+                return TrainingResult.End.OUT_OF_PATIENCE;
+            }
+            if (stop.getAsBoolean()) {
+                return TrainingResult.End.INTERRUPTED;
+            }
+            long stepBegin = System.nanoTime();
+            step.run(number);
+            trainSeconds += seconds(stepBegin);
+            for (TrainingListener listener : listeners) {
+                listener.onStep(step);
+            }
+            boolean evaluate = number % config.evalInterval() == 0 || number == config.iters();
+            if (evaluate || number % CHECK_INTERVAL == 0) {
+                requireFinite(step.loss(), number);
+            }
+            double trainLoss = evaluate ? evaluator.loss(trainSplit) : 0;
+            double valLoss = evaluate ? evaluator.loss(valSplit) : 0;
+            state = state.advanced(number, trainSeconds, elapsedBefore + seconds(begin));
+            if (evaluate) {
+                double tokens =
+                        (double) (number - lastEvaluation) * config.sequencesPerStep() * modelConfig.contextLength();
+                evaluated(trainLoss, valLoss, tokens / (trainSeconds - secondsAtEvaluation));
+                lastEvaluation = number;
+                secondsAtEvaluation = trainSeconds;
+            }
+        }
+        return TrainingResult.End.COMPLETED;
+    }
+
+    private void evaluated(double trainLoss, double valLoss, double tokensPerSecond) throws IOException {
+        requireFinite(trainLoss, state.step());
+        requireFinite(valLoss, state.step());
+        state = state.evaluated(trainLoss, valLoss);
+        TrainingListener.Evaluation evaluation = new TrainingListener.Evaluation(
+                state.step(),
+                trainLoss,
+                valLoss,
+                step.learningRate(),
+                step.gradNorm(),
+                tokensPerSecond,
+                state.elapsedSeconds());
+        for (TrainingListener listener : listeners) {
+            listener.onEvaluation(evaluation);
+        }
+        save();
+    }
+
+    private void requireFinite(double loss, int number) {
+        if (!Double.isFinite(loss)) {
+            throw new DivergedException(
+                    number, saved == null ? "there is no checkpoint yet" : run.path() + " holds step " + saved.step());
+        }
+    }
+
+    private void save() throws IOException {
+        run.save(
+                new Checkpoint(
+                        step.weights().toFloats(),
+                        step.firstMoments().toFloats(),
+                        step.secondMoments().toFloats(),
+                        state),
+                parameters());
+        saved = state;
+    }
+
+    private static double seconds(long since) {
+        return (System.nanoTime() - since) * 1e-9;
+    }
+
+    @Override
+    public void close() {
+        step.close();
+    }
+}

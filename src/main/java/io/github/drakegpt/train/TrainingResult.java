@@ -1,0 +1,27 @@
+package io.github.drakegpt.train;
+
+import io.github.drakegpt.checkpoint.TrainingState;
+
+/**
+ * How a training run ended.
+ *
+ * @param end why
+ * @param state the last checkpoint's
+ * @param parameters number of trained values
+ */
+public record TrainingResult(End end, TrainingState state, long parameters) {
+    /** Why training ended. */
+    public enum End {
+        /** All iterations are done. */
+        COMPLETED,
+        /** The val loss has not fallen for {@code train.patience} evaluations. */
+        OUT_OF_PATIENCE,
+        /** Somebody asked it to stop; a checkpoint was saved. */
+        INTERRUPTED
+    }
+
+    /** Training steps a second, without evaluations. */
+    public double stepsPerSecond() {
+        return state.step() / state.trainSeconds();
+    }
+}

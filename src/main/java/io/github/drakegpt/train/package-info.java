@@ -1,0 +1,2 @@
+/** Training: settings, learning rate schedules, and the loop. */
+package io.github.drakegpt.train;
