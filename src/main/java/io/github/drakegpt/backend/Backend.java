@@ -118,8 +118,8 @@ public interface Backend extends AutoCloseable {
 
     /**
      * Causal self-attention (Vaswani et al., 2017) with scale S^-0.5 and dropout on the attention weights. qkv (B, T,
-     * 3A) holds in each row the queries of all heads, then the keys, then the values; out (B, T, A); lse (B, H, T) keeps
-     * the logarithm of each softmax's denominator for the gradient, so that no (T, T) matrix is stored (Dao et al.,
+     * 3A) holds in each row the queries of all heads, then the keys, then the values; out (B, T, A); stats (B, H, T, 2)
+     * keeps each softmax's maximum and inverse denominator for the gradient, so that no (T, T) matrix is stored (Dao et al.,
      * "FlashAttention", 2022).
      *
      * @param firstSequence place of the first sequence in the whole batch, for the mask: element (b, h, i, j) of the
@@ -128,7 +128,7 @@ public interface Backend extends AutoCloseable {
     void attention(
             Tensor qkv,
             Tensor out,
-            Tensor lse,
+            Tensor stats,
             Dropout dropout,
             long firstSequence,
             int batch,
@@ -140,7 +140,7 @@ public interface Backend extends AutoCloseable {
     void attentionGrad(
             Tensor qkv,
             Tensor out,
-            Tensor lse,
+            Tensor stats,
             Tensor dout,
             Tensor dqkv,
             Dropout dropout,

@@ -22,7 +22,7 @@ public final class CausalSelfAttention {
     private final Parameter weight; // (3A, in): queries of all heads, then keys, then values
     private final Tensor qkv; // (B, T, 3A)
     private final Tensor out; // (B, T, A)
-    private final Tensor lse; // (B, H, T)
+    private final Tensor stats; // (B, H, T, 2)
     private final Tensor cache; // (B, T, 2A), or null
     private final Tensor dqkv; // (B, T, 3A)
 
@@ -58,7 +58,7 @@ public final class CausalSelfAttention {
         headNames.forEach(head -> declareMask(layers, head + ".tril", context));
         this.qkv = layers.activation(3 * width);
         this.out = layers.activation(width);
-        this.lse = layers.activation(heads);
+        this.stats = layers.activation(2 * heads);
         this.cache = layers.capacity().use() == LayerContext.Use.GENERATION
                 ? layers.allocate(DType.F32, layers.capacity().batch(), context, 2 * width)
                 : null;
@@ -91,7 +91,7 @@ public final class CausalSelfAttention {
             backend.attention(
                     qkv,
                     out,
-                    lse,
+                    stats,
                     pass.training() ? dropout : null,
                     pass.firstSequence(),
                     pass.batch(),
@@ -107,7 +107,7 @@ public final class CausalSelfAttention {
         backend.attentionGrad(
                 qkv,
                 out,
-                lse,
+                stats,
                 dout,
                 dqkv,
                 pass.training() ? dropout : null,

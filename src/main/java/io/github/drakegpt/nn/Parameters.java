@@ -90,7 +90,7 @@ public final class Parameters {
     /** Initial values for a seed: element i depends on the seed and on i alone, whatever the device. */
     public float[] initialValues(long seed) {
         float[] values = new float[Math.toIntExact(size)];
-        long[] lanes = new long[2 * INIT_CHUNK];
+        Philox.Lanes lanes = new Philox.Lanes();
         int[] words = new int[2 * INIT_CHUNK];
         for (Parameter parameter : parameters) {
             for (long done = 0; done < parameter.shape().size(); done += INIT_CHUNK) {

@@ -19,53 +19,75 @@ public final class Philox {
     private Philox() {}
 
     /**
+     * Scratch for {@link Philox#fill}: the four words of many blocks, each word in an array of its own. The JIT compiler
+     * turns loops over arrays into vector code only if all are indexed alike, so these are not parts of one array.
+     */
+    public static final class Lanes {
+        private long[] a = new long[0];
+        private long[] b = a;
+        private long[] c = a;
+        private long[] d = a;
+
+        private void ensure(int blocks) {
+            if (a.length < blocks) {
+                a = new long[blocks];
+                b = new long[blocks];
+                c = new long[blocks];
+                d = new long[blocks];
+            }
+        }
+    }
+
+    /**
      * Writes the words of {@code blocks} consecutive blocks, four to a block.
-     *
-     * <p>Runs the rounds over many blocks side by side in long lanes, which the JIT compiler turns into vector code;
-     * {@code lanes} is the caller's scratch of at least {@code 4 * blocks} longs.
      *
      * @param purpose what the numbers are for, 0 to 65,535: two purposes never share a number
      * @param firstBlock index of the first block, 0 to 2^48 - 1
+     * @param lanes the caller's scratch
      */
-    public static void fill(long seed, int purpose, long step, long firstBlock, int blocks, long[] lanes, int[] words) {
-        final int b = blocks;
-        final int c = 2 * blocks;
-        final int d = 3 * blocks;
+    public static void fill(long seed, int purpose, long step, long firstBlock, int blocks, Lanes lanes, int[] words) {
+        lanes.ensure(blocks);
+        long[] a = lanes.a;
+        long[] b = lanes.b;
+        long[] c = lanes.c;
+        long[] d = lanes.d;
         for (int i = 0; i < blocks; i++) {
             long index = firstBlock + i;
-            lanes[i] = index & LOW;
-            lanes[b + i] = index >>> 32 | (long) purpose << 16;
-            lanes[c + i] = step & LOW;
-            lanes[d + i] = step >>> 32;
+            a[i] = index & LOW;
+            b[i] = index >>> 32 | (long) purpose << 16;
+            c[i] = step & LOW;
+            d[i] = step >>> 32;
         }
         int key0 = (int) seed;
         int key1 = (int) (seed >>> 32);
         for (int round = 0; round < ROUNDS; round++) {
-            long k0 = key0 & LOW;
-            long k1 = key1 & LOW;
-            for (int i = 0; i < blocks; i++) {
-                long product0 = lanes[i] * MULTIPLIER_0;
-                long product1 = lanes[c + i] * MULTIPLIER_1;
-                lanes[i] = (product1 >>> 32) ^ lanes[b + i] ^ k0;
-                lanes[c + i] = (product0 >>> 32) ^ lanes[d + i] ^ k1;
-                lanes[b + i] = product1 & LOW;
-                lanes[d + i] = product0 & LOW;
-            }
+            round(a, b, c, d, blocks, key0 & LOW, key1 & LOW);
             key0 += WEYL_0;
             key1 += WEYL_1;
         }
         for (int i = 0; i < blocks; i++) {
-            words[4 * i] = (int) lanes[i];
-            words[4 * i + 1] = (int) lanes[b + i];
-            words[4 * i + 2] = (int) lanes[c + i];
-            words[4 * i + 3] = (int) lanes[d + i];
+            words[4 * i] = (int) a[i];
+            words[4 * i + 1] = (int) b[i];
+            words[4 * i + 2] = (int) c[i];
+            words[4 * i + 3] = (int) d[i];
+        }
+    }
+
+    private static void round(long[] a, long[] b, long[] c, long[] d, int blocks, long key0, long key1) {
+        for (int i = 0; i < blocks; i++) {
+            long product0 = a[i] * MULTIPLIER_0;
+            long product1 = c[i] * MULTIPLIER_1;
+            a[i] = product1 >>> 32 ^ b[i] ^ key0;
+            c[i] = product0 >>> 32 ^ d[i] ^ key1;
+            b[i] = product1 & LOW;
+            d[i] = product0 & LOW;
         }
     }
 
     /** One 32-bit word: word {@code index % 4} of block {@code index / 4}. */
     public static int word(long seed, int purpose, long step, long index) {
         int[] words = new int[4];
-        fill(seed, purpose, step, index >>> 2, 1, new long[4], words);
+        fill(seed, purpose, step, index >>> 2, 1, new Lanes(), words);
         return words[(int) (index & 3)];
     }
 

@@ -4,8 +4,8 @@ import io.github.drakegpt.backend.Dropout;
 
 /**
  * Causal self-attention on arrays: q, k and v lie side by side in the rows of qkv, heads side by side within each. The
- * weights of one head are worked out block by block in scratch memory and again for the gradient; only the logarithm of
- * each softmax's denominator is kept.
+ * weights of one head are worked out block by block in scratch memory and again for the gradient; only the
+ * maximum and the inverse denominator of each softmax are kept.
  *
  * <p>Two ways: from {@link #BLAS_FROM} tokens on matrix products of OpenBLAS over blocks of rows, each as wide as the
  * causal mask lets it be; below that plain loops over all heads of a sequence at once, since a call would take longer
@@ -14,8 +14,8 @@ import io.github.drakegpt.backend.Dropout;
 final class CpuAttention {
     private static final int BLAS_FROM = 24;
     private static final int BLOCK_ROWS = 64;
-    /** Stands for minus infinity behind the causal mask; never read again, it only has to go through exp unharmed. */
-    private static final float MASKED = -80f;
+    /** Fills what lies behind the causal mask: never read, it only goes through exp with the rest. */
+    private static final float MASKED = 0;
 
     private final Blas blas;
 
@@ -28,8 +28,8 @@ final class CpuAttention {
             int qo,
             float[] out,
             int oo,
-            float[] lse,
-            int lo,
+            float[] stats,
+            int so,
             Dropout dropout,
             long firstSequence,
             int batch,
@@ -40,7 +40,7 @@ final class CpuAttention {
         for (int b = 0; b < batch; b++) {
             int q = qo + b * t * 3 * width;
             int o = oo + b * t * width;
-            int l = lo + b * heads * t;
+            int s = so + b * heads * t * 2;
             if (t >= BLAS_FROM) {
                 for (int h = 0; h < heads; h++) {
                     forwardBlocks(
@@ -48,8 +48,8 @@ final class CpuAttention {
                             q,
                             out,
                             o,
-                            lse,
-                            l + h * t,
+                            stats,
+                            s + 2 * h * t,
                             dropout,
                             (firstSequence + b) * heads + h,
                             h,
@@ -58,7 +58,7 @@ final class CpuAttention {
                             headSize);
                 }
             } else {
-                forwardLoops(qkv, q, out, o, lse, l, dropout, firstSequence + b, t, heads, headSize);
+                forwardLoops(qkv, q, out, o, stats, s, dropout, firstSequence + b, t, heads, headSize);
             }
         }
     }
@@ -68,8 +68,8 @@ final class CpuAttention {
             int qo,
             float[] out,
             int oo,
-            float[] lse,
-            int lo,
+            float[] stats,
+            int so,
             float[] dout,
             int go,
             float[] dqkv,
@@ -86,7 +86,7 @@ final class CpuAttention {
             int dq = dqo + b * t * 3 * width;
             int o = oo + b * t * width;
             int g = go + b * t * width;
-            int l = lo + b * heads * t;
+            int s = so + b * heads * t * 2;
             if (t >= BLAS_FROM) {
                 for (int h = 0; h < heads; h++) {
                     backwardBlocks(
@@ -94,8 +94,8 @@ final class CpuAttention {
                             q,
                             out,
                             o,
-                            lse,
-                            l + h * t,
+                            stats,
+                            s + 2 * h * t,
                             dout,
                             g,
                             dqkv,
@@ -109,78 +109,65 @@ final class CpuAttention {
                 }
             } else {
                 backwardLoops(
-                        qkv, q, out, o, lse, l, dout, g, dqkv, dq, dropout, firstSequence + b, t, heads, headSize);
+                        qkv, q, out, o, stats, s, dout, g, dqkv, dq, dropout, firstSequence + b, t, heads, headSize);
             }
         }
     }
 
-    // ------------------------------------------------------------------------------------ plain loops, all heads at
-    // once
-
-    /** Fills p (H, T, T) with q k^T * scale, and what lies behind the causal mask with {@link #MASKED}. */
-    private static void scores(float[] qkv, int qo, float[] p, int t, int heads, int headSize) {
-        int width = heads * headSize;
-        int stride = 3 * width;
-        float scale = (float) (1 / Math.sqrt(headSize));
-        for (int h = 0; h < heads; h++) {
-            for (int i = 0; i < t; i++) {
-                int row = (h * t + i) * t;
-                int q = qo + i * stride + h * headSize;
-                int k = qo + width + h * headSize;
-                for (int j = 0; j <= i; j++) {
-                    p[row + j] = VectorMath.dot(qkv, q, qkv, k + j * stride, headSize) * scale;
-                }
-                for (int j = i + 1; j < t; j++) {
-                    p[row + j] = MASKED;
-                }
-            }
-        }
-    }
+    // ---------------------------------------------------------------- plain loops over all heads
 
     private static void forwardLoops(
             float[] qkv,
             int qo,
             float[] out,
             int oo,
-            float[] lse,
-            int lo,
+            float[] stats,
+            int so,
             Dropout dropout,
             long sequence,
             int t,
             int heads,
             int headSize) {
         int width = heads * headSize;
+        int stride = 3 * width;
         int rows = heads * t;
         int n = rows * t;
+        float scale = (float) (1 / Math.sqrt(headSize));
         Scratch scratch = Scratch.get();
-        float[] p = scratch.floats(0, n);
-        scores(qkv, qo, p, t, heads, headSize);
+        float[] p = scratch.floats(0, n); // (H, T, T)
+        float[] keys = scratch.floats(4, headSize * t); // of one head, transposed: (S, T)
         for (int r = 0; r < rows; r++) {
-            int visible = r % t + 1;
-            float max = VectorMath.max(p, r * t, visible);
-            lse[lo + r] = max;
-            for (int j = 0; j < visible; j++) {
-                p[r * t + j] -= max;
+            int i = r % t;
+            int column = r / t * headSize;
+            if (i == 0) {
+                VectorMath.transpose(qkv, qo + width + column, stride, keys, t, headSize);
+            }
+            VectorMath.weightedSum(
+                    scale, qkv, qo + i * stride + column, 1, keys, 0, t, headSize, p, r * t, t);
+            float max = VectorMath.max(p, r * t, i + 1);
+            stats[so + 2 * r] = max;
+            for (int j = 0; j < t; j++) {
+                p[r * t + j] = j <= i ? p[r * t + j] - max : MASKED;
             }
         }
         VectorMath.exp(p, 0, n, scratch.floats(1, n));
-        float[] mask = mask(dropout, sequence * n, n, scratch);
+        for (int r = 0; r < rows; r++) {
+            stats[so + 2 * r + 1] = 1 / VectorMath.sum(p, r * t, r % t + 1);
+        }
+        if (dropout != null) {
+            VectorMath.multiply(p, mask(dropout, sequence * n, n, scratch), p, n);
+        }
         for (int r = 0; r < rows; r++) {
             int i = r % t;
-            float denominator = VectorMath.sum(p, r * t, i + 1);
-            lse[lo + r] += (float) Math.log(denominator);
-            float factor = 1 / denominator;
-            for (int j = 0; j <= i; j++) {
-                p[r * t + j] *= mask == null ? factor : factor * mask[r * t + j];
-            }
             int column = r / t * headSize;
             VectorMath.weightedSum(
+                    stats[so + 2 * r + 1],
                     p,
                     r * t,
                     1,
                     qkv,
                     qo + 2 * width + column,
-                    3 * width,
+                    stride,
                     i + 1,
                     out,
                     oo + i * width + column,
@@ -193,8 +180,8 @@ final class CpuAttention {
             int qo,
             float[] out,
             int oo,
-            float[] lse,
-            int lo,
+            float[] stats,
+            int so,
             float[] dout,
             int go,
             float[] dqkv,
@@ -210,29 +197,42 @@ final class CpuAttention {
         int n = rows * t;
         float scale = (float) (1 / Math.sqrt(headSize));
         Scratch scratch = Scratch.get();
-        float[] p = scratch.floats(0, n);
-        scores(qkv, qo, p, t, heads, headSize);
-        for (int r = 0; r < rows; r++) {
-            for (int j = 0; j <= r % t; j++) {
-                p[r * t + j] -= lse[lo + r];
-            }
-        }
-        VectorMath.exp(p, 0, n, scratch.floats(1, n));
-        float[] mask = mask(dropout, sequence * n, n, scratch);
-        float[] ds = scratch.floats(2, n);
+        float[] p = scratch.floats(0, n); // (H, T, T)
+        float[] ds = scratch.floats(2, n); // (H, T, T)
+        float[] keys = scratch.floats(4, headSize * t); // of one head, transposed: (S, T)
+        float[] values = scratch.floats(5, headSize * t); // the same
         for (int r = 0; r < rows; r++) {
             int i = r % t;
             int column = r / t * headSize;
-            int g = go + i * width + column;
-            float inner = VectorMath.dot(dout, g, out, oo + i * width + column, headSize);
-            int v = qo + 2 * width + column;
-            for (int j = 0; j <= i; j++) {
-                int e = r * t + j;
-                float dp = VectorMath.dot(dout, g, qkv, v + j * stride, headSize);
-                float keep = mask == null ? 1 : mask[e];
-                ds[e] = p[e] * (keep * dp - inner) * scale;
-                p[e] *= keep;
+            if (i == 0) {
+                VectorMath.transpose(qkv, qo + width + column, stride, keys, t, headSize);
+                VectorMath.transpose(qkv, qo + 2 * width + column, stride, values, t, headSize);
             }
+            VectorMath.weightedSum(
+                    scale, qkv, qo + i * stride + column, 1, keys, 0, t, headSize, p, r * t, t);
+            VectorMath.weightedSum(1, dout, go + i * width + column, 1, values, 0, t, headSize, ds, r * t, t);
+            float max = stats[so + 2 * r];
+            for (int j = 0; j < t; j++) {
+                p[r * t + j] = j <= i ? p[r * t + j] - max : MASKED;
+            }
+        }
+        VectorMath.exp(p, 0, n, scratch.floats(1, n));
+        float[] mask = dropout == null ? null : mask(dropout, sequence * n, n, scratch);
+        if (mask != null) {
+            VectorMath.multiply(ds, mask, ds, n);
+        }
+        for (int r = 0; r < rows; r++) {
+            int i = r % t;
+            int g = i * width + r / t * headSize;
+            float inner = VectorMath.dot(dout, go + g, out, oo + g, headSize);
+            float factor = stats[so + 2 * r + 1];
+            for (int j = r * t; j < r * t + t; j++) {
+                p[j] *= factor;
+                ds[j] = p[j] * (ds[j] - inner) * scale;
+            }
+        }
+        if (mask != null) {
+            VectorMath.multiply(p, mask, p, n);
         }
         for (int h = 0; h < heads; h++) {
             int q = qo + h * headSize;
@@ -243,32 +243,30 @@ final class CpuAttention {
                 int diagonal = row + i;
                 int below = t - i;
                 int at = dq + i * stride;
-                VectorMath.weightedSum(ds, row, 1, qkv, q + width, stride, i + 1, dqkv, at, headSize);
-                VectorMath.weightedSum(ds, diagonal, t, qkv, q + i * stride, stride, below, dqkv, at + width, headSize);
+                VectorMath.weightedSum(1, ds, row, 1, qkv, q + width, stride, i + 1, dqkv, at, headSize);
                 VectorMath.weightedSum(
-                        p, diagonal, t, dout, g + i * width, width, below, dqkv, at + 2 * width, headSize);
+                        1, ds, diagonal, t, qkv, q + i * stride, stride, below, dqkv, at + width, headSize);
+                VectorMath.weightedSum(
+                        1, p, diagonal, t, dout, g + i * width, width, below, dqkv, at + 2 * width, headSize);
             }
         }
     }
 
     private static float[] mask(Dropout dropout, long first, int n, Scratch scratch) {
-        if (dropout == null) {
-            return null;
-        }
         float[] mask = scratch.floats(3, n);
-        Masks.fill(dropout, first, n, mask, 0, scratch);
+        Masks.fill(dropout, first, n, mask, scratch);
         return mask;
     }
 
-    // ------------------------------------------------------------------------------------ blocks of rows, one head
+    // ---------------------------------------------------------------- blocks of rows of one head
 
     private void forwardBlocks(
             float[] qkv,
             int qo,
             float[] out,
             int oo,
-            float[] lse,
-            int lo,
+            float[] stats,
+            int so,
             Dropout dropout,
             long sequenceHead,
             int head,
@@ -310,14 +308,15 @@ final class CpuAttention {
                 }
                 VectorMath.exp(p, row, i + 1, bits);
                 float denominator = VectorMath.sum(p, row, i + 1);
-                lse[lo + i] = max + (float) Math.log(denominator);
                 float factor = 1 / denominator;
-                float[] mask = mask(dropout, (sequenceHead * t + i) * t, i + 1, scratch);
-                if (mask == null) {
+                stats[so + 2 * i] = max;
+                stats[so + 2 * i + 1] = factor;
+                if (dropout == null) {
                     for (int j = 0; j <= i; j++) {
                         p[row + j] *= factor;
                     }
                 } else {
+                    float[] mask = mask(dropout, (sequenceHead * t + i) * t, i + 1, scratch);
                     for (int j = 0; j <= i; j++) {
                         p[row + j] *= factor * mask[j];
                     }
@@ -349,8 +348,8 @@ final class CpuAttention {
             int qo,
             float[] out,
             int oo,
-            float[] lse,
-            int lo,
+            float[] stats,
+            int so,
             float[] dout,
             int go,
             float[] dqkv,
@@ -382,18 +381,22 @@ final class CpuAttention {
             for (int r = 0; r < m; r++) {
                 int i = i0 + r;
                 int row = r * end;
-                float logDenominator = lse[lo + i];
+                float max = stats[so + 2 * i];
+                float factor = stats[so + 2 * i + 1];
                 for (int j = 0; j <= i; j++) {
-                    p[row + j] -= logDenominator;
+                    p[row + j] -= max;
                 }
                 VectorMath.exp(p, row, i + 1, bits);
                 float inner = VectorMath.dot(dout, go + i * width + column, out, oo + i * width + column, headSize);
-                float[] mask = mask(dropout, (sequenceHead * t + i) * t, i + 1, scratch);
-                if (mask == null) {
+                for (int j = 0; j <= i; j++) {
+                    p[row + j] *= factor;
+                }
+                if (dropout == null) {
                     for (int j = 0; j <= i; j++) {
                         ds[row + j] = p[row + j] * (ds[row + j] - inner) * scale;
                     }
                 } else {
+                    float[] mask = mask(dropout, (sequenceHead * t + i) * t, i + 1, scratch);
                     for (int j = 0; j <= i; j++) {
                         ds[row + j] = p[row + j] * (mask[j] * ds[row + j] - inner) * scale;
                         p[row + j] *= mask[j];
@@ -425,8 +428,7 @@ final class CpuAttention {
         }
     }
 
-    // ------------------------------------------------------------------------------------ with a cache of keys and
-    // values
+    // ---------------------------------------------------------------- with a cache of keys and values
 
     void cached(
             float[] qkv,
@@ -467,11 +469,7 @@ final class CpuAttention {
                     for (int j = 0; j < visible; j++) {
                         p[j] *= factor;
                     }
-                    VectorMath.weightedSum(
-                            p,
-                            0,
-                            1,
-                            cache,
+                    VectorMath.weightedSum(1, p, 0, 1, cache,
                             keys + width,
                             2 * width,
                             visible,

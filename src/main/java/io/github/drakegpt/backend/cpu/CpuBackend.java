@@ -25,6 +25,13 @@ public final class CpuBackend implements Backend {
     /** Elements of a flat buffer that one task takes: large enough to be worth handing out. */
     private static final int CHUNK = 1 << 15;
 
+    /**
+     * Added and taken away again, it leaves a float as it is unless that is below 1e-37 or so, where it leaves zero: the
+     * moments of a parameter without gradient would otherwise shrink to subnormal numbers, which are a hundred times as
+     * slow to compute with.
+     */
+    private static final float TINY = 1e-30f;
+
     private static final int SHARD_ROWS = 128;
     private static final int MAX_SHARDS = 16;
     /** Elements of the scratch for cross entropy: rows are taken together so that exp runs over long stretches. */
@@ -122,7 +129,7 @@ public final class CpuBackend implements Backend {
         // dw = dy^T x
         blas.gemm(true, false, out, in, rows, 1, dys, dyo, out, floats(x), start(x), in, 0, floats(dw), start(dw), in);
         if (dbias != null) {
-            blas.gemv(true, rows, out, dys, dyo, out, ones(rows), 0, 0, floats(dbias), start(dbias));
+            columnSums(dys, dyo, rows, out, dbias);
         }
         if (dx != null) {
             // dx = dy w
@@ -146,14 +153,10 @@ public final class CpuBackend implements Backend {
         }
     }
 
-    /** A vector of ones: a matrix transposed times it is the sum of the matrix's rows. */
-    private static float[] ones(int n) {
-        Scratch scratch = Scratch.get();
-        float[] ones = scratch.floats(5, n);
-        if (ones[n - 1] != 1) {
-            Arrays.fill(ones, 1f);
-        }
-        return ones;
+    /** sums (c) = the sum of the rows of x (rows, c): the transposed matrix times a vector of ones. */
+    private void columnSums(float[] x, int xo, int rows, int c, Tensor sums) {
+        float[] ones = Scratch.get().ones(rows);
+        blas.gemv(true, rows, c, x, xo, c, ones, 0, 0, floats(sums), start(sums));
     }
 
     @Override
@@ -209,128 +212,118 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, int rows, int c) {
-        float[] xs = floats(x);
-        float[] ws = floats(weight);
-        float[] bs = floats(bias);
-        float[] outs = floats(out);
+        int n = rows * c;
+        Scratch scratch = Scratch.get();
+        float[] xs = Flat.in(x, n, scratch, 0);
+        float[] outs = Flat.out(out, n, scratch, 1);
+        float[] scales = scratch.floats(2, n);
+        float[] weights = scratch.floats(3, n);
+        float[] biases = scratch.floats(4, n);
         float[] stat = floats(stats);
-        int wo = start(weight);
-        int bo = start(bias);
+        int so = start(stats);
+        fillRows(floats(weight), start(weight), weights, 0, rows, c);
+        fillRows(floats(bias), start(bias), biases, 0, rows, c);
         for (int r = 0; r < rows; r++) {
-            int xo = start(x) + r * c;
-            int oo = start(out) + r * c;
-            float mean = VectorMath.sum(xs, xo, c) / c;
-            for (int j = 0; j < c; j++) {
-                outs[oo + j] = xs[xo + j] - mean;
-            }
-            float variance = VectorMath.dot(outs, oo, outs, oo, c) / c;
-            float rstd = (float) (1 / Math.sqrt(variance + LAYER_NORM_EPS));
-            for (int j = 0; j < c; j++) {
-                outs[oo + j] = outs[oo + j] * rstd * ws[wo + j] + bs[bo + j];
-            }
-            stat[start(stats) + 2 * r] = mean;
-            stat[start(stats) + 2 * r + 1] = rstd;
+            float mean = VectorMath.sum(xs, r * c, c) / c;
+            stat[so + 2 * r] = mean;
+            Arrays.fill(scales, r * c, r * c + c, mean);
         }
+        VectorMath.subtract(xs, scales, outs, n);
+        for (int r = 0; r < rows; r++) {
+            float variance = VectorMath.dot(outs, r * c, outs, r * c, c) / c;
+            float rstd = (float) (1 / Math.sqrt(variance + LAYER_NORM_EPS));
+            stat[so + 2 * r + 1] = rstd;
+            Arrays.fill(scales, r * c, r * c + c, rstd);
+        }
+        for (int i = 0; i < n; i++) {
+            outs[i] = outs[i] * scales[i] * weights[i] + biases[i];
+        }
+        Flat.store(outs, out, n);
     }
 
     @Override
     public void layerNormGrad(
-            Tensor x,
-            Tensor weight,
-            Tensor stats,
-            Tensor dout,
-            Tensor dx,
-            Tensor dweight,
-            Tensor dbias,
-            int rows,
-            int c) {
-        float[] xs = floats(x);
-        float[] ws = floats(weight);
-        float[] stat = floats(stats);
-        float[] douts = floats(dout);
-        float[] dxs = floats(dx);
-        float[] dws = floats(dweight);
-        float[] dbs = floats(dbias);
-        int wo = start(weight);
-        int dwo = start(dweight);
-        int dbo = start(dbias);
+            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, Tensor dbias, int rows, int c) {
+        int n = rows * c;
         Scratch scratch = Scratch.get();
-        float[] normed = scratch.floats(0, c); // (x - mean) * rstd
-        float[] scaled = scratch.floats(1, c); // dout * weight
-        zero(dweight, c);
-        zero(dbias, c);
+        float[] xs = Flat.in(x, n, scratch, 0);
+        float[] douts = Flat.in(dout, n, scratch, 1);
+        float[] dxs = Flat.in(dx, n, scratch, 2);
+        float[] normed = scratch.floats(3, n); // (x - mean) * rstd
+        float[] scaled = scratch.floats(4, n); // dout * weight
+        float[] buffer = scratch.floats(5, n);
+        float[] stat = floats(stats);
+        int so = start(stats);
         for (int r = 0; r < rows; r++) {
-            int xo = start(x) + r * c;
-            int go = start(dout) + r * c;
-            float mean = stat[start(stats) + 2 * r];
-            float rstd = stat[start(stats) + 2 * r + 1];
-            for (int j = 0; j < c; j++) {
-                float n = (xs[xo + j] - mean) * rstd;
-                float g = douts[go + j];
-                normed[j] = n;
-                scaled[j] = g * ws[wo + j];
-                dws[dwo + j] += g * n;
-                dbs[dbo + j] += g;
-            }
-            float a = VectorMath.sum(scaled, 0, c) / c;
-            float b = VectorMath.dot(scaled, 0, normed, 0, c) / c;
-            int dxo = start(dx) + r * c;
-            for (int j = 0; j < c; j++) {
-                dxs[dxo + j] += rstd * (scaled[j] - a - normed[j] * b);
+            Arrays.fill(normed, r * c, r * c + c, stat[so + 2 * r]);
+            Arrays.fill(buffer, r * c, r * c + c, stat[so + 2 * r + 1]);
+        }
+        for (int i = 0; i < n; i++) {
+            normed[i] = (xs[i] - normed[i]) * buffer[i];
+        }
+        for (int i = 0; i < n; i++) {
+            buffer[i] = douts[i] * normed[i];
+        }
+        columnSums(buffer, 0, rows, c, dweight);
+        columnSums(douts, 0, rows, c, dbias);
+        fillRows(floats(weight), start(weight), scaled, 0, rows, c);
+        for (int i = 0; i < n; i++) {
+            scaled[i] *= douts[i];
+        }
+        for (int r = 0; r < rows; r++) {
+            int o = r * c;
+            float a = VectorMath.sum(scaled, o, c) / c;
+            float b = VectorMath.dot(scaled, o, normed, o, c) / c;
+            float rstd = stat[so + 2 * r + 1];
+            for (int j = o; j < o + c; j++) {
+                dxs[j] += rstd * (scaled[j] - a - normed[j] * b);
             }
         }
+        Flat.store(dxs, dx, n);
     }
 
     @Override
     public void residual(Tensor x, Tensor branch, Dropout dropout, long firstRow, Tensor sum, int rows, int c) {
-        float[] xs = floats(x);
-        float[] branches = floats(branch);
-        float[] sums = floats(sum);
-        int xo = start(x);
-        int bo = start(branch);
-        int so = start(sum);
         int n = rows * c;
+        Scratch scratch = Scratch.get();
+        float[] xs = Flat.in(x, n, scratch, 0);
+        float[] branches = Flat.in(branch, n, scratch, 1);
+        float[] sums = Flat.out(sum, n, scratch, 2);
         if (dropout == null) {
+            VectorMath.add(xs, branches, sums, n);
+        } else {
+            float[] mask = scratch.floats(3, n);
+            Masks.fill(dropout, firstRow * c, n, mask, scratch);
             for (int i = 0; i < n; i++) {
-                sums[so + i] = xs[xo + i] + branches[bo + i];
+                sums[i] = xs[i] + mask[i] * branches[i];
             }
-            return;
         }
-        float[] mask = mask(dropout, firstRow * c, n);
-        for (int i = 0; i < n; i++) {
-            sums[so + i] = xs[xo + i] + mask[i] * branches[bo + i];
-        }
+        Flat.store(sums, sum, n);
     }
 
     @Override
     public void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, int rows, int c) {
-        float[] dsums = floats(dsum);
-        float[] dbranches = floats(dbranch);
-        int so = start(dsum);
-        int bo = start(dbranch);
         int n = rows * c;
         if (dropout == null) {
-            System.arraycopy(dsums, so, dbranches, bo, n);
+            System.arraycopy(floats(dsum), start(dsum), floats(dbranch), start(dbranch), n);
             return;
         }
-        float[] mask = mask(dropout, firstRow * c, n);
-        for (int i = 0; i < n; i++) {
-            dbranches[bo + i] = mask[i] * dsums[so + i];
-        }
-    }
-
-    private static float[] mask(Dropout dropout, long first, int n) {
         Scratch scratch = Scratch.get();
-        float[] mask = scratch.floats(0, n);
-        Masks.fill(dropout, first, n, mask, 0, scratch);
-        return mask;
+        float[] dsums = Flat.in(dsum, n, scratch, 0);
+        float[] dbranches = Flat.out(dbranch, n, scratch, 1);
+        float[] mask = scratch.floats(2, n);
+        Masks.fill(dropout, firstRow * c, n, mask, scratch);
+        for (int i = 0; i < n; i++) {
+            dbranches[i] = mask[i] * dsums[i];
+        }
+        Flat.store(dbranches, dbranch, n);
     }
 
     @Override
     public void attention(
             Tensor qkv,
             Tensor out,
-            Tensor lse,
+            Tensor stats,
             Dropout dropout,
             long firstSequence,
             int batch,
@@ -342,8 +335,8 @@ public final class CpuBackend implements Backend {
                 start(qkv),
                 floats(out),
                 start(out),
-                floats(lse),
-                start(lse),
+                floats(stats),
+                start(stats),
                 dropout,
                 firstSequence,
                 batch,
@@ -356,7 +349,7 @@ public final class CpuBackend implements Backend {
     public void attentionGrad(
             Tensor qkv,
             Tensor out,
-            Tensor lse,
+            Tensor stats,
             Tensor dout,
             Tensor dqkv,
             Dropout dropout,
@@ -370,8 +363,8 @@ public final class CpuBackend implements Backend {
                 start(qkv),
                 floats(out),
                 start(out),
-                floats(lse),
-                start(lse),
+                floats(stats),
+                start(stats),
                 floats(dout),
                 start(dout),
                 floats(dqkv),
@@ -465,10 +458,9 @@ public final class CpuBackend implements Backend {
         int step = ints(stream.step())[start(stream.step())];
         Scratch scratch = Scratch.get();
         int[] words = scratch.ints(4);
-        long[] lanes = scratch.longs(4);
         for (int b = 0; b < batch; b++) {
             long index = firstSequence + b;
-            Philox.fill(stream.seed(), stream.purpose(), step, index >>> 2, 1, lanes, words);
+            Philox.fill(stream.seed(), stream.purpose(), step, index >>> 2, 1, scratch.lanes(), words);
             int from = start(corpus) + Philox.below(words[(int) (index & 3)], places);
             for (int i = 0; i < t; i++) {
                 xs[start(x) + b * t + i] = tokens[from + i];
@@ -524,38 +516,55 @@ public final class CpuBackend implements Backend {
             Tensor step,
             Tensor gradNorm,
             AdamWSettings settings) {
-        float[] p = floats(params);
-        float[] g = floats(grads);
-        float[] m = floats(firstMoments);
-        float[] v = floats(secondMoments);
-        int po = start(params);
-        int go = start(grads);
-        int mo = start(firstMoments);
-        int vo = start(secondMoments);
         int n = (int) params.size();
+        Scratch scratch = Scratch.get();
+        float[] p = Flat.in(params, n, scratch, 0);
+        float[] g = Flat.in(grads, n, scratch, 1);
+        float[] m = Flat.in(firstMoments, n, scratch, 2);
+        float[] v = Flat.in(secondMoments, n, scratch, 3);
         float lr = floats(learningRate)[start(learningRate)];
         int t = ints(step)[start(step)];
         float clip = settings.clip();
         // PyTorch's clip_grad_norm_ has the same 1e-6
         float gradScale = clip > 0 ? Math.min(1f, clip / (floats(gradNorm)[start(gradNorm)] + 1e-6f)) : 1f;
+        float stepSize = (float) (lr / (1 - Math.pow(settings.beta1(), t)));
+        float rootScale = (float) (1 / Math.sqrt(1 - Math.pow(settings.beta2(), t)));
+        workers.run(chunks(n), chunk -> {
+            int from = chunk * CHUNK;
+            adamW(p, g, m, v, from, Math.min(from + CHUNK, n), settings, gradScale, lr, stepSize, rootScale);
+        });
+        Flat.store(p, params, n);
+        Flat.store(m, firstMoments, n);
+        Flat.store(v, secondMoments, n);
+    }
+
+    private static void adamW(
+            float[] p,
+            float[] g,
+            float[] m,
+            float[] v,
+            int from,
+            int to,
+            AdamWSettings settings,
+            float gradScale,
+            float lr,
+            float stepSize,
+            float rootScale) {
         float beta1 = settings.beta1();
         float beta2 = settings.beta2();
         float eps = settings.eps();
         float decay = 1 - lr * settings.weightDecay();
-        float stepSize = (float) (lr / (1 - Math.pow(beta1, t)));
-        float rootScale = (float) (1 / Math.sqrt(1 - Math.pow(beta2, t)));
-        workers.run(chunks(n), chunk -> {
-            int from = chunk * CHUNK;
-            int to = Math.min(from + CHUNK, n);
-            for (int i = from; i < to; i++) {
-                float gradient = g[go + i] * gradScale;
-                float first = beta1 * m[mo + i] + (1 - beta1) * gradient;
-                float second = beta2 * v[vo + i] + (1 - beta2) * gradient * gradient;
-                m[mo + i] = first;
-                v[vo + i] = second;
-                p[po + i] = p[po + i] * decay - stepSize * first / ((float) Math.sqrt(second) * rootScale + eps);
-            }
-        });
+        // three short loops, since the compiler vectorises no long one
+        for (int i = from; i < to; i++) {
+            m[i] = beta1 * m[i] + (1 - beta1) * gradScale * g[i] + TINY - TINY;
+        }
+        for (int i = from; i < to; i++) {
+            float gradient = g[i] * gradScale;
+            v[i] = beta2 * v[i] + (1 - beta2) * gradient * gradient + TINY - TINY;
+        }
+        for (int i = from; i < to; i++) {
+            p[i] = p[i] * decay - stepSize * m[i] / ((float) Math.sqrt(v[i]) * rootScale + eps);
+        }
     }
 
     // ---------------------------------------------------------------------------------------------- generation

@@ -1,13 +1,17 @@
 package io.github.drakegpt.backend.cpu;
 
+import io.github.drakegpt.tensor.Philox;
+import java.util.Arrays;
+
 /** Arrays that a thread keeps between operations, so that operations allocate nothing once they have run. */
 final class Scratch {
     private static final ThreadLocal<Scratch> CURRENT = ThreadLocal.withInitial(Scratch::new);
-    private static final int SLOTS = 6;
+    private static final int SLOTS = 7;
 
     private final float[][] floats = new float[SLOTS][0];
-    private long[] longs = new long[0];
+    private final Philox.Lanes lanes = new Philox.Lanes();
     private int[] ints = new int[0];
+    private float[] ones = new float[0];
 
     private Scratch() {}
 
@@ -23,11 +27,17 @@ final class Scratch {
         return floats[slot];
     }
 
-    long[] longs(int length) {
-        if (longs.length < length) {
-            longs = new long[length];
+    /** At least n ones, never to be written to. */
+    float[] ones(int n) {
+        if (ones.length < n) {
+            ones = new float[n];
+            Arrays.fill(ones, 1f);
         }
-        return longs;
+        return ones;
+    }
+
+    Philox.Lanes lanes() {
+        return lanes;
     }
 
     int[] ints(int length) {

@@ -15,7 +15,8 @@ final class VectorMath {
 
     /**
      * x = e^x for x up to 88, in place; below -87 it gives e^-87 (1.6e-38), and NaN stays NaN. Relative error below 2e-7.
-     * Coefficients of Cephes' expf (Moshier). The two loops are apart because the compiler vectorises only the first.
+     * Coefficients of Cephes' expf (Moshier). The two loops are apart because the compiler vectorises only the first, and
+     * scratch is indexed as x is because it vectorises no loop over arrays at different offsets.
      */
     static void exp(float[] x, int o, int n, float[] scratch) {
         for (int i = 0; i < n; i++) {
@@ -30,11 +31,32 @@ final class VectorMath {
             p = p * f + 1.6666665459e-1f;
             p = p * f + 5.0000001201e-1f;
             x[o + i] = p * f * f + f + 1f;
-            scratch[i] = rounded;
+            scratch[o + i] = rounded;
         }
         for (int i = 0; i < n; i++) {
-            int exponent = Float.floatToRawIntBits(scratch[i]) << 23;
+            int exponent = Float.floatToRawIntBits(scratch[o + i]) << 23;
             x[o + i] = Float.intBitsToFloat(Float.floatToRawIntBits(x[o + i]) + exponent);
+        }
+    }
+
+    /** y[i] = a[i] + b[i]. */
+    static void add(float[] a, float[] b, float[] y, int n) {
+        for (int i = 0; i < n; i++) {
+            y[i] = a[i] + b[i];
+        }
+    }
+
+    /** y[i] = a[i] * b[i]. */
+    static void multiply(float[] a, float[] b, float[] y, int n) {
+        for (int i = 0; i < n; i++) {
+            y[i] = a[i] * b[i];
+        }
+    }
+
+    /** y[i] = a[i] - b[i]. */
+    static void subtract(float[] a, float[] b, float[] y, int n) {
+        for (int i = 0; i < n; i++) {
+            y[i] = a[i] - b[i];
         }
     }
 
@@ -89,12 +111,21 @@ final class VectorMath {
         return Math.max(m0, m1);
     }
 
+    /** y (columns, rows) = x^T for x (rows, columns) whose rows are xs apart. */
+    static void transpose(float[] x, int xo, int xs, float[] y, int rows, int columns) {
+        for (int i = 0; i < rows; i++) {
+            for (int j = 0; j < columns; j++) {
+                y[j * rows + i] = x[xo + i * xs + j];
+            }
+        }
+    }
+
     /**
-     * out[0..width) = sum over i in [0, n) of weights[i * ws] * rows[i * rs .. i * rs + width). Eight columns at a time
+     * out[0..width) = factor * sum over i in [0, n) of weights[i * ws] * rows[i * rs .. i * rs + width). Eight columns at a time
      * stay in registers over all rows.
      */
     static void weightedSum(
-            float[] weights, int wo, int ws, float[] rows, int ro, int rs, int n, float[] out, int oo, int width) {
+            float factor, float[] weights, int wo, int ws, float[] rows, int ro, int rs, int n, float[] out, int oo, int width) {
         int d = 0;
         for (; d < width - 7; d += 8) {
             float s0 = 0;
@@ -118,21 +149,21 @@ final class VectorMath {
                 s7 += w * rows[r + 7];
             }
             int o = oo + d;
-            out[o] = s0;
-            out[o + 1] = s1;
-            out[o + 2] = s2;
-            out[o + 3] = s3;
-            out[o + 4] = s4;
-            out[o + 5] = s5;
-            out[o + 6] = s6;
-            out[o + 7] = s7;
+            out[o] = factor * s0;
+            out[o + 1] = factor * s1;
+            out[o + 2] = factor * s2;
+            out[o + 3] = factor * s3;
+            out[o + 4] = factor * s4;
+            out[o + 5] = factor * s5;
+            out[o + 6] = factor * s6;
+            out[o + 7] = factor * s7;
         }
         for (; d < width; d++) {
             float s = 0;
             for (int i = 0; i < n; i++) {
                 s += weights[wo + i * ws] * rows[ro + i * rs + d];
             }
-            out[oo + d] = s;
+            out[oo + d] = factor * s;
         }
     }
 }

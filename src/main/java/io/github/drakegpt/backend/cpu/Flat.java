@@ -1,0 +1,36 @@
+package io.github.drakegpt.backend.cpu;
+
+import io.github.drakegpt.tensor.Tensor;
+
+/**
+ * Tensors as arrays that begin with their first element. The JIT compiler turns a loop over several arrays into vector
+ * code only if all are indexed alike, as in {@code y[i] = a[i] + b[i]}: with different offsets it cannot rule out that
+ * one overlaps another. Activations begin at 0 anyway; what does not is copied, and copied back.
+ */
+final class Flat {
+    private Flat() {}
+
+    /** The first n elements, to be read. */
+    static float[] in(Tensor tensor, int n, Scratch scratch, int slot) {
+        float[] array = HeapStorage.floats(tensor);
+        int start = HeapStorage.start(tensor);
+        if (start == 0) {
+            return array;
+        }
+        float[] copy = scratch.floats(slot, n);
+        System.arraycopy(array, start, copy, 0, n);
+        return copy;
+    }
+
+    /** Where the first n elements are to be written, before {@link #store}. */
+    static float[] out(Tensor tensor, int n, Scratch scratch, int slot) {
+        return HeapStorage.start(tensor) == 0 ? HeapStorage.floats(tensor) : scratch.floats(slot, n);
+    }
+
+    /** Puts what was written into {@link #in} or {@link #out} where it belongs. */
+    static void store(float[] array, Tensor tensor, int n) {
+        if (HeapStorage.start(tensor) != 0) {
+            System.arraycopy(array, 0, HeapStorage.floats(tensor), HeapStorage.start(tensor), n);
+        }
+    }
+}
