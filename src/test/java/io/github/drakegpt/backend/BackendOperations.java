@@ -1,0 +1,1088 @@
+package io.github.drakegpt.backend;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * Every operation of a backend against {@link ReferenceOperations}: each backend's test extends this class.
+ *
+ * <p>Tolerances. An element that is made of k products or sums of float32 collects k rounding errors of up to 6e-8 each,
+ * which add up like a random walk; 1e-6 * sqrt(k) leaves room for the order of the sums, and for exp and division. It is
+ * relative to the largest element of the tensor, since single ones may be zero by cancellation.
+ */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+public abstract class BackendOperations {
+    private static final double UNIT = 1e-6;
+    private static final float DROPOUT = 0.3f;
+    private static final long SEED = 0x9876_5432_10FE_DCBAL;
+    private static final int PURPOSE = RandomStream.dropout(5);
+    private static final int STEP = 77;
+
+    private final List<GuardedTensor> inputs = new ArrayList<>();
+    private Random random;
+    private Arena arena;
+
+    /** The backend to test, the same one at each call; closed after the last test. */
+    protected abstract Backend backend();
+
+    @BeforeEach
+    void openArena() {
+        random = new Random(42);
+        arena = backend().newArena();
+    }
+
+    @AfterEach
+    void closeArena() {
+        inputs.clear();
+        arena.close();
+    }
+
+    @AfterAll
+    void closeBackend() {
+        backend().close();
+    }
+
+    // ---------------------------------------------------------------------------------------------- layers
+
+    static Stream<int[]> linearSizes() {
+        List<int[]> sizes = new ArrayList<>();
+        for (int rows : new int[] {1, 2, 31, 80}) {
+            for (int in : new int[] {1, 2, 33, 127}) {
+                for (int out : new int[] {1, 31, 80}) {
+                    sizes.add(new int[] {rows, in, out});
+                }
+            }
+        }
+        sizes.addAll(List.of(
+                new int[] {1, 1000, 384}, new int[] {2, 384, 1000}, new int[] {127, 384, 33}, new int[] {1000, 2, 127
+                }));
+        return sizes.stream();
+    }
+
+    @ParameterizedTest
+    @MethodSource("linearSizes")
+    void linear(int[] sizes) {
+        int rows = sizes[0];
+        int in = sizes[1];
+        int out = sizes[2];
+        float[] x = gaussian(rows * in);
+        float[] w = gaussian(out * in);
+        float[] bias = gaussian(out);
+        Tensor tx = larger(x);
+        Tensor tw = of(w);
+        Tensor tbias = of(bias);
+        for (boolean relu : new boolean[] {false, true}) {
+            for (boolean withBias : new boolean[] {false, true}) {
+                GuardedTensor y = GuardedTensor.output(arena, rows * out);
+                backend().linear(tx, tw, withBias ? tbias : null, relu, y.tensor(), rows, in, out);
+                double[] expected = ReferenceOperations.linear(
+                        doubles(x), doubles(w), withBias ? doubles(bias) : null, relu, rows, in, out);
+                assertClose("y", y.read(), expected, in);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("linearSizes")
+    void linearGrad(int[] sizes) {
+        int rows = sizes[0];
+        int in = sizes[1];
+        int out = sizes[2];
+        float[] x = gaussian(rows * in);
+        float[] w = gaussian(out * in);
+        float[] dy = gaussian(rows * out);
+        Tensor tx = larger(x);
+        Tensor tw = of(w);
+        Tensor tdy = larger(dy);
+        ReferenceOperations.LinearGrad expected =
+                ReferenceOperations.linearGrad(doubles(x), doubles(w), doubles(dy), rows, in, out);
+        for (boolean all : new boolean[] {true, false}) {
+            GuardedTensor dx = GuardedTensor.output(arena, rows * in);
+            GuardedTensor dw = GuardedTensor.exactOutput(arena, out * in);
+            GuardedTensor dbias = GuardedTensor.exactOutput(arena, out);
+            backend()
+                    .linearGrad(
+                            tx,
+                            tw,
+                            tdy,
+                            all ? dx.tensor() : null,
+                            dw.tensor(),
+                            all ? dbias.tensor() : null,
+                            rows,
+                            in,
+                            out);
+            assertClose("dw", dw.read(), expected.dw(), rows);
+            if (all) {
+                assertClose("dx", dx.read(), expected.dx(), out);
+                assertClose("dbias", dbias.read(), expected.dbias(), rows);
+            } else {
+                dx.assertUnchanged();
+                dbias.assertUnchanged();
+            }
+        }
+    }
+
+    @Test
+    void reluAndItsGradientOfSpecialValues() {
+        float[] before = {1, -1, 0f, -0f, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, 1e-30f, -1e-30f, 1e30f};
+        int n = before.length;
+        // Once as the bias, once as the weight: a sum with 0 may turn -0 into 0.
+        for (boolean asBias : new boolean[] {true, false}) {
+            for (int rows = 1; rows <= 2; rows++) {
+                Tensor x = of(filled(rows, 1));
+                Tensor w = of(asBias ? new float[n] : before);
+                GuardedTensor y = GuardedTensor.output(arena, rows * n);
+                backend().linear(x, w, asBias ? of(before) : null, true, y.tensor(), rows, 1, n);
+                float[] relu = y.read();
+                GuardedTensor dy = GuardedTensor.larger(arena, filled(rows * n, 3));
+                backend().reluGrad(y.tensor(), dy.tensor(), rows * n);
+                float[] grad = dy.read();
+                for (int i = 0; i < rows * n; i++) {
+                    float value = before[i % n];
+                    assertThat(relu[i]).as("relu(%s)", value).isEqualTo(value > 0 ? value : 0f + relu[i] * 0);
+                    assertThat(grad[i]).as("gradient at %s", value).isEqualTo(value > 0 ? 3f : 0f);
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 31, 33, 1000})
+    void reluGrad(int n) {
+        float[] y = gaussian(n);
+        for (int i = 0; i < n; i++) {
+            y[i] = Math.max(y[i], 0);
+        }
+        float[] dy = gaussian(n);
+        GuardedTensor grad = GuardedTensor.larger(arena, dy);
+        backend().reluGrad(larger(y), grad.tensor(), n);
+        assertExact("dy", grad.read(), ReferenceOperations.reluGrad(doubles(y), doubles(dy)));
+    }
+
+    @Test
+    void nanAndInfinityPassLinearAndReluAndStayInTheirRow() {
+        int rows = 5;
+        int in = 33;
+        int out = 31;
+        for (float special : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
+            float[] x = gaussian(rows * in);
+            x[3 * in + 8] = special;
+            float[] w = gaussian(out * in);
+            GuardedTensor y = GuardedTensor.output(arena, rows * out);
+            backend().linear(larger(x), of(w), of(gaussian(out)), true, y.tensor(), rows, in, out);
+            float[] values = y.read();
+            for (int i = 0; i < values.length; i++) {
+                boolean expected = i / out == 3 && (Float.isNaN(special) || w[i % out * in + 8] > 0);
+                assertThat(Float.isNaN(values[i]) || Float.isInfinite(values[i]))
+                        .as("element %d of %s", i, special)
+                        .isEqualTo(expected);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1,1,1,0", "2,7,31,0", "3,8,33,5", "1,1,384,12", "5,2,2,3", "2,33,80,1"})
+    void embedding(int batch, int t, int c, int position) {
+        int vocabSize = 11;
+        int context = position + t + 2;
+        int[] tokens = tokens(batch * t, vocabSize);
+        float[] wte = gaussian(vocabSize * c);
+        float[] wpe = gaussian(context * c);
+        Tensor ids = ints(tokens);
+        for (boolean positions : new boolean[] {true, false}) {
+            GuardedTensor out = GuardedTensor.output(arena, batch * t * c);
+            backend().embedding(ids, of(wte), positions ? of(wpe) : null, out.tensor(), batch, t, c, position);
+            double[] expected = ReferenceOperations.embedding(
+                    tokens, doubles(wte), positions ? doubles(wpe) : null, batch, t, c, position);
+            assertClose("out", out.read(), expected, 1);
+
+            float[] dout = gaussian(batch * t * c);
+            GuardedTensor dwte = GuardedTensor.exactOutput(arena, vocabSize * c);
+            GuardedTensor dwpe = GuardedTensor.exactOutput(arena, context * c);
+            backend().embeddingGrad(ids, larger(dout), dwte.tensor(), positions ? dwpe.tensor() : null, batch, t, c);
+            ReferenceOperations.EmbeddingGrad grad =
+                    ReferenceOperations.embeddingGrad(tokens, doubles(dout), vocabSize, context, batch, t, c);
+            assertClose("dwte", dwte.read(), grad.dwte(), batch * t);
+            if (positions) {
+                assertClose("dwpe", dwpe.read(), grad.dwpe(), batch);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "1,1,0",
+        "2,2,0",
+        "3,31,0",
+        "1,33,0",
+        "31,80,0",
+        "5,127,0",
+        "2,384,0",
+        "127,33,0",
+        "3,1000,0",
+        "3,80,100",
+        "2,1000,-30"
+    })
+    void layerNorm(int rows, int c, float mean) {
+        float[] x = gaussian(rows * c);
+        for (int i = 0; i < x.length; i++) {
+            x[i] += mean;
+        }
+        float[] weight = gaussian(c);
+        float[] bias = gaussian(c);
+        float[] dout = gaussian(rows * c);
+        float[] before = gaussian(rows * c);
+        // Subtracting the mean leaves errors relative to the mean.
+        double k = c * (1 + mean * mean);
+        ReferenceOperations.LayerNorm expected =
+                ReferenceOperations.layerNorm(doubles(x), doubles(weight), doubles(bias), rows, c);
+        ReferenceOperations.LayerNormGrad grad =
+                ReferenceOperations.layerNormGrad(doubles(x), doubles(weight), doubles(dout), rows, c);
+
+        Tensor tx = larger(x);
+        GuardedTensor out = GuardedTensor.output(arena, rows * c);
+        GuardedTensor stats = GuardedTensor.output(arena, rows * 2);
+        backend().layerNorm(tx, of(weight), of(bias), out.tensor(), stats.tensor(), rows, c);
+        assertClose("out", out.read(), expected.out(), k);
+        assertClose("stats", stats.read(), expected.stats(), k);
+
+        GuardedTensor dx = GuardedTensor.larger(arena, before);
+        GuardedTensor dweight = GuardedTensor.exactOutput(arena, c);
+        GuardedTensor dbias = GuardedTensor.exactOutput(arena, c);
+        backend()
+                .layerNormGrad(
+                        tx,
+                        of(weight),
+                        stats.tensor(),
+                        larger(dout),
+                        dx.tensor(),
+                        dweight.tensor(),
+                        dbias.tensor(),
+                        rows,
+                        c);
+        // The gradient is a difference of terms of this size.
+        double terms = largest(doubles(dout)) * largest(doubles(weight)) * largest(expected.stats());
+        assertClose("dx", dx.read(), ReferenceOperations.sum(doubles(before), grad.dx()), terms, k);
+        assertClose("dweight", dweight.read(), grad.dweight(), rows + k);
+        assertClose("dbias", dbias.read(), grad.dbias(), rows);
+    }
+
+    @Test
+    void layerNormOfRowsOfOneValueIsTheBias() {
+        int c = 33;
+        float[] x = new float[3 * c];
+        Arrays.fill(x, c, 2 * c, 0.5f);
+        Arrays.fill(x, 2 * c, 3 * c, Float.NaN);
+        float[] bias = gaussian(c);
+        GuardedTensor out = GuardedTensor.output(arena, 3 * c);
+        GuardedTensor stats = GuardedTensor.output(arena, 3 * 2);
+        backend().layerNorm(larger(x), of(gaussian(c)), of(bias), out.tensor(), stats.tensor(), 3, c);
+        float[] rows = out.read();
+        assertThat(Arrays.copyOfRange(rows, 0, c)).isEqualTo(bias);
+        assertThat(Arrays.copyOfRange(rows, c, 2 * c)).isEqualTo(bias);
+        assertThat(IntStream.range(2 * c, 3 * c).allMatch(i -> Float.isNaN(rows[i])))
+                .isTrue();
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1,1,0", "2,2,1", "3,31,5", "31,33,3", "1,80,7", "5,127,9", "2,384,0", "3,1000,1001", "1,1,123456789012"
+    })
+    void residual(int rows, int c, long firstRow) {
+        int n = rows * c;
+        float[] x = gaussian(n);
+        float[] branch = gaussian(n);
+        float[] weight = gaussian(c);
+        float[] bias = gaussian(c);
+        for (float probability : new float[] {0, DROPOUT}) {
+            Dropout dropout = dropout(probability);
+            double[] mask = mask(dropout, firstRow * c, n);
+            double[] expected = ReferenceOperations.residual(doubles(x), doubles(branch), mask);
+            GuardedTensor sum = GuardedTensor.output(arena, n);
+            backend().residual(larger(x), larger(branch), dropout, firstRow, sum.tensor(), rows, c);
+            assertClose("sum", sum.read(), expected, 1);
+
+            GuardedTensor inPlace = GuardedTensor.larger(arena, x);
+            backend().residual(inPlace.tensor(), larger(branch), dropout, firstRow, inPlace.tensor(), rows, c);
+            assertClose("sum over x", inPlace.read(), expected, 1);
+
+            GuardedTensor fusedSum = GuardedTensor.output(arena, n);
+            GuardedTensor out = GuardedTensor.output(arena, n);
+            GuardedTensor stats = GuardedTensor.output(arena, 2 * rows);
+            backend()
+                    .residualNorm(
+                            larger(x),
+                            larger(branch),
+                            dropout,
+                            firstRow,
+                            fusedSum.tensor(),
+                            of(weight),
+                            of(bias),
+                            out.tensor(),
+                            stats.tensor(),
+                            rows,
+                            c);
+            ReferenceOperations.LayerNorm norm =
+                    ReferenceOperations.layerNorm(expected, doubles(weight), doubles(bias), rows, c);
+            assertClose("fused sum", fusedSum.read(), expected, 1);
+            assertClose("fused norm", out.read(), norm.out(), c);
+            assertClose("fused stats", stats.read(), norm.stats(), c);
+
+            GuardedTensor dbranch = GuardedTensor.output(arena, n);
+            backend().residualGrad(larger(x), dropout, firstRow, dbranch.tensor(), rows, c);
+            assertClose("dbranch", dbranch.read(), ReferenceOperations.residualGrad(doubles(x), mask), 1);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(floats = {0.0001f, 0.1f, 0.5f, 0.9f})
+    void dropoutKeepsItsShareAndTheMean(float probability) {
+        int rows = 100;
+        int c = 1000;
+        int n = rows * c;
+        Dropout dropout = dropout(probability);
+        GuardedTensor sum = GuardedTensor.output(arena, n);
+        backend().residual(larger(new float[n]), larger(filled(n, 1)), dropout, 3, sum.tensor(), rows, c);
+        float[] factors = sum.read();
+        int kept = 0;
+        double total = 0;
+        for (float factor : factors) {
+            assertThat(factor).isIn(0f, dropout.scale());
+            kept += factor == 0 ? 0 : 1;
+            total += factor;
+        }
+        double sigma = Math.sqrt(probability * (1 - probability) / n);
+        // The probability is rounded to a multiple of 1/65,536.
+        assertThat((double) kept / n).isBetween(1 - probability - 5 * sigma - 1e-5, 1 - probability + 5 * sigma + 1e-5);
+        assertThat(total / n).isBetween(1 - 5 * sigma * dropout.scale(), 1 + 5 * sigma * dropout.scale());
+    }
+
+    @Test
+    void dropoutMasksDifferBetweenStepsPurposesAndSeeds() {
+        int n = 640;
+        List<float[]> masks = new ArrayList<>();
+        for (RandomStream stream : List.of(
+                new RandomStream(1, 20, ints(1)),
+                new RandomStream(1, 20, ints(2)),
+                new RandomStream(1, 21, ints(1)),
+                new RandomStream(2, 20, ints(1)),
+                new RandomStream(1L << 32 | 1, 20, ints(1)))) {
+            GuardedTensor mask = GuardedTensor.output(arena, n);
+            backend().residualGrad(larger(filled(n, 1)), new Dropout(0.5f, stream), 0, mask.tensor(), 1, n);
+            masks.add(mask.read());
+        }
+        for (int i = 0; i < masks.size(); i++) {
+            for (int j = 0; j < i; j++) {
+                float[] a = masks.get(i);
+                float[] b = masks.get(j);
+                long equal = IntStream.range(0, n).filter(e -> a[e] == b[e]).count();
+                assertThat(equal)
+                        .as("of %d in masks %d and %d", n, i, j)
+                        .isBetween(n / 2L - 64, n / 2L + 64); // 5 sigma
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- attention
+
+    static Stream<int[]> attentionSizes() {
+        List<int[]> sizes = new ArrayList<>(); // batch, t, heads, head size
+        for (int t : new int[] {1, 2, 7, 8, 23, 24, 25, 63, 64, 65, 130}) {
+            sizes.add(new int[] {2, t, 2, 8});
+            sizes.add(new int[] {3, t, 1, 3});
+            sizes.add(new int[] {1, t, 6, 1});
+        }
+        for (int t : new int[] {2, 8, 23, 24, 65}) {
+            sizes.add(new int[] {2, t, 6, 16});
+            sizes.add(new int[] {1, t, 1, 33});
+            sizes.add(new int[] {2, t, 2, 33});
+            sizes.add(new int[] {2, t, 1, 1});
+        }
+        sizes.add(new int[] {1, 130, 6, 16});
+        return sizes.stream();
+    }
+
+    @ParameterizedTest
+    @MethodSource("attentionSizes")
+    void attention(int[] sizes) {
+        int batch = sizes[0];
+        int t = sizes[1];
+        int heads = sizes[2];
+        int headSize = sizes[3];
+        int rows = batch * t;
+        int width = heads * headSize;
+        poisonScratch(t, heads, headSize);
+        float[] qkv = gaussian(rows * 3 * width);
+        float[] dout = gaussian(rows * width);
+        for (float probability : new float[] {0, DROPOUT}) {
+            for (long firstSequence : new long[] {0, 3, 1_000_000_007L}) {
+                if (probability == 0 && firstSequence > 0) {
+                    continue;
+                }
+                Dropout dropout = dropout(probability);
+                double[] mask = mask(dropout, firstSequence * heads * t * t, batch * heads * t * t);
+                ReferenceOperations.Attention expected =
+                        ReferenceOperations.attention(doubles(qkv), mask, batch, t, heads, headSize);
+                double[] dexpected =
+                        ReferenceOperations.attentionGrad(doubles(qkv), doubles(dout), mask, batch, t, heads, headSize);
+
+                Tensor tqkv = larger(qkv);
+                GuardedTensor out = GuardedTensor.output(arena, rows * width);
+                GuardedTensor lse = GuardedTensor.output(arena, rows * heads);
+                backend()
+                        .attention(tqkv, out.tensor(), lse.tensor(), dropout, firstSequence, batch, t, heads, headSize);
+                assertClose("out", out.read(), expected.out(), t + headSize);
+                assertClose("lse", lse.read(), expected.lse(), t + headSize);
+
+                GuardedTensor dqkv = GuardedTensor.output(arena, rows * 3 * width);
+                backend()
+                        .attentionGrad(
+                                tqkv,
+                                out.tensor(),
+                                lse.tensor(),
+                                larger(dout),
+                                dqkv.tensor(),
+                                dropout,
+                                firstSequence,
+                                batch,
+                                t,
+                                heads,
+                                headSize);
+                assertThirdsClose(dqkv.read(), dexpected, rows, width, t + headSize);
+            }
+        }
+    }
+
+    /** Queries, keys and values apart, so that one cannot hide behind the other's larger values. */
+    private static void assertThirdsClose(float[] actual, double[] expected, int rows, int width, double k) {
+        double largest = largest(expected);
+        for (int part = 0; part < 3; part++) {
+            double[] wanted = new double[rows * width];
+            float[] got = new float[rows * width];
+            for (int r = 0; r < rows; r++) {
+                for (int j = 0; j < width; j++) {
+                    wanted[r * width + j] = expected[(3 * r + part) * width + j];
+                    got[r * width + j] = actual[(3 * r + part) * width + j];
+                }
+            }
+            // Those of queries and keys are differences of terms as large as those of values.
+            double scale = Math.max(largest(wanted), 0.2 * largest);
+            assertClose(List.of("dq", "dk", "dv").get(part), got, wanted, scale, k);
+        }
+    }
+
+    /** Leaves NaN in the memory that a backend may keep between operations: it must not show in what comes next. */
+    private void poisonScratch(int t, int heads, int headSize) {
+        int n = t * heads * headSize;
+        Tensor qkv = larger(filled(3 * n, Float.NaN));
+        Tensor out = larger(filled(n, Float.NaN));
+        Tensor lse = larger(filled(t * heads, Float.NaN));
+        Tensor dout = larger(filled(n, Float.NaN));
+        GuardedTensor result = GuardedTensor.output(arena, 3 * n);
+        backend().attentionGrad(qkv, out, lse, dout, result.tensor(), null, 0, 1, t, heads, headSize);
+        assertThat(result.read()).containsOnly(Float.NaN);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {7, 65})
+    void attentionToSpecialScores(int t) {
+        int headSize = 8;
+        for (float size : new float[] {0, 1, 80, 1e4f}) {
+            float[] qkv = gaussian(t * 3 * headSize);
+            for (int i = 0; i < t; i++) {
+                for (int d = 0; d < headSize; d++) {
+                    qkv[i * 3 * headSize + d] = size / 8; // exact, so that only the softmax can lose anything
+                    qkv[i * 3 * headSize + headSize + d] = i % 3 - 1;
+                }
+            }
+            float[] dout = gaussian(t * headSize);
+            ReferenceOperations.Attention expected =
+                    ReferenceOperations.attention(doubles(qkv), null, 1, t, 1, headSize);
+            double[] dexpected =
+                    ReferenceOperations.attentionGrad(doubles(qkv), doubles(dout), null, 1, t, 1, headSize);
+            Tensor tqkv = larger(qkv);
+            GuardedTensor out = GuardedTensor.output(arena, t * headSize);
+            GuardedTensor lse = GuardedTensor.output(arena, t);
+            GuardedTensor dqkv = GuardedTensor.output(arena, t * 3 * headSize);
+            backend().attention(tqkv, out.tensor(), lse.tensor(), null, 0, 1, t, 1, headSize);
+            backend()
+                    .attentionGrad(
+                            tqkv, out.tensor(), lse.tensor(), larger(dout), dqkv.tensor(), null, 0, 1, t, 1, headSize);
+            // A weight is as uncertain as its score, of which float32 knows 7 digits.
+            double k = (t + headSize) * (1 + size * size / 100);
+            assertClose("out", out.read(), expected.out(), k);
+            assertClose("lse", lse.read(), expected.lse(), k);
+            assertClose("dqkv", dqkv.read(), dexpected, k);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"7,2,3", "23,1,8", "24,2,8", "65,1,16", "130,2,3"})
+    void attentionSeesNothingThatComesLater(int t, int heads, int headSize) {
+        int width = heads * headSize;
+        float[] qkv = gaussian(t * 3 * width);
+        float[] dout = gaussian(t * width);
+        for (int changed : new int[] {1, t / 2, t - 1}) {
+            float[] other = qkv.clone();
+            for (int i = changed * 3 * width; i < other.length; i++) {
+                other[i] += 10;
+            }
+            Tensor tqkv = larger(qkv);
+            GuardedTensor out = GuardedTensor.output(arena, t * width);
+            GuardedTensor lse = GuardedTensor.output(arena, t * heads);
+            GuardedTensor otherOut = GuardedTensor.output(arena, t * width);
+            GuardedTensor otherLse = GuardedTensor.output(arena, t * heads);
+            backend().attention(tqkv, out.tensor(), lse.tensor(), null, 0, 1, t, heads, headSize);
+            backend().attention(larger(other), otherOut.tensor(), otherLse.tensor(), null, 0, 1, t, heads, headSize);
+            int before = changed * width;
+            assertThat(Arrays.copyOf(otherOut.read(), before)).isEqualTo(Arrays.copyOf(out.read(), before));
+            assertThat(otherOut.read()[before]).isNotEqualTo(out.read()[before]);
+
+            // And nobody before the first gradient gets one from it, but as key or value.
+            float[] late = dout.clone();
+            Arrays.fill(late, 0, before, 0f);
+            GuardedTensor dqkv = GuardedTensor.output(arena, t * 3 * width);
+            backend()
+                    .attentionGrad(
+                            tqkv,
+                            out.tensor(),
+                            lse.tensor(),
+                            larger(late),
+                            dqkv.tensor(),
+                            null,
+                            0,
+                            1,
+                            t,
+                            heads,
+                            headSize);
+            float[] grad = dqkv.read();
+            for (int i = 0; i < changed; i++) {
+                assertThat(Arrays.copyOfRange(grad, i * 3 * width, i * 3 * width + width))
+                        .containsOnly(0f);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {7, 65})
+    void nanAndInfinityReachTheirOwnRowOfAttention(int t) {
+        int headSize = 3;
+        for (float special : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
+            for (int part = 0; part < 3; part++) {
+                float[] qkv = gaussian(t * 3 * headSize);
+                int row = t / 2;
+                qkv[(3 * row + part) * headSize] = special;
+                GuardedTensor out = GuardedTensor.output(arena, t * headSize);
+                GuardedTensor lse = GuardedTensor.output(arena, t);
+                // A key of infinity makes a score of minus infinity, and so a weight of 0, where the query is negative.
+                qkv[3 * row * headSize] = part == 1 ? 1 : qkv[3 * row * headSize];
+                backend().attention(larger(qkv), out.tensor(), lse.tensor(), null, 0, 1, t, 1, headSize);
+                float value = out.read()[row * headSize];
+                assertThat(Float.isNaN(value) || Float.isInfinite(value) || part == 0 && Float.isInfinite(special))
+                        .as("%s in part %d gave %s", special, part, value)
+                        .isTrue();
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "1,1,0,1,1,1",
+        "2,1,7,8,2,3",
+        "3,5,0,5,6,1",
+        "2,5,3,9,1,33",
+        "1,8,57,65,2,16",
+        "2,1,129,130,6,8",
+        "1,65,0,65,1,3"
+    })
+    void attentionCached(int batch, int t, int position, int context, int heads, int headSize) {
+        int width = heads * headSize;
+        float[] qkv = gaussian(batch * t * 3 * width);
+        float[] cache = gaussian(batch * context * 2 * width);
+        for (int b = 0; b < batch; b++) { // what comes later has never been written
+            Arrays.fill(cache, (b * context + position) * 2 * width, (b + 1) * context * 2 * width, Float.NaN);
+        }
+        GuardedTensor keysAndValues = GuardedTensor.larger(arena, cache);
+        GuardedTensor out = GuardedTensor.output(arena, batch * t * width);
+        backend()
+                .attentionCached(
+                        larger(qkv),
+                        keysAndValues.tensor(),
+                        out.tensor(),
+                        batch,
+                        t,
+                        position,
+                        context,
+                        heads,
+                        headSize);
+        double[] expectedCache = doubles(cache);
+        double[] expected = ReferenceOperations.attentionCached(
+                doubles(qkv), expectedCache, batch, t, position, context, heads, headSize);
+        assertClose("out", out.read(), expected, position + t + headSize);
+        assertExact("cache", keysAndValues.read(), expectedCache);
+    }
+
+    // ---------------------------------------------------------------------------------------------- loss
+
+    @ParameterizedTest
+    @CsvSource({
+        "1,1,1",
+        "2,2,1",
+        "31,80,1",
+        "33,31,1",
+        "1,1000,5",
+        "127,33,0.1",
+        "80,80,80",
+        "2,384,1e4",
+        "5,80,1e4",
+        "1000,80,0",
+        "3,5000,1"
+    })
+    void crossEntropy(int rows, int v, float size) {
+        float[] logits = gaussian(rows * v);
+        for (int i = 0; i < logits.length; i++) {
+            logits[i] *= size;
+        }
+        assertCrossEntropy(logits, tokens(rows, v), rows, v);
+    }
+
+    @Test
+    void crossEntropyOfSpecialRows() {
+        int v = 33;
+        float[] logits = new float[6 * v]; // row 0: zeros
+        Arrays.fill(logits, v, 2 * v, -1e4f); // all the same
+        logits[2 * v + 5] = 1e4f; // certain and right
+        logits[3 * v + 5] = 1e4f; // certain and wrong
+        Arrays.fill(logits, 4 * v, 5 * v, -80f);
+        logits[4 * v + 32] = 80f;
+        Arrays.fill(logits, 5 * v, 6 * v, Float.NEGATIVE_INFINITY); // only two tokens are possible
+        logits[5 * v + 7] = 1;
+        logits[5 * v + 32] = 2;
+        int[] targets = {0, 32, 5, 6, 0, 7};
+        assertCrossEntropy(logits, targets, 6, v);
+        for (int r = 0; r < 6; r++) { // each alone: a small loss must not hide behind the large ones
+            assertCrossEntropy(Arrays.copyOfRange(logits, r * v, (r + 1) * v), new int[] {targets[r]}, 1, v);
+        }
+    }
+
+    private void assertCrossEntropy(float[] logits, int[] targets, int rows, int v) {
+        float gradScale = 0.37f;
+        ReferenceOperations.CrossEntropy expected =
+                ReferenceOperations.crossEntropy(doubles(logits), targets, gradScale, rows, v);
+        Tensor ids = ints(targets);
+        GuardedTensor loss = GuardedTensor.output(arena, 1);
+        backend().crossEntropy(larger(logits), ids, loss.tensor(), null, gradScale, rows, v);
+        assertLoss(loss.read()[0], expected.loss(), rows * v);
+
+        GuardedTensor dlogits = GuardedTensor.output(arena, rows * v);
+        loss = GuardedTensor.output(arena, 1);
+        backend().crossEntropy(larger(logits), ids, loss.tensor(), dlogits.tensor(), gradScale, rows, v);
+        assertLoss(loss.read()[0], expected.loss(), rows * v);
+        assertClose("dlogits", dlogits.read(), expected.dlogits(), gradScale, v);
+
+        GuardedTensor inPlace = GuardedTensor.larger(arena, logits);
+        loss = GuardedTensor.output(arena, 1);
+        backend().crossEntropy(inPlace.tensor(), ids, loss.tensor(), inPlace.tensor(), gradScale, rows, v);
+        assertLoss(loss.read()[0], expected.loss(), rows * v);
+        assertClose("dlogits over logits", inPlace.read(), expected.dlogits(), gradScale, v);
+    }
+
+    /** A loss near 0 is the logarithm of a number near 1, which float32 knows to 6e-8. */
+    private static void assertLoss(float actual, double expected, int k) {
+        assertClose("loss", new float[] {actual}, new double[] {expected}, Math.max(expected, 1), k);
+    }
+
+    @ParameterizedTest
+    @ValueSource(floats = {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY})
+    void nanAndInfinityReachTheLoss(float special) {
+        int rows = 127;
+        int v = 80;
+        for (int at : new int[] {0, 1, 78, 79}) {
+            float[] logits = gaussian(rows * v);
+            logits[100 * v + at] = special;
+            int[] targets = tokens(rows, v);
+            targets[100] = at;
+            GuardedTensor loss = GuardedTensor.output(arena, 1);
+            GuardedTensor dlogits = GuardedTensor.output(arena, rows * v);
+            backend().crossEntropy(larger(logits), ints(targets), loss.tensor(), dlogits.tensor(), 1, rows, v);
+            float value = loss.read()[0];
+            assertThat(Float.isNaN(value) || value == Float.POSITIVE_INFINITY)
+                    .as("loss of %s", special)
+                    .isTrue();
+            float[] grad = dlogits.read();
+            for (int r = 0; r < rows; r++) {
+                assertThat(Float.isNaN(grad[r * v + at]))
+                        .as("row %d", r)
+                        .isEqualTo(r == 100 && special != Float.NEGATIVE_INFINITY);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 31, 1000})
+    void zero(int n) {
+        GuardedTensor x = GuardedTensor.output(arena, n);
+        backend().zero(x.tensor(), n);
+        assertThat(x.read()).containsOnly(0f);
+    }
+
+    // ---------------------------------------------------------------------------------------------- training
+
+    @ParameterizedTest
+    @CsvSource({"20,4,8,0", "5,4,3,6", "65000,33,7,1234567890123", "3,1,31,2"})
+    void gatherBatch(int length, int t, int batch, long firstSequence) {
+        int[] corpus = IntStream.range(0, length).map(i -> (i * 7 + 3) % 65536).toArray();
+        Tensor tokens = corpus(corpus);
+        for (int step : new int[] {0, 1, Integer.MAX_VALUE}) {
+            RandomStream stream = new RandomStream(SEED, RandomStream.TRAIN_BATCH, ints(step));
+            Tensor x = ints(filledInts(batch * t + 2));
+            Tensor y = ints(filledInts(batch * t + 2));
+            backend().gatherBatch(tokens, stream, firstSequence, x, y, batch, t);
+            ReferenceOperations.Batch expected = ReferenceOperations.gatherBatch(
+                    corpus, SEED, RandomStream.TRAIN_BATCH, step, firstSequence, batch, t);
+            assertThat(Arrays.copyOf(x.toInts(), batch * t)).isEqualTo(expected.x());
+            assertThat(Arrays.copyOf(y.toInts(), batch * t)).isEqualTo(expected.y());
+            for (Tensor tensor : List.of(x, y)) {
+                int[] values = tensor.toInts();
+                assertThat(Arrays.copyOfRange(values, batch * t, batch * t + 2)).containsOnly(-1);
+            }
+        }
+    }
+
+    @Test
+    void batchesStartAtEveryPlaceOfTheCorpusEquallyOften() {
+        int length = 23;
+        int t = 4;
+        int places = length - t;
+        int draws = 19_000;
+        int[] corpus = IntStream.range(0, length).toArray();
+        Tensor x = ints(new int[draws * t]);
+        Tensor y = ints(new int[draws * t]);
+        backend().gatherBatch(corpus(corpus), new RandomStream(3, 1, ints(9)), 0, x, y, draws, t);
+        int[] xs = x.toInts();
+        int[] ys = y.toInts();
+        int[] counts = new int[places];
+        for (int b = 0; b < draws; b++) {
+            counts[xs[b * t]]++;
+            assertThat(ys[b * t + t - 1]).isEqualTo(xs[b * t] + t);
+        }
+        double expected = (double) draws / places;
+        double sigma = Math.sqrt(expected * (1 - 1.0 / places));
+        for (int place = 0; place < places; place++) {
+            assertThat((double) counts[place])
+                    .as("place %d", place)
+                    .isBetween(expected - 5 * sigma, expected + 5 * sigma);
+        }
+    }
+
+    // 32,768 and 65,536: where a backend may divide a buffer among threads
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 31, 33, 1000, 32767, 32768, 32769, 100_003})
+    void sum(int n) {
+        float[][] values = {gaussian(n), gaussian(n), gaussian(n)};
+        Tensor[] parts = {of(values[0]), of(values[1]), of(values[2])};
+        for (int count = 1; count <= 3; count++) {
+            double[][] some = Arrays.stream(values, 0, count)
+                    .map(BackendOperations::doubles)
+                    .toArray(double[][]::new);
+            double[] expected = ReferenceOperations.sum(some);
+            GuardedTensor sum = GuardedTensor.exactOutput(arena, n);
+            backend().sum(parts, count, false, sum.tensor());
+            assertClose("sum", sum.read(), expected, count);
+
+            float[] before = gaussian(n);
+            GuardedTensor more = GuardedTensor.of(arena, before);
+            backend().sum(parts, count, true, more.tensor());
+            assertClose("sum added", more.read(), ReferenceOperations.sum(doubles(before), expected), count);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 31, 33, 1000, 32767, 32768, 32769, 100_003})
+    void norm(int n) {
+        float[] x = gaussian(n);
+        assertNorm(x);
+        assertNorm(new float[n]);
+        assertNorm(filled(n, 0.1f));
+        for (float special : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
+            x[n - 1] = special;
+            GuardedTensor norm = GuardedTensor.output(arena, 1);
+            backend().norm(of(x), norm.tensor());
+            assertThat(GuardedTensor.bits(norm.read())).isEqualTo(GuardedTensor.bits(new float[] {special}));
+        }
+    }
+
+    private void assertNorm(float[] x) {
+        GuardedTensor norm = GuardedTensor.output(arena, 1);
+        backend().norm(of(x), norm.tensor());
+        assertClose("norm", norm.read(), new double[] {ReferenceOperations.norm(doubles(x))}, x.length);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1,0,1", "31,0.5,1", "1000,0,7", "32769,0.5,10000", "100003,1000,3"})
+    void adamW(int n, float clip, int step) {
+        AdamWSettings settings = new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.1f, clip);
+        float[] params = gaussian(n);
+        for (int i = 0; i < n; i++) {
+            params[i] *= 0.05f; // as small as a step, so that a wrong step cannot hide behind them
+        }
+        float[] grads = gaussian(n);
+        float[] first = gaussian(n);
+        float[] second = gaussian(n);
+        for (int i = 0; i < n; i++) {
+            second[i] = second[i] * second[i] + 0.01f;
+        }
+        if (n > 30) { // a parameter that nothing has moved yet
+            grads[30] = 0;
+            first[30] = 0;
+            second[30] = 0;
+        }
+        float learningRate = 0.01f;
+        float gradNorm = (float) ReferenceOperations.norm(doubles(grads));
+        double[] p = doubles(params);
+        double[] m = doubles(first);
+        double[] v = doubles(second);
+        ReferenceOperations.adamW(p, doubles(grads), m, v, learningRate, step, gradNorm, settings);
+        GuardedTensor tp = GuardedTensor.of(arena, params);
+        GuardedTensor tm = GuardedTensor.of(arena, first);
+        GuardedTensor tv = GuardedTensor.of(arena, second);
+        backend()
+                .adamW(
+                        tp.tensor(),
+                        of(grads),
+                        tm.tensor(),
+                        tv.tensor(),
+                        of(new float[] {learningRate}),
+                        ints(step),
+                        of(new float[] {gradNorm}),
+                        settings);
+        assertClose("params", tp.read(), p, 4);
+        assertClose("first moments", tm.read(), m, 1);
+        assertClose("second moments", tv.read(), v, 1);
+    }
+
+    @Test
+    void adamWLeavesOthersAloneWhereOneGradientIsNan() {
+        float[] grads = gaussian(100);
+        grads[40] = Float.NaN;
+        GuardedTensor params = GuardedTensor.of(arena, gaussian(100));
+        GuardedTensor first = GuardedTensor.of(arena, new float[100]);
+        GuardedTensor second = GuardedTensor.of(arena, new float[100]);
+        backend()
+                .adamW(
+                        params.tensor(),
+                        of(grads),
+                        first.tensor(),
+                        second.tensor(),
+                        of(new float[] {1e-3f}),
+                        ints(1),
+                        of(new float[] {1}),
+                        new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 0));
+        float[] after = params.read();
+        for (int i = 0; i < 100; i++) {
+            assertThat(Float.isNaN(after[i])).as("parameter %d", i).isEqualTo(i == 40);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- generation
+
+    @ParameterizedTest
+    @CsvSource({"1,0,1", "0.7,0,1", "1,3,1", "1.3,0,0.6", "0.9,5,0.8", "0,0,1", "1,1,1", "5,79,0.99"})
+    void sampleDrawsWhatTheStreamSays(float temperature, int topK, float topP) {
+        int batch = 127;
+        int t = 2;
+        int v = 80;
+        long firstSequence = 5;
+        Sampling sampling = new Sampling(temperature, topK, topP);
+        float[] logits = gaussian(batch * t * v);
+        Tensor tokens = ints(filledInts(batch + 1));
+        RandomStream stream = new RandomStream(SEED, RandomStream.SAMPLE, ints(STEP));
+        backend().sample(larger(logits), sampling, stream, firstSequence, tokens, batch, t, v);
+        int[] drawn = tokens.toInts();
+        assertThat(drawn[batch]).isEqualTo(-1);
+        int compared = 0;
+        for (int b = 0; b < batch; b++) {
+            int row = (b * t + t - 1) * v;
+            double[] p = ReferenceOperations.probabilities(Arrays.copyOfRange(doubles(logits), row, row + v), sampling);
+            double u = ReferenceOperations.uniform(
+                    ReferenceOperations.philoxWord(SEED, RandomStream.SAMPLE, STEP, firstSequence + b));
+            int expected = ReferenceOperations.draw(p, u);
+            // A number next to the border of two tokens may fall on either side.
+            if (expected == ReferenceOperations.draw(p, u - 1e-5)
+                    && expected == ReferenceOperations.draw(p, u + 1e-5)) {
+                assertThat(drawn[b]).as("sequence %d", b).isEqualTo(expected);
+                compared++;
+            }
+        }
+        assertThat(compared).isGreaterThan(batch * 9 / 10);
+    }
+
+    @Test
+    void sampleFollowsTheDistribution() {
+        int draws = 20_000;
+        int v = 12;
+        double[] row = doubles(gaussian(v));
+        float[] logits = new float[draws * v];
+        for (int i = 0; i < logits.length; i++) {
+            logits[i] = (float) row[i % v];
+        }
+        Tensor tokens = ints(new int[draws]);
+        backend().sample(larger(logits), Sampling.PLAIN, new RandomStream(1, 4, ints(1)), 0, tokens, draws, 1, v);
+        double[] p = ReferenceOperations.probabilities(row, Sampling.PLAIN);
+        int[] counts = new int[v];
+        Arrays.stream(tokens.toInts()).forEach(token -> counts[token]++);
+        for (int i = 0; i < v; i++) {
+            double sigma = Math.sqrt(draws * p[i] * (1 - p[i]));
+            assertThat((double) counts[i])
+                    .as("token %d", i)
+                    .isBetween(draws * p[i] - 5 * sigma, draws * p[i] + 5 * sigma);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- running
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 2, 3, 31})
+    void parallelRunsEachTaskOnce(int tasks) {
+        AtomicIntegerArray runs = new AtomicIntegerArray(tasks + 1);
+        backend().parallel(tasks, runs::incrementAndGet);
+        for (int i = 0; i <= tasks; i++) {
+            assertThat(runs.get(i)).as("task %d", i).isEqualTo(i < tasks ? 1 : 0);
+        }
+    }
+
+    @Test
+    void recordedWorkReadsItsTensorsEachTimeItRuns() {
+        Tensor x = of(new float[] {1, 2, 3});
+        GuardedTensor sum = GuardedTensor.of(arena, new float[3]);
+        inputs.clear(); // x is overwritten below
+        Runnable work = backend().record(() -> backend().sum(new Tensor[] {x}, 1, true, sum.tensor()));
+        work.run();
+        x.write(10f, 20f, 30f);
+        work.run();
+        work.run();
+        assertThat(sum.read()).isEqualTo(new float[] {21, 42, 63});
+    }
+
+    // ---------------------------------------------------------------------------------------------- helpers
+
+    private float[] gaussian(int n) {
+        float[] values = new float[n];
+        for (int i = 0; i < n; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        return values;
+    }
+
+    private static float[] filled(int n, float value) {
+        float[] values = new float[n];
+        Arrays.fill(values, value);
+        return values;
+    }
+
+    private static int[] filledInts(int n) {
+        int[] values = new int[n];
+        Arrays.fill(values, -1);
+        return values;
+    }
+
+    private int[] tokens(int n, int vocabSize) {
+        return random.ints(n, 0, vocabSize).toArray();
+    }
+
+    private static double[] doubles(float[] values) {
+        return IntStream.range(0, values.length).mapToDouble(i -> values[i]).toArray();
+    }
+
+    /** An input of exactly these values. */
+    private Tensor of(float[] values) {
+        return input(GuardedTensor.of(arena, values));
+    }
+
+    /** An input that is larger than what the operation should read of it. */
+    private Tensor larger(float[] values) {
+        return input(GuardedTensor.larger(arena, values));
+    }
+
+    private Tensor input(GuardedTensor input) {
+        inputs.add(input);
+        return input.tensor();
+    }
+
+    /** No operation writes to its inputs. */
+    @AfterEach
+    void inputsAreUnchanged() {
+        inputs.forEach(GuardedTensor::assertUnchanged);
+    }
+
+    private Tensor ints(int... values) {
+        Tensor whole = arena.allocate(DType.I32, Shape.of(values.length + 3));
+        Tensor tensor = whole.slice(3, Shape.of(values.length));
+        tensor.write(values);
+        return tensor;
+    }
+
+    private Tensor corpus(int[] tokens) {
+        char[] chars = new char[tokens.length];
+        for (int i = 0; i < chars.length; i++) {
+            chars[i] = (char) tokens[i];
+        }
+        Tensor whole = arena.allocate(DType.U16, Shape.of(chars.length + 5));
+        Tensor tensor = whole.slice(5, Shape.of(chars.length));
+        tensor.write(chars);
+        return tensor;
+    }
+
+    private Dropout dropout(float probability) {
+        return probability == 0 ? null : new Dropout(probability, new RandomStream(SEED, PURPOSE, ints(STEP)));
+    }
+
+    private static double[] mask(Dropout dropout, long first, int n) {
+        return dropout == null
+                ? null
+                : ReferenceOperations.dropoutMask(dropout.probability(), SEED, PURPOSE, STEP, first, n);
+    }
+
+    private static void assertExact(String name, float[] actual, double[] expected) {
+        assertThat(doubles(actual)).as(name).isEqualTo(expected);
+    }
+
+    private static void assertClose(String name, float[] actual, double[] expected, double k) {
+        assertClose(name, actual, expected, largest(expected), k);
+    }
+
+    private static double largest(double[] values) {
+        return Arrays.stream(values).map(Math::abs).max().orElseThrow();
+    }
+
+    private static void assertClose(String name, float[] actual, double[] expected, double largest, double k) {
+        assertThat(actual).hasSameSizeAs(expected);
+        double tolerance = UNIT * Math.sqrt(k) * largest;
+        for (int i = 0; i < expected.length; i++) {
+            if (!(Math.abs(actual[i] - expected[i]) <= tolerance)) { // NaN is not close to anything
+                assertThat((double) actual[i])
+                        .as("%s[%d] of %d, tolerance %s", name, i, expected.length, tolerance)
+                        .isEqualTo(expected[i]);
+            }
+        }
+    }
+}

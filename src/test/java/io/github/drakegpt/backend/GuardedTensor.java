@@ -1,0 +1,82 @@
+package io.github.drakegpt.backend;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.Arrays;
+
+/**
+ * A tensor in the middle of a larger one, at an odd offset, that notices when an operation writes beside it. What an
+ * operation should not read is NaN: what lies around an input, and an output before it is written.
+ */
+final class GuardedTensor {
+    private static final int BEFORE = 7;
+    private static final int AFTER = 5;
+
+    private final Tensor whole;
+    private final Tensor tensor;
+    private final float[] written;
+    private final int used;
+
+    private GuardedTensor(Arena arena, float[] values, int spare) {
+        used = values.length;
+        written = new float[BEFORE + used + spare + AFTER];
+        Arrays.fill(written, Float.NaN);
+        System.arraycopy(values, 0, written, BEFORE, used);
+        whole = arena.allocate(DType.F32, Shape.of(written.length));
+        whole.write(written);
+        tensor = whole.slice(BEFORE, Shape.of(used + spare));
+    }
+
+    /** A tensor that holds {@code values} and nothing else. */
+    static GuardedTensor of(Arena arena, float[] values) {
+        return new GuardedTensor(arena, values, 0);
+    }
+
+    /** A tensor that holds {@code values} first, and after them what no operation may touch. */
+    static GuardedTensor larger(Arena arena, float[] values) {
+        return new GuardedTensor(arena, values, 3);
+    }
+
+    /** A larger tensor whose first {@code n} elements an operation should write. */
+    static GuardedTensor output(Arena arena, int n) {
+        return larger(arena, poison(n));
+    }
+
+    /** A tensor of {@code n} elements, all of which an operation should write. */
+    static GuardedTensor exactOutput(Arena arena, int n) {
+        return of(arena, poison(n));
+    }
+
+    private static float[] poison(int n) {
+        float[] values = new float[n];
+        Arrays.fill(values, Float.NaN);
+        return values;
+    }
+
+    Tensor tensor() {
+        return tensor;
+    }
+
+    /** The elements now, once nothing beside them has changed. */
+    float[] read() {
+        float[] now = whole.toFloats();
+        float[] values = Arrays.copyOfRange(now, BEFORE, BEFORE + used);
+        System.arraycopy(written, BEFORE, now, BEFORE, used);
+        assertThat(bits(now)).as("what lies around the tensor").isEqualTo(bits(written));
+        return values;
+    }
+
+    /** Fails if anything was written here since the tensor was made. */
+    void assertUnchanged() {
+        assertThat(bits(whole.toFloats())).as("an input").isEqualTo(bits(written));
+    }
+
+    static int[] bits(float[] values) {
+        int[] bits = new int[values.length];
+        Arrays.setAll(bits, i -> Float.floatToRawIntBits(values[i]));
+        return bits;
+    }
+}

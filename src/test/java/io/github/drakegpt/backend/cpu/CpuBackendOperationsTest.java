@@ -1,0 +1,38 @@
+package io.github.drakegpt.backend.cpu;
+
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.BackendOperations;
+import org.junit.jupiter.api.Nested;
+
+/** The CPU's operations with one thread, with several, and with the slower way to call OpenBLAS that not every platform has. */
+class CpuBackendOperationsTest {
+    @Nested
+    class OneThread extends BackendOperations {
+        private final Backend backend = new CpuBackend(1);
+
+        @Override
+        protected Backend backend() {
+            return backend;
+        }
+    }
+
+    @Nested
+    class ThreeThreads extends BackendOperations {
+        private final Backend backend = new CpuBackend(3);
+
+        @Override
+        protected Backend backend() {
+            return backend;
+        }
+    }
+
+    @Nested
+    class CopiedArrays extends BackendOperations {
+        private final Backend backend = new CpuBackend(1, new OpenBlas.Copying());
+
+        @Override
+        protected Backend backend() {
+            return backend;
+        }
+    }
+}
