@@ -61,7 +61,14 @@ public final class Philox {
         int key0 = (int) seed;
         int key1 = (int) (seed >>> 32);
         for (int round = 0; round < ROUNDS; round++) {
-            round(a, b, c, d, blocks, key0 & LOW, key1 & LOW);
+            halfRound(c, b, blocks, MULTIPLIER_1, key0 & LOW);
+            halfRound(a, d, blocks, MULTIPLIER_0, key1 & LOW);
+            // the words change places: b and c hold the new a and b, d and a the new c and d
+            long[] newA = b;
+            b = c;
+            c = d;
+            d = a;
+            a = newA;
             key0 += WEYL_0;
             key1 += WEYL_1;
         }
@@ -73,14 +80,12 @@ public final class Philox {
         }
     }
 
-    private static void round(long[] a, long[] b, long[] c, long[] d, int blocks, long key0, long key1) {
+    /** With the product of x: y = y ^ its high half ^ key, x = its low half. Short, or it would not be vectorised. */
+    private static void halfRound(long[] x, long[] y, int blocks, long multiplier, long key) {
         for (int i = 0; i < blocks; i++) {
-            long product0 = a[i] * MULTIPLIER_0;
-            long product1 = c[i] * MULTIPLIER_1;
-            a[i] = product1 >>> 32 ^ b[i] ^ key0;
-            c[i] = product0 >>> 32 ^ d[i] ^ key1;
-            b[i] = product1 & LOW;
-            d[i] = product0 & LOW;
+            long product = x[i] * multiplier;
+            y[i] ^= product >>> 32 ^ key;
+            x[i] = product & LOW;
         }
     }
 

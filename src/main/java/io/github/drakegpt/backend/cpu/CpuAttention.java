@@ -37,6 +37,7 @@ final class CpuAttention {
             int heads,
             int headSize) {
         int width = heads * headSize;
+        float[] mask = t >= BLAS_FROM ? null : mask(dropout, firstSequence * heads * t * t, batch * heads * t * t);
         for (int b = 0; b < batch; b++) {
             int q = qo + b * t * 3 * width;
             int o = oo + b * t * width;
@@ -58,7 +59,7 @@ final class CpuAttention {
                             headSize);
                 }
             } else {
-                forwardLoops(qkv, q, out, o, stats, s, dropout, firstSequence + b, t, heads, headSize);
+                forwardLoops(qkv, q, out, o, stats, s, mask, b * heads * t * t, t, heads, headSize);
             }
         }
     }
@@ -81,6 +82,7 @@ final class CpuAttention {
             int heads,
             int headSize) {
         int width = heads * headSize;
+        float[] mask = t >= BLAS_FROM ? null : mask(dropout, firstSequence * heads * t * t, batch * heads * t * t);
         for (int b = 0; b < batch; b++) {
             int q = qo + b * t * 3 * width;
             int dq = dqo + b * t * 3 * width;
@@ -108,8 +110,7 @@ final class CpuAttention {
                             headSize);
                 }
             } else {
-                backwardLoops(
-                        qkv, q, out, o, stats, s, dout, g, dqkv, dq, dropout, firstSequence + b, t, heads, headSize);
+                backwardLoops(qkv, q, out, o, stats, s, dout, g, dqkv, dq, mask, b * heads * t * t, t, heads, headSize);
             }
         }
     }
@@ -123,8 +124,8 @@ final class CpuAttention {
             int oo,
             float[] stats,
             int so,
-            Dropout dropout,
-            long sequence,
+            float[] mask,
+            int mo,
             int t,
             int heads,
             int headSize) {
@@ -142,8 +143,7 @@ final class CpuAttention {
             if (i == 0) {
                 VectorMath.transpose(qkv, qo + width + column, stride, keys, t, headSize);
             }
-            VectorMath.weightedSum(
-                    scale, qkv, qo + i * stride + column, 1, keys, 0, t, headSize, p, r * t, t);
+            VectorMath.weightedSum(scale, qkv, qo + i * stride + column, 1, keys, 0, t, headSize, p, r * t, t);
             float max = VectorMath.max(p, r * t, i + 1);
             stats[so + 2 * r] = max;
             for (int j = 0; j < t; j++) {
@@ -154,8 +154,8 @@ final class CpuAttention {
         for (int r = 0; r < rows; r++) {
             stats[so + 2 * r + 1] = 1 / VectorMath.sum(p, r * t, r % t + 1);
         }
-        if (dropout != null) {
-            VectorMath.multiply(p, mask(dropout, sequence * n, n, scratch), p, n);
+        if (mask != null) {
+            VectorMath.multiply(p, mask, mo, n);
         }
         for (int r = 0; r < rows; r++) {
             int i = r % t;
@@ -186,8 +186,8 @@ final class CpuAttention {
             int go,
             float[] dqkv,
             int dqo,
-            Dropout dropout,
-            long sequence,
+            float[] mask,
+            int mo,
             int t,
             int heads,
             int headSize) {
@@ -208,8 +208,7 @@ final class CpuAttention {
                 VectorMath.transpose(qkv, qo + width + column, stride, keys, t, headSize);
                 VectorMath.transpose(qkv, qo + 2 * width + column, stride, values, t, headSize);
             }
-            VectorMath.weightedSum(
-                    scale, qkv, qo + i * stride + column, 1, keys, 0, t, headSize, p, r * t, t);
+            VectorMath.weightedSum(scale, qkv, qo + i * stride + column, 1, keys, 0, t, headSize, p, r * t, t);
             VectorMath.weightedSum(1, dout, go + i * width + column, 1, values, 0, t, headSize, ds, r * t, t);
             float max = stats[so + 2 * r];
             for (int j = 0; j < t; j++) {
@@ -217,9 +216,8 @@ final class CpuAttention {
             }
         }
         VectorMath.exp(p, 0, n, scratch.floats(1, n));
-        float[] mask = dropout == null ? null : mask(dropout, sequence * n, n, scratch);
         if (mask != null) {
-            VectorMath.multiply(ds, mask, ds, n);
+            VectorMath.multiply(ds, mask, mo, n);
         }
         for (int r = 0; r < rows; r++) {
             int i = r % t;
@@ -232,7 +230,7 @@ final class CpuAttention {
             }
         }
         if (mask != null) {
-            VectorMath.multiply(p, mask, p, n);
+            VectorMath.multiply(p, mask, mo, n);
         }
         for (int h = 0; h < heads; h++) {
             int q = qo + h * headSize;
@@ -252,7 +250,12 @@ final class CpuAttention {
         }
     }
 
-    private static float[] mask(Dropout dropout, long first, int n, Scratch scratch) {
+    /** The mask of a stretch of weights, or null if nothing is dropped. */
+    private static float[] mask(Dropout dropout, long first, int n) {
+        if (dropout == null) {
+            return null;
+        }
+        Scratch scratch = Scratch.get();
         float[] mask = scratch.floats(3, n);
         Masks.fill(dropout, first, n, mask, scratch);
         return mask;
@@ -282,6 +285,7 @@ final class CpuAttention {
         for (int i0 = 0; i0 < t; i0 += BLOCK_ROWS) {
             int end = Math.min(i0 + BLOCK_ROWS, t); // the columns that the last row of the block sees
             int m = end - i0;
+            float[] mask = mask(dropout, (sequenceHead * t + i0) * t, m * t);
             blas.gemm(
                     false,
                     true,
@@ -311,14 +315,13 @@ final class CpuAttention {
                 float factor = 1 / denominator;
                 stats[so + 2 * i] = max;
                 stats[so + 2 * i + 1] = factor;
-                if (dropout == null) {
+                if (mask == null) {
                     for (int j = 0; j <= i; j++) {
                         p[row + j] *= factor;
                     }
                 } else {
-                    float[] mask = mask(dropout, (sequenceHead * t + i) * t, i + 1, scratch);
                     for (int j = 0; j <= i; j++) {
-                        p[row + j] *= factor * mask[j];
+                        p[row + j] *= factor * mask[r * t + j];
                     }
                 }
                 java.util.Arrays.fill(p, row + i + 1, row + end, 0f);
@@ -374,6 +377,7 @@ final class CpuAttention {
         for (int i0 = lastBlock; i0 >= 0; i0 -= BLOCK_ROWS) {
             int end = Math.min(i0 + BLOCK_ROWS, t);
             int m = end - i0;
+            float[] mask = mask(dropout, (sequenceHead * t + i0) * t, m * t);
             int rows = q + i0 * stride;
             int g = go + i0 * width + column;
             blas.gemm(false, true, m, end, headSize, scale, qkv, rows, stride, qkv, q + width, stride, 0, p, 0, end);
@@ -391,15 +395,14 @@ final class CpuAttention {
                 for (int j = 0; j <= i; j++) {
                     p[row + j] *= factor;
                 }
-                if (dropout == null) {
+                if (mask == null) {
                     for (int j = 0; j <= i; j++) {
                         ds[row + j] = p[row + j] * (ds[row + j] - inner) * scale;
                     }
                 } else {
-                    float[] mask = mask(dropout, (sequenceHead * t + i) * t, i + 1, scratch);
                     for (int j = 0; j <= i; j++) {
-                        ds[row + j] = p[row + j] * (mask[j] * ds[row + j] - inner) * scale;
-                        p[row + j] *= mask[j];
+                        ds[row + j] = p[row + j] * (mask[r * t + j] * ds[row + j] - inner) * scale;
+                        p[row + j] *= mask[r * t + j];
                     }
                 }
                 java.util.Arrays.fill(p, row + i + 1, row + end, 0f);
@@ -469,7 +472,12 @@ final class CpuAttention {
                     for (int j = 0; j < visible; j++) {
                         p[j] *= factor;
                     }
-                    VectorMath.weightedSum(1, p, 0, 1, cache,
+                    VectorMath.weightedSum(
+                            1,
+                            p,
+                            0,
+                            1,
+                            cache,
                             keys + width,
                             2 * width,
                             visible,

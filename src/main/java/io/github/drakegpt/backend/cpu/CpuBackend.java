@@ -26,11 +26,11 @@ public final class CpuBackend implements Backend {
     private static final int CHUNK = 1 << 15;
 
     /**
-     * Added and taken away again, it leaves a float as it is unless that is below 1e-37 or so, where it leaves zero: the
-     * moments of a parameter without gradient would otherwise shrink to subnormal numbers, which are a hundred times as
-     * slow to compute with.
+     * Added and taken away again, it rounds what is far below it to multiples of 1e-31 and leaves the rest as it is.
+     * Without that the moments of a parameter whose gradient is zero would shrink until they, or their products, are
+     * subnormal numbers, which are a hundred times as slow to compute with.
      */
-    private static final float TINY = 1e-30f;
+    private static final float TINY = 1e-24f;
 
     private static final int SHARD_ROWS = 128;
     private static final int MAX_SHARDS = 16;
@@ -243,7 +243,15 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void layerNormGrad(
-            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, Tensor dbias, int rows, int c) {
+            Tensor x,
+            Tensor weight,
+            Tensor stats,
+            Tensor dout,
+            Tensor dx,
+            Tensor dweight,
+            Tensor dbias,
+            int rows,
+            int c) {
         int n = rows * c;
         Scratch scratch = Scratch.get();
         float[] xs = Flat.in(x, n, scratch, 0);

@@ -8,7 +8,7 @@ import io.github.drakegpt.tensor.Tensor;
 
 /** Memory on the Java heap; the garbage collector frees it. */
 final class HeapArena implements Arena {
-    private static final int MAX_LENGTH = Integer.MAX_VALUE - 8;
+    private static final int MAX_LENGTH = Integer.MAX_VALUE - (1 << 20); // leaves room for a spare row
 
     private long bytes;
 
@@ -20,7 +20,10 @@ final class HeapArena implements Arena {
                     null);
         }
         try {
-            Tensor tensor = new Tensor(dtype, shape, new HeapStorage(dtype, (int) shape.size()), 0);
+            // One row more than needed: netlib insists that the last row of a matrix is there up to its full length,
+            // also if the matrix is only some columns of a tensor, as the keys of one head are.
+            int spare = shape.rank() < 2 ? 0 : shape.dim(shape.rank() - 1);
+            Tensor tensor = new Tensor(dtype, shape, new HeapStorage(dtype, (int) shape.size() + spare), 0);
             bytes += shape.size() * dtype.bytes();
             return tensor;
         } catch (OutOfMemoryError e) {

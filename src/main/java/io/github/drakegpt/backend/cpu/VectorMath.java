@@ -46,10 +46,10 @@ final class VectorMath {
         }
     }
 
-    /** y[i] = a[i] * b[i]. */
-    static void multiply(float[] a, float[] b, float[] y, int n) {
+    /** y[i] *= factors[o + i]. */
+    static void multiply(float[] y, float[] factors, int o, int n) {
         for (int i = 0; i < n; i++) {
-            y[i] = a[i] * b[i];
+            y[i] *= factors[o + i];
         }
     }
 
@@ -125,7 +125,17 @@ final class VectorMath {
      * stay in registers over all rows.
      */
     static void weightedSum(
-            float factor, float[] weights, int wo, int ws, float[] rows, int ro, int rs, int n, float[] out, int oo, int width) {
+            float factor,
+            float[] weights,
+            int wo,
+            int ws,
+            float[] rows,
+            int ro,
+            int rs,
+            int n,
+            float[] out,
+            int oo,
+            int width) {
         int d = 0;
         for (; d < width - 7; d += 8) {
             float s0 = 0;
