@@ -447,18 +447,19 @@ public abstract class BackendOperations {
 
                 Tensor tqkv = larger(qkv);
                 GuardedTensor out = GuardedTensor.output(arena, rows * width);
-                GuardedTensor lse = GuardedTensor.output(arena, rows * heads);
+                GuardedTensor stats = GuardedTensor.output(arena, 2 * rows * heads);
                 backend()
-                        .attention(tqkv, out.tensor(), lse.tensor(), dropout, firstSequence, batch, t, heads, headSize);
+                        .attention(
+                                tqkv, out.tensor(), stats.tensor(), dropout, firstSequence, batch, t, heads, headSize);
                 assertClose("out", out.read(), expected.out(), t + headSize);
-                assertClose("lse", lse.read(), expected.lse(), t + headSize);
+                assertClose("lse", logDenominators(stats.read()), expected.lse(), t + headSize);
 
                 GuardedTensor dqkv = GuardedTensor.output(arena, rows * 3 * width);
                 backend()
                         .attentionGrad(
                                 tqkv,
                                 out.tensor(),
-                                lse.tensor(),
+                                stats.tensor(),
                                 larger(dout),
                                 dqkv.tensor(),
                                 dropout,
@@ -495,10 +496,10 @@ public abstract class BackendOperations {
         int n = t * heads * headSize;
         Tensor qkv = larger(filled(3 * n, Float.NaN));
         Tensor out = larger(filled(n, Float.NaN));
-        Tensor lse = larger(filled(t * heads, Float.NaN));
+        Tensor stats = larger(filled(2 * t * heads, Float.NaN));
         Tensor dout = larger(filled(n, Float.NaN));
         GuardedTensor result = GuardedTensor.output(arena, 3 * n);
-        backend().attentionGrad(qkv, out, lse, dout, result.tensor(), null, 0, 1, t, heads, headSize);
+        backend().attentionGrad(qkv, out, stats, dout, result.tensor(), null, 0, 1, t, heads, headSize);
         assertThat(result.read()).containsOnly(Float.NaN);
     }
 
@@ -521,16 +522,26 @@ public abstract class BackendOperations {
                     ReferenceOperations.attentionGrad(doubles(qkv), doubles(dout), null, 1, t, 1, headSize);
             Tensor tqkv = larger(qkv);
             GuardedTensor out = GuardedTensor.output(arena, t * headSize);
-            GuardedTensor lse = GuardedTensor.output(arena, t);
+            GuardedTensor stats = GuardedTensor.output(arena, 2 * t);
             GuardedTensor dqkv = GuardedTensor.output(arena, t * 3 * headSize);
-            backend().attention(tqkv, out.tensor(), lse.tensor(), null, 0, 1, t, 1, headSize);
+            backend().attention(tqkv, out.tensor(), stats.tensor(), null, 0, 1, t, 1, headSize);
             backend()
                     .attentionGrad(
-                            tqkv, out.tensor(), lse.tensor(), larger(dout), dqkv.tensor(), null, 0, 1, t, 1, headSize);
+                            tqkv,
+                            out.tensor(),
+                            stats.tensor(),
+                            larger(dout),
+                            dqkv.tensor(),
+                            null,
+                            0,
+                            1,
+                            t,
+                            1,
+                            headSize);
             // A weight is as uncertain as its score, of which float32 knows 7 digits.
             double k = (t + headSize) * (1 + size * size / 100);
             assertClose("out", out.read(), expected.out(), k);
-            assertClose("lse", lse.read(), expected.lse(), k);
+            assertClose("lse", logDenominators(stats.read()), expected.lse(), k);
             assertClose("dqkv", dqkv.read(), dexpected, k);
         }
     }
@@ -548,11 +559,11 @@ public abstract class BackendOperations {
             }
             Tensor tqkv = larger(qkv);
             GuardedTensor out = GuardedTensor.output(arena, t * width);
-            GuardedTensor lse = GuardedTensor.output(arena, t * heads);
+            GuardedTensor stats = GuardedTensor.output(arena, 2 * t * heads);
             GuardedTensor otherOut = GuardedTensor.output(arena, t * width);
-            GuardedTensor otherLse = GuardedTensor.output(arena, t * heads);
-            backend().attention(tqkv, out.tensor(), lse.tensor(), null, 0, 1, t, heads, headSize);
-            backend().attention(larger(other), otherOut.tensor(), otherLse.tensor(), null, 0, 1, t, heads, headSize);
+            GuardedTensor otherStats = GuardedTensor.output(arena, 2 * t * heads);
+            backend().attention(tqkv, out.tensor(), stats.tensor(), null, 0, 1, t, heads, headSize);
+            backend().attention(larger(other), otherOut.tensor(), otherStats.tensor(), null, 0, 1, t, heads, headSize);
             int before = changed * width;
             assertThat(Arrays.copyOf(otherOut.read(), before)).isEqualTo(Arrays.copyOf(out.read(), before));
             assertThat(otherOut.read()[before]).isNotEqualTo(out.read()[before]);
@@ -565,7 +576,7 @@ public abstract class BackendOperations {
                     .attentionGrad(
                             tqkv,
                             out.tensor(),
-                            lse.tensor(),
+                            stats.tensor(),
                             larger(late),
                             dqkv.tensor(),
                             null,
@@ -592,10 +603,10 @@ public abstract class BackendOperations {
                 int row = t / 2;
                 qkv[(3 * row + part) * headSize] = special;
                 GuardedTensor out = GuardedTensor.output(arena, t * headSize);
-                GuardedTensor lse = GuardedTensor.output(arena, t);
+                GuardedTensor stats = GuardedTensor.output(arena, 2 * t);
                 // A key of infinity makes a score of minus infinity, and so a weight of 0, where the query is negative.
                 qkv[3 * row * headSize] = part == 1 ? 1 : qkv[3 * row * headSize];
-                backend().attention(larger(qkv), out.tensor(), lse.tensor(), null, 0, 1, t, 1, headSize);
+                backend().attention(larger(qkv), out.tensor(), stats.tensor(), null, 0, 1, t, 1, headSize);
                 float value = out.read()[row * headSize];
                 assertThat(Float.isNaN(value) || Float.isInfinite(value) || part == 0 && Float.isInfinite(special))
                         .as("%s in part %d gave %s", special, part, value)
@@ -1084,5 +1095,14 @@ public abstract class BackendOperations {
                         .isEqualTo(expected[i]);
             }
         }
+    }
+
+    /** The logarithm of each softmax's denominator, from its maximum and the inverse of the denominator after that. */
+    private static float[] logDenominators(float[] stats) {
+        float[] logs = new float[stats.length / 2];
+        for (int i = 0; i < logs.length; i++) {
+            logs[i] = (float) (stats[2 * i] - Math.log(stats[2 * i + 1]));
+        }
+        return logs;
     }
 }

@@ -43,7 +43,7 @@ class PhiloxTest {
             int blocks = 1 + random.nextInt(40);
             int[] words = new int[4 * blocks + 1];
             words[4 * blocks] = 99;
-            Philox.fill(seed, purpose, step, firstBlock, blocks, new long[4 * blocks + 2], words);
+            Philox.fill(seed, purpose, step, firstBlock, blocks, new Philox.Lanes(), words);
             for (int i = 0; i < 4 * blocks; i++) {
                 long index = 4 * firstBlock + i;
                 int expected = ReferenceOperations.philoxWord(seed, purpose, step, index);
@@ -99,7 +99,7 @@ class PhiloxTest {
 
     private static int[] block(long seed, int purpose, long step, long block) {
         int[] words = new int[4];
-        Philox.fill(seed, purpose, step, block, 1, new long[4], words);
+        Philox.fill(seed, purpose, step, block, 1, new Philox.Lanes(), words);
         return words;
     }
 

@@ -119,6 +119,7 @@ final class OpenBlas {
     /** On the Java arrays themselves. BLAS is column-major, where a row-major matrix is its own transpose. */
     private static final class InPlace implements Blas {
         private final BLAS blas;
+        private final Blas copying = new Copying();
 
         InPlace(BLAS blas) {
             this.blas = blas;
@@ -142,8 +143,22 @@ final class OpenBlas {
                 float[] c,
                 int co,
                 int ldc) {
-            // c^T = op(b)^T op(a)^T
-            blas.sgemm(op(transB), op(transA), n, m, k, alpha, b, bo, ldb, a, ao, lda, beta, c, co, ldc);
+            if (wholeRows(a, ao, transA ? k : m, lda)
+                    && wholeRows(b, bo, transB ? n : k, ldb)
+                    && wholeRows(c, co, m, ldc)) {
+                // c^T = op(b)^T op(a)^T
+                blas.sgemm(op(transB), op(transA), n, m, k, alpha, b, bo, ldb, a, ao, lda, beta, c, co, ldc);
+            } else {
+                copying.gemm(transA, transB, m, n, k, alpha, a, ao, lda, b, bo, ldb, beta, c, co, ldc);
+            }
+        }
+
+        /**
+         * Whether the array holds the last row up to its full length, on which netlib insists also where a matrix is only
+         * some columns of a tensor. {@link HeapArena} sees to it for whole tensors; slices may lack it.
+         */
+        private static boolean wholeRows(float[] array, int offset, int rows, int ld) {
+            return offset + (long) rows * ld <= array.length;
         }
 
         @Override
