@@ -1,5 +1,7 @@
 package io.github.drakegpt.backend;
 
+import java.io.IOException;
+import java.util.Map;
 import java.util.Optional;
 
 /** Makes a backend; found through {@link java.util.ServiceLoader}. */
@@ -12,6 +14,14 @@ public interface BackendProvider {
 
     /** Why it cannot be used on this machine and what would mend that, in one sentence; empty if it can. */
     Optional<String> obstacle();
+
+    /**
+     * What there is to know about the device and its libraries on this machine: names and values for people, in the order
+     * in which to show them.
+     *
+     * @throws IOException if something cannot be found out
+     */
+    Map<String, String> facts() throws IOException;
 
     /**
      * Makes the backend.

@@ -28,9 +28,12 @@ import picocli.CommandLine.ScopeType;
         description = "Trains small GPTs on song lyrics, from a bigram table to a transformer, and samples from them.",
         subcommands = {
             SetupCommand.class,
+            JourneyCommand.class,
             TrainCommand.class,
             GenerateCommand.class,
             ScoreCommand.class,
+            BenchCommand.class,
+            DoctorCommand.class,
             CleanCommand.class
         },
         synopsisSubcommandLabel = "COMMAND")

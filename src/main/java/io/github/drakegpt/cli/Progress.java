@@ -26,8 +26,10 @@ final class Progress implements TrainingListener {
                 start.model().name(),
                 String.format(Locale.ROOT, "%,d", start.parameters()),
                 String.format(Locale.ROOT, "%.1f", start.memoryBytes() / 1e6),
-                start.firstStep() == 1 ? "from the start" : "resuming at step " + start.firstStep());
-        if (terminal) {
+                start.firstStep() == 1
+                        ? "from the start"
+                        : start.firstStep() > iters ? "already trained" : "resuming at step " + start.firstStep());
+        if (terminal && start.firstStep() <= iters) {
             bar = new ProgressBarBuilder()
                     .setTaskName(start.model().name())
                     .setInitialMax(iters)

@@ -57,13 +57,18 @@ final class Runs {
             log.info("Using the newest {} under runs: {}", model, newest.get().path());
             return newest.get();
         }
-        Optional<Path> pretrained = ProjectHome.find(PRETRAINED + "/" + model);
+        Optional<Path> pretrained = pretrained(model);
         if (pretrained.isEmpty()) {
             throw new IOException("There is no run of " + model + " under " + FOLDER
                     + " and no pretrained one; train it" + " with `drakegpt train --model " + model + "`.");
         }
         log.info("Using the pretrained {}: {}", model, pretrained.get());
         return RunFolder.open(pretrained.get());
+    }
+
+    /** The run folder of a model that comes with the project. */
+    static Optional<Path> pretrained(String model) {
+        return ProjectHome.find(PRETRAINED + "/" + model);
     }
 
     private static Optional<RunFolder> newest(String model) throws IOException {

@@ -2,6 +2,9 @@ package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendProvider;
+import java.io.IOException;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Optional;
 
 /** The CPU: the device that is always there. */
@@ -19,6 +22,14 @@ public final class CpuBackendProvider implements BackendProvider {
     @Override
     public Optional<String> obstacle() {
         return Optional.empty();
+    }
+
+    @Override
+    public Map<String, String> facts() throws IOException {
+        Map<String, String> facts = new LinkedHashMap<>();
+        facts.put("OpenBLAS", OpenBlas.description());
+        facts.put("OpenBLAS kernel", OpenBlas.kernel());
+        return facts;
     }
 
     @Override

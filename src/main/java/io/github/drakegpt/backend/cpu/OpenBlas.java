@@ -9,7 +9,6 @@ import static org.bytedeco.openblas.global.openblas_nolapack.cblas_sgemv;
 import dev.ludovic.netlib.blas.BLAS;
 import dev.ludovic.netlib.blas.NativeBLAS;
 import java.io.BufferedReader;
-import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,6 +23,7 @@ import org.bytedeco.openblas.global.openblas_nolapack;
  * which for matrices of this size is faster than threads inside a product.
  */
 final class OpenBlas {
+    private static final String KERNEL = "Core: "; // how OpenBLAS begins the line
     private static final String NETLIB_LIBRARY = "dev.ludovic.netlib.blas.nativeLibPath";
     // Held here, because a logger that nobody refers to may be collected together with its level.
     private static final Logger NETLIB_LOG = Logger.getLogger("dev.ludovic.netlib.blas.InstanceBuilder");
@@ -86,29 +86,23 @@ final class OpenBlas {
      *
      * @throws IOException if that process cannot be started
      */
-    static String kernel() throws IOException, InterruptedException {
+    static String kernel() throws IOException {
         ProcessBuilder builder = new ProcessBuilder(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-cp",
                 System.getProperty("java.class.path"),
                 OpenBlas.class.getName());
         builder.environment().put("OPENBLAS_VERBOSE", "2");
-        builder.redirectErrorStream(true).redirectInput(new File(nullDevice()));
+        builder.redirectErrorStream(true);
         Process process = builder.start();
-        String kernel = "unknown";
+        process.getOutputStream().close();
         try (BufferedReader reader = process.inputReader()) {
-            for (String line = reader.readLine(); line != null; line = reader.readLine()) {
-                if (line.startsWith("Core: ")) {
-                    kernel = line.substring("Core: ".length()).trim();
-                }
-            }
+            return reader.lines()
+                    .filter(line -> line.startsWith(KERNEL))
+                    .map(line -> line.substring(KERNEL.length()).strip())
+                    .findFirst()
+                    .orElse("unknown");
         }
-        process.waitFor();
-        return kernel;
-    }
-
-    private static String nullDevice() {
-        return File.separatorChar == '\\' ? "NUL" : "/dev/null";
     }
 
     /** Loads the library and ends: what {@link #kernel} starts. */

@@ -1,0 +1,151 @@
+package io.github.drakegpt.cli;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.node.TextNode;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.checkpoint.TrainingState;
+import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.model.Models;
+import io.github.drakegpt.train.TrainingResult;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code journey}: trains the six models on one corpus and compares them. */
+@Command(
+        name = "journey",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Trains the six models one after the other on one corpus, each adding something to the one before, and"
+                    + " prints a table and a sample of each.",
+            "Run again with the same settings, it goes on where it was interrupted."
+        })
+final class JourneyCommand implements Callable<Integer> {
+    private static final Logger log = LoggerFactory.getLogger(JourneyCommand.class);
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final int SAMPLE_LENGTH = 200;
+
+    @Option(
+            names = "--data",
+            paramLabel = "DIR",
+            description = "Corpus to train on (default: the last that setup made, else the bundled sample).")
+    private Path data;
+
+    @Option(
+            names = "--models",
+            paramLabel = "NAME",
+            split = ",",
+            description = "Only these models, with commas between them.")
+    private List<String> models = Models.NAMES;
+
+    @Option(
+            names = "--out",
+            paramLabel = "DIR",
+            defaultValue = "runs/journey",
+            description = "Folder that gets a run folder for each model (default: ${DEFAULT-VALUE}).")
+    private Path out;
+
+    @Mixin
+    private SettingsOptions settings;
+
+    @Mixin
+    private DeviceOptions device;
+
+    @Override
+    public Integer call() throws IOException {
+        models.forEach(Models::requireKnown);
+        Map<String, Settings> resolved = new LinkedHashMap<>();
+        for (String model : models) {
+            resolved.put(model, settings.resolve(false).set("model.name", TextNode.valueOf(model)));
+        }
+        Map<String, TrainingResult> results = new LinkedHashMap<>();
+        Map<String, String> samples = new LinkedHashMap<>();
+        try (Backend backend = device.open();
+                Interrupts interrupts = new Interrupts()) {
+            Corpora.Found corpus = Corpora.find(data);
+            log.info("Corpus {}", corpus.description());
+            for (String model : models) {
+                TrainingRun run = open(backend, out.resolve(model), resolved.get(model), corpus);
+                TrainingResult result = run.train(interrupts);
+                if (result.end() == TrainingResult.End.INTERRUPTED) {
+                    log.info("To go on: give the same command again.");
+                    return 0;
+                }
+                results.put(model, result);
+                samples.put(model, Texts.sample(backend, run.folder(), SAMPLE_LENGTH));
+            }
+        }
+        print(results, samples);
+        return 0;
+    }
+
+    /** Goes on with a run of the same settings; moves one of other settings out of the way. */
+    private static TrainingRun open(Backend backend, Path folder, Settings settings, Corpora.Found corpus)
+            throws IOException {
+        if (Files.exists(folder.resolve(RunFolder.CONFIG))) {
+            if (same(RunFolder.open(folder).config(), TrainingRun.config(settings, corpus))) {
+                return TrainingRun.resume(backend, folder, corpus, null);
+            }
+            Path aside = folder;
+            for (int i = 1; Files.exists(aside); i++) {
+                aside = folder.resolveSibling(folder.getFileName() + "." + i);
+            }
+            Files.move(folder, aside);
+            log.info("{} held a run with other settings, which is now {}", folder, aside);
+        }
+        return TrainingRun.create(backend, folder, settings, corpus, null);
+    }
+
+    private static boolean same(ObjectNode saved, ObjectNode wanted) {
+        try {
+            // through text, so that 0.1f and 0.1 are the same number
+            JsonNode written = JSON.readTree(JSON.writeValueAsBytes(wanted));
+            ObjectNode savedCopy = saved.deepCopy();
+            for (JsonNode config : List.of(savedCopy, written)) {
+                if (config.get("data") instanceof ObjectNode corpus) {
+                    corpus.remove("source"); // the corpus is the same wherever it lies: its hash is compared
+                }
+            }
+            return savedCopy.equals(written);
+        } catch (IOException e) {
+            throw new UncheckedIOException("a configuration is always valid JSON", e);
+        }
+    }
+
+    private static void print(Map<String, TrainingResult> results, Map<String, String> samples) {
+        for (Map.Entry<String, String> sample : samples.entrySet()) {
+            System.out.println("=== " + sample.getKey() + ": " + Models.adds(sample.getKey()));
+            System.out.println(sample.getValue().strip());
+            System.out.println();
+        }
+        Table table = new Table("model", "parameters", "train loss", "val loss", "seconds", "steps/s");
+        double seconds = 0;
+        for (Map.Entry<String, TrainingResult> result : results.entrySet()) {
+            TrainingState state = result.getValue().state();
+            seconds += state.elapsedSeconds();
+            table.add(
+                    result.getKey(),
+                    String.format(Locale.ROOT, "%,d", result.getValue().parameters()),
+                    String.format(Locale.ROOT, "%.4f", state.trainLoss()),
+                    String.format(Locale.ROOT, "%.4f", state.valLoss()),
+                    String.format(Locale.ROOT, "%.1f", state.elapsedSeconds()),
+                    String.format(Locale.ROOT, "%,.0f", result.getValue().stepsPerSecond()));
+        }
+        System.out.print(table);
+        System.out.printf(Locale.ROOT, "Losses in nats per character; %.1f seconds of training in all.%n", seconds);
+    }
+}

@@ -1,0 +1,100 @@
+package io.github.drakegpt.profile;
+
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.model.Generator;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.tensor.Philox;
+import io.github.drakegpt.train.TrainConfig;
+import io.github.drakegpt.train.TrainingStep;
+import java.util.Arrays;
+
+/** Times whole training steps and whole generated tokens, on random tokens. */
+public final class Benchmark {
+    private static final int CORPUS_TOKENS = 1_000_000;
+    private static final int CORPUS_PURPOSE = 0xFFFF;
+    private static final long SEED = 42;
+    private static final int MOST_RUNS = 1_000_000;
+
+    private Benchmark() {}
+
+    /**
+     * Times of one thing that was done many times, in milliseconds.
+     *
+     * @param runs how often it was timed, after the warm-up
+     */
+    public record Timing(int runs, double median, double p10, double p90) {
+        static Timing of(long[] nanos) {
+            long[] sorted = nanos.clone();
+            Arrays.sort(sorted);
+            return new Timing(
+                    nanos.length,
+                    sorted[sorted.length / 2] / 1e6,
+                    sorted[sorted.length / 10] / 1e6,
+                    sorted[sorted.length * 9 / 10] / 1e6);
+        }
+    }
+
+    /**
+     * Times training steps: drawing the batch, forward and backward pass, AdamW.
+     *
+     * @param seconds how long to measure, after half as long to warm up; at least three steps are timed
+     */
+    public static Timing train(Backend backend, ModelConfig model, TrainConfig config, double seconds) {
+        try (TrainingStep step = new TrainingStep(backend, model, config, randomTokens(model.vocabSize()))) {
+            int[] number = new int[1];
+            Runnable once = () -> {
+                step.run(++number[0]);
+                step.loss(); // waits until the device has done it
+            };
+            repeat(once, seconds / 2, 1);
+            return Timing.of(repeat(once, seconds, 3));
+        }
+    }
+
+    private static long[] repeat(Runnable work, double seconds, int least) {
+        long[] nanos = new long[MOST_RUNS];
+        int runs = 0;
+        long begin = System.nanoTime();
+        for (long now = begin; runs < least || now - begin < seconds * 1e9 && runs < MOST_RUNS; runs++) {
+            long start = now;
+            work.run();
+            now = System.nanoTime();
+            nanos[runs] = now - start;
+        }
+        return Arrays.copyOf(nanos, runs);
+    }
+
+    /**
+     * Times tokens that are generated one at a time: those that fill the context, with the cache.
+     *
+     * @param seconds how long to measure, after half as long to warm up
+     */
+    public static Timing generate(Backend backend, ModelConfig model, float[] weights, double seconds) {
+        try (Generator generator = new Generator(backend, model, weights)) {
+            int length = model.contextLength() - 1;
+            int[] sample = new int[1];
+            Runnable fill = () ->
+                    generator.generate(new int[] {0}, length, Sampling.PLAIN, SEED, sample[0]++, true, token -> {});
+            repeat(fill, seconds / 2, 1);
+            long[] nanos = repeat(fill, seconds, 3);
+            for (int i = 0; i < nanos.length; i++) {
+                nanos[i] /= length;
+            }
+            return Timing.of(nanos);
+        }
+    }
+
+    private static char[] randomTokens(int vocabSize) {
+        char[] tokens = new char[CORPUS_TOKENS];
+        int[] words = new int[4];
+        Philox.Lanes lanes = new Philox.Lanes();
+        for (int i = 0; i < tokens.length; i++) {
+            if (i % 4 == 0) {
+                Philox.fill(SEED, CORPUS_PURPOSE, 0, i / 4, 1, lanes, words);
+            }
+            tokens[i] = (char) Philox.below(words[i % 4], vocabSize);
+        }
+        return tokens;
+    }
+}
