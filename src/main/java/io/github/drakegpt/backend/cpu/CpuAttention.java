@@ -7,15 +7,12 @@ import io.github.drakegpt.backend.Dropout;
  * weights of one head are worked out block by block in scratch memory and again for the gradient; only the
  * maximum and the inverse denominator of each softmax are kept.
  *
- * <p>Two ways: from {@link #BLAS_FROM} tokens on matrix products of OpenBLAS over blocks of rows, each as wide as the
- * causal mask lets it be; below that plain loops over all heads of a sequence at once, since a call would take longer
- * than the product.
+ * <p>From {@link #BLAS_FROM} tokens on it is matrix products of OpenBLAS over blocks of rows, each as wide as the causal
+ * mask lets it be; shorter sequences are left to {@link ShortAttention}.
  */
 final class CpuAttention {
     private static final int BLAS_FROM = 24;
     private static final int BLOCK_ROWS = 64;
-    /** Fills what lies behind the causal mask: never read, it only goes through exp with the rest. */
-    private static final float MASKED = 0;
 
     private final Blas blas;
 
@@ -37,29 +34,30 @@ final class CpuAttention {
             int heads,
             int headSize) {
         int width = heads * headSize;
-        float[] mask = t >= BLAS_FROM ? null : mask(dropout, firstSequence * heads * t * t, batch * heads * t * t);
+        if (t < BLAS_FROM) {
+            Scratch.get()
+                    .shortAttention()
+                    .forward(qkv, qo, out, oo, stats, so, dropout, firstSequence, batch, t, heads, headSize);
+            return;
+        }
         for (int b = 0; b < batch; b++) {
             int q = qo + b * t * 3 * width;
             int o = oo + b * t * width;
             int s = so + b * heads * t * 2;
-            if (t >= BLAS_FROM) {
-                for (int h = 0; h < heads; h++) {
-                    forwardBlocks(
-                            qkv,
-                            q,
-                            out,
-                            o,
-                            stats,
-                            s + 2 * h * t,
-                            dropout,
-                            (firstSequence + b) * heads + h,
-                            h,
-                            t,
-                            width,
-                            headSize);
-                }
-            } else {
-                forwardLoops(qkv, q, out, o, stats, s, mask, b * heads * t * t, t, heads, headSize);
+            for (int h = 0; h < heads; h++) {
+                forwardBlocks(
+                        qkv,
+                        q,
+                        out,
+                        o,
+                        stats,
+                        s + 2 * h * t,
+                        dropout,
+                        (firstSequence + b) * heads + h,
+                        h,
+                        t,
+                        width,
+                        headSize);
             }
         }
     }
@@ -82,170 +80,52 @@ final class CpuAttention {
             int heads,
             int headSize) {
         int width = heads * headSize;
-        float[] mask = t >= BLAS_FROM ? null : mask(dropout, firstSequence * heads * t * t, batch * heads * t * t);
+        if (t < BLAS_FROM) {
+            Scratch.get()
+                    .shortAttention()
+                    .backward(
+                            qkv,
+                            qo,
+                            out,
+                            oo,
+                            stats,
+                            so,
+                            dout,
+                            go,
+                            dqkv,
+                            dqo,
+                            dropout,
+                            firstSequence,
+                            batch,
+                            t,
+                            heads,
+                            headSize);
+            return;
+        }
         for (int b = 0; b < batch; b++) {
             int q = qo + b * t * 3 * width;
             int dq = dqo + b * t * 3 * width;
             int o = oo + b * t * width;
             int g = go + b * t * width;
             int s = so + b * heads * t * 2;
-            if (t >= BLAS_FROM) {
-                for (int h = 0; h < heads; h++) {
-                    backwardBlocks(
-                            qkv,
-                            q,
-                            out,
-                            o,
-                            stats,
-                            s + 2 * h * t,
-                            dout,
-                            g,
-                            dqkv,
-                            dq,
-                            dropout,
-                            (firstSequence + b) * heads + h,
-                            h,
-                            t,
-                            width,
-                            headSize);
-                }
-            } else {
-                backwardLoops(qkv, q, out, o, stats, s, dout, g, dqkv, dq, mask, b * heads * t * t, t, heads, headSize);
-            }
-        }
-    }
-
-    // ---------------------------------------------------------------- plain loops over all heads
-
-    private static void forwardLoops(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            float[] mask,
-            int mo,
-            int t,
-            int heads,
-            int headSize) {
-        int width = heads * headSize;
-        int stride = 3 * width;
-        int rows = heads * t;
-        int n = rows * t;
-        float scale = (float) (1 / Math.sqrt(headSize));
-        Scratch scratch = Scratch.get();
-        float[] p = scratch.floats(0, n); // (H, T, T)
-        float[] keys = scratch.floats(4, headSize * t); // of one head, transposed: (S, T)
-        for (int r = 0; r < rows; r++) {
-            int i = r % t;
-            int column = r / t * headSize;
-            if (i == 0) {
-                VectorMath.transpose(qkv, qo + width + column, stride, keys, t, headSize);
-            }
-            VectorMath.weightedSum(scale, qkv, qo + i * stride + column, 1, keys, 0, t, headSize, p, r * t, t);
-            float max = VectorMath.max(p, r * t, i + 1);
-            stats[so + 2 * r] = max;
-            for (int j = 0; j < t; j++) {
-                p[r * t + j] = j <= i ? p[r * t + j] - max : MASKED;
-            }
-        }
-        VectorMath.exp(p, 0, n, scratch.floats(1, n));
-        for (int r = 0; r < rows; r++) {
-            stats[so + 2 * r + 1] = 1 / VectorMath.sum(p, r * t, r % t + 1);
-        }
-        if (mask != null) {
-            VectorMath.multiply(p, mask, mo, n);
-        }
-        for (int r = 0; r < rows; r++) {
-            int i = r % t;
-            int column = r / t * headSize;
-            VectorMath.weightedSum(
-                    stats[so + 2 * r + 1],
-                    p,
-                    r * t,
-                    1,
-                    qkv,
-                    qo + 2 * width + column,
-                    stride,
-                    i + 1,
-                    out,
-                    oo + i * width + column,
-                    headSize);
-        }
-    }
-
-    private static void backwardLoops(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            float[] dout,
-            int go,
-            float[] dqkv,
-            int dqo,
-            float[] mask,
-            int mo,
-            int t,
-            int heads,
-            int headSize) {
-        int width = heads * headSize;
-        int stride = 3 * width;
-        int rows = heads * t;
-        int n = rows * t;
-        float scale = (float) (1 / Math.sqrt(headSize));
-        Scratch scratch = Scratch.get();
-        float[] p = scratch.floats(0, n); // (H, T, T)
-        float[] ds = scratch.floats(2, n); // (H, T, T)
-        float[] keys = scratch.floats(4, headSize * t); // of one head, transposed: (S, T)
-        float[] values = scratch.floats(5, headSize * t); // the same
-        for (int r = 0; r < rows; r++) {
-            int i = r % t;
-            int column = r / t * headSize;
-            if (i == 0) {
-                VectorMath.transpose(qkv, qo + width + column, stride, keys, t, headSize);
-                VectorMath.transpose(qkv, qo + 2 * width + column, stride, values, t, headSize);
-            }
-            VectorMath.weightedSum(scale, qkv, qo + i * stride + column, 1, keys, 0, t, headSize, p, r * t, t);
-            VectorMath.weightedSum(1, dout, go + i * width + column, 1, values, 0, t, headSize, ds, r * t, t);
-            float max = stats[so + 2 * r];
-            for (int j = 0; j < t; j++) {
-                p[r * t + j] = j <= i ? p[r * t + j] - max : MASKED;
-            }
-        }
-        VectorMath.exp(p, 0, n, scratch.floats(1, n));
-        if (mask != null) {
-            VectorMath.multiply(ds, mask, mo, n);
-        }
-        for (int r = 0; r < rows; r++) {
-            int i = r % t;
-            int g = i * width + r / t * headSize;
-            float inner = VectorMath.dot(dout, go + g, out, oo + g, headSize);
-            float factor = stats[so + 2 * r + 1];
-            for (int j = r * t; j < r * t + t; j++) {
-                p[j] *= factor;
-                ds[j] = p[j] * (ds[j] - inner) * scale;
-            }
-        }
-        if (mask != null) {
-            VectorMath.multiply(p, mask, mo, n);
-        }
-        for (int h = 0; h < heads; h++) {
-            int q = qo + h * headSize;
-            int dq = dqo + h * headSize;
-            int g = go + h * headSize;
-            for (int i = 0; i < t; i++) {
-                int row = (h * t + i) * t;
-                int diagonal = row + i;
-                int below = t - i;
-                int at = dq + i * stride;
-                VectorMath.weightedSum(1, ds, row, 1, qkv, q + width, stride, i + 1, dqkv, at, headSize);
-                VectorMath.weightedSum(
-                        1, ds, diagonal, t, qkv, q + i * stride, stride, below, dqkv, at + width, headSize);
-                VectorMath.weightedSum(
-                        1, p, diagonal, t, dout, g + i * width, width, below, dqkv, at + 2 * width, headSize);
+            for (int h = 0; h < heads; h++) {
+                backwardBlocks(
+                        qkv,
+                        q,
+                        out,
+                        o,
+                        stats,
+                        s + 2 * h * t,
+                        dout,
+                        g,
+                        dqkv,
+                        dq,
+                        dropout,
+                        (firstSequence + b) * heads + h,
+                        h,
+                        t,
+                        width,
+                        headSize);
             }
         }
     }

@@ -10,6 +10,7 @@ final class Scratch {
 
     private final float[][] floats = new float[SLOTS][0];
     private final Philox.Lanes lanes = new Philox.Lanes();
+    private final ShortAttention shortAttention = new ShortAttention();
     private int[] ints = new int[0];
     private float[] ones = new float[0];
 
@@ -38,6 +39,10 @@ final class Scratch {
 
     Philox.Lanes lanes() {
         return lanes;
+    }
+
+    ShortAttention shortAttention() {
+        return shortAttention;
     }
 
     int[] ints(int length) {

@@ -39,17 +39,45 @@ final class VectorMath {
         }
     }
 
+    /** y[i] += x[i] for i in [from, to). */
+    static void add(float[] y, float[] x, int from, int to) {
+        for (int i = from; i < to; i++) {
+            y[i] += x[i];
+        }
+    }
+
+    /** y[i] -= x[i] for i in [from, to). */
+    static void subtract(float[] y, float[] x, int from, int to) {
+        for (int i = from; i < to; i++) {
+            y[i] -= x[i];
+        }
+    }
+
+    /** y[i] *= x[i] for i in [from, to). */
+    static void multiply(float[] y, float[] x, int from, int to) {
+        for (int i = from; i < to; i++) {
+            y[i] *= x[i];
+        }
+    }
+
+    /** y[i] = max(y[i], x[i]) for i in [from, to). */
+    static void maximum(float[] y, float[] x, int from, int to) {
+        for (int i = from; i < to; i++) {
+            y[i] = Math.max(y[i], x[i]);
+        }
+    }
+
+    /** y[i] *= factor. */
+    static void multiply(float[] y, float factor, int n) {
+        for (int i = 0; i < n; i++) {
+            y[i] *= factor;
+        }
+    }
+
     /** y[i] = a[i] + b[i]. */
     static void add(float[] a, float[] b, float[] y, int n) {
         for (int i = 0; i < n; i++) {
             y[i] = a[i] + b[i];
-        }
-    }
-
-    /** y[i] *= factors[o + i]. */
-    static void multiply(float[] y, float[] factors, int o, int n) {
-        for (int i = 0; i < n; i++) {
-            y[i] *= factors[o + i];
         }
     }
 
@@ -109,15 +137,6 @@ final class VectorMath {
             m0 = a[o + i] > m0 ? a[o + i] : m0;
         }
         return Math.max(m0, m1);
-    }
-
-    /** y (columns, rows) = x^T for x (rows, columns) whose rows are xs apart. */
-    static void transpose(float[] x, int xo, int xs, float[] y, int rows, int columns) {
-        for (int i = 0; i < rows; i++) {
-            for (int j = 0; j < columns; j++) {
-                y[j * rows + i] = x[xo + i * xs + j];
-            }
-        }
     }
 
     /**
