@@ -19,8 +19,8 @@ public final class Philox {
     private Philox() {}
 
     /**
-     * Scratch for {@link Philox#fill}: the four words of many blocks, each word in an array of its own. The JIT compiler
-     * turns loops over arrays into vector code only if all are indexed alike, so these are not parts of one array.
+     * Many blocks, each of their four words in an array of its own, as non-negative longs. The JIT compiler turns loops
+     * over arrays into vector code only if all are indexed alike, so these are not parts of one array.
      */
     public static final class Lanes {
         private long[] a = new long[0];
@@ -36,16 +36,25 @@ public final class Philox {
                 d = new long[blocks];
             }
         }
+
+        /** Word 0 to 3 of each block. The caller may use the array until the next draw. */
+        public long[] word(int number) {
+            return switch (number) {
+                case 0 -> a;
+                case 1 -> b;
+                case 2 -> c;
+                default -> d;
+            };
+        }
     }
 
     /**
-     * Writes the words of {@code blocks} consecutive blocks, four to a block.
+     * Draws {@code blocks} consecutive blocks into lanes.
      *
      * @param purpose what the numbers are for, 0 to 65,535: two purposes never share a number
      * @param firstBlock index of the first block, 0 to 2^48 - 1
-     * @param lanes the caller's scratch
      */
-    public static void fill(long seed, int purpose, long step, long firstBlock, int blocks, Lanes lanes, int[] words) {
+    public static void draw(long seed, int purpose, long step, long firstBlock, int blocks, Lanes lanes) {
         lanes.ensure(blocks);
         long[] a = lanes.a;
         long[] b = lanes.b;
@@ -72,11 +81,20 @@ public final class Philox {
             key0 += WEYL_0;
             key1 += WEYL_1;
         }
+        lanes.a = a;
+        lanes.b = b;
+        lanes.c = c;
+        lanes.d = d;
+    }
+
+    /** Writes the words of the blocks that {@link #draw} draws, four to a block. */
+    public static void fill(long seed, int purpose, long step, long firstBlock, int blocks, Lanes lanes, int[] words) {
+        draw(seed, purpose, step, firstBlock, blocks, lanes);
         for (int i = 0; i < blocks; i++) {
-            words[4 * i] = (int) a[i];
-            words[4 * i + 1] = (int) b[i];
-            words[4 * i + 2] = (int) c[i];
-            words[4 * i + 3] = (int) d[i];
+            words[4 * i] = (int) lanes.a[i];
+            words[4 * i + 1] = (int) lanes.b[i];
+            words[4 * i + 2] = (int) lanes.c[i];
+            words[4 * i + 3] = (int) lanes.d[i];
         }
     }
 
