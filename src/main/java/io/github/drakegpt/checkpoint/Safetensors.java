@@ -12,6 +12,7 @@ import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -129,8 +130,12 @@ public final class Safetensors {
                 file, buffer.slice(dataStart, bytes.length - dataStart).order(ByteOrder.LITTLE_ENDIAN));
         JsonNode header;
         try {
-            header = JSON.readTree(bytes, LENGTH_BYTES, (int) length);
-        } catch (JsonProcessingException e) {
+            // left to itself, the parser would also take UTF-16 and UTF-32
+            header = JSON.readTree(StandardCharsets.UTF_8
+                    .newDecoder()
+                    .decode(ByteBuffer.wrap(bytes, LENGTH_BYTES, (int) length))
+                    .toString());
+        } catch (JsonProcessingException | CharacterCodingException e) {
             throw new CorruptFileException(file, "its header is not valid JSON", e);
         }
         result.parse(header);
@@ -143,9 +148,7 @@ public final class Safetensors {
         }
         for (Map.Entry<String, JsonNode> field : header.properties()) {
             if (field.getKey().equals(METADATA)) {
-                for (Map.Entry<String, JsonNode> entry : field.getValue().properties()) {
-                    metadata.put(entry.getKey(), entry.getValue().asText());
-                }
+                parseMetadata(field.getValue());
             } else {
                 tensors.put(field.getKey(), location(field.getKey(), field.getValue()));
             }
@@ -172,6 +175,17 @@ public final class Safetensors {
         }
     }
 
+    private void parseMetadata(JsonNode node) throws CorruptFileException {
+        boolean valid = node.isObject();
+        for (Map.Entry<String, JsonNode> entry : node.properties()) {
+            valid &= entry.getValue().isTextual();
+            metadata.put(entry.getKey(), entry.getValue().asText());
+        }
+        if (!valid) {
+            throw new CorruptFileException(file, "its " + METADATA + " are not texts", null);
+        }
+    }
+
     private Location location(String name, JsonNode node) throws CorruptFileException {
         String dtype = node.path("dtype").asText();
         Integer elementBytes = BYTES.get(dtype);
@@ -179,17 +193,14 @@ public final class Safetensors {
             throw new CorruptFileException(file, "tensor " + name + " has the unknown type '" + dtype + "'", null);
         }
         JsonNode dims = node.path("shape");
-        int[] shape = new int[dims.size()];
         boolean valid = dims.isArray();
+        int[] shape = new int[valid ? dims.size() : 0];
         for (int i = 0; i < shape.length; i++) {
             valid &= dims.get(i).isInt() && dims.get(i).asInt() >= 0;
             shape[i] = dims.get(i).asInt();
         }
         JsonNode offsets = node.path("data_offsets");
-        valid &= offsets.isArray()
-                && offsets.size() == 2
-                && offsets.get(0).isIntegralNumber()
-                && offsets.get(1).isIntegralNumber();
+        valid &= offsets.isArray() && offsets.size() == 2 && isLong(offsets.get(0)) && isLong(offsets.get(1));
         if (!valid) {
             throw new CorruptFileException(file, "tensor " + name + " has no valid shape and data_offsets", null);
         }
@@ -215,6 +226,10 @@ public final class Safetensors {
                     null);
         }
         return location;
+    }
+
+    private static boolean isLong(JsonNode node) {
+        return node.isIntegralNumber() && node.canConvertToLong();
     }
 
     /** The file's text entries. */
