@@ -20,7 +20,7 @@ public final class Models {
 
     /** @throws IllegalArgumentException that lists the names, if this is none of them */
     public static void requireKnown(String name) {
-        if (!NAMES.contains(name)) {
+        if (name == null || !NAMES.contains(name)) {
             throw new IllegalArgumentException(
                     "There is no model '" + name + "'; choose one of " + String.join(", ", NAMES) + ".");
         }
