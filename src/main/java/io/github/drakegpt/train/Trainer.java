@@ -170,9 +170,13 @@ public final class Trainer implements AutoCloseable {
     }
 
     private void save() throws IOException {
+        float[] weights = step.weights().toFloats();
+        for (float weight : weights) {
+            requireFinite(weight, state.step()); // stopped between two checks of the loss
+        }
         run.save(
                 new Checkpoint(
-                        step.weights().toFloats(),
+                        weights,
                         step.firstMoments().toFloats(),
                         step.secondMoments().toFloats(),
                         state),
