@@ -3,6 +3,8 @@ package io.github.drakegpt.checkpoint;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -13,15 +15,18 @@ import io.github.drakegpt.nn.Parameters;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * The folder of one training run: {@code config.json}, {@code vocab.json}, and the newest checkpoint in
@@ -45,6 +50,10 @@ public final class RunFolder {
 
     private static final String COMMIT = "commit.json";
     private static final String NEXT = ".next";
+    /** What a checkpoint can consist of. */
+    private static final Set<String> CHECKPOINT = new HashSet<>(List.of(MODEL, BEST, OPTIMIZER, STATE));
+
+    private static final Set<String> OTHERS = Set.of(CONFIG, VOCAB, METRICS, COMMIT);
     private static final String FIRST_MOMENTS = "exp_avg.";
     private static final String SECOND_MOMENTS = "exp_avg_sq.";
 
@@ -53,6 +62,10 @@ public final class RunFolder {
             .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
             .enable(SerializationFeature.INDENT_OUTPUT)
             .build();
+
+    private static final ObjectReader STATES = JSON.readerFor(TrainingState.class)
+            .with(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
+            .with(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES);
 
     private final Path path;
     private final ObjectNode config;
@@ -102,7 +115,8 @@ public final class RunFolder {
                     + "); give the folder that `drakegpt train` wrote.");
         }
         try {
-            if (!(JSON.readTree(file.toFile()) instanceof ObjectNode config) || !config.has("model")) {
+            if (!(JSON.readTree(file.toFile()) instanceof ObjectNode config)
+                    || !config.path("model").isObject()) {
                 throw new CorruptFileException(file, "it has no model settings", null);
             }
             ModelConfig modelConfig = JSON.treeToValue(config.get("model"), ModelConfig.class);
@@ -206,13 +220,25 @@ public final class RunFolder {
         Path commit = path.resolve(COMMIT);
         if (Files.exists(commit)) {
             try {
-                finish(JSON.readValue(commit.toFile(), new TypeReference<List<String>>() {}));
+                List<String> names = JSON.readValue(commit.toFile(), new TypeReference<>() {});
+                if (names == null || !CHECKPOINT.containsAll(names)) {
+                    throw new CorruptFileException(commit, "it is no list of a checkpoint's files", null);
+                }
+                finish(names);
             } catch (JsonProcessingException e) {
                 throw new CorruptFileException(commit, e.getOriginalMessage(), e);
             }
         }
-        for (String name : List.of(MODEL, BEST, OPTIMIZER, STATE)) {
+        Set<String> unfinished = new HashSet<>(OTHERS);
+        for (String name : CHECKPOINT) {
             Files.deleteIfExists(path.resolve(name + NEXT));
+            unfinished.add(name + NEXT);
+        }
+        try (DirectoryStream<Path> leftovers =
+                Files.newDirectoryStream(path, file -> AtomicFiles.isLeftover(file, unfinished))) {
+            for (Path leftover : leftovers) {
+                Files.delete(leftover);
+            }
         }
     }
 
@@ -250,7 +276,11 @@ public final class RunFolder {
     public TrainingState state() throws IOException {
         Path file = require(STATE);
         try {
-            return JSON.readValue(file.toFile(), TrainingState.class);
+            TrainingState state = STATES.readValue(file.toFile());
+            if (state == null) {
+                throw new CorruptFileException(file, "it is empty", null);
+            }
+            return state;
         } catch (JsonProcessingException e) {
             throw new CorruptFileException(file, e.getOriginalMessage(), e);
         }

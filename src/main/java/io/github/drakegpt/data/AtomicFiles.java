@@ -93,7 +93,7 @@ public final class AtomicFiles {
     }
 
     /** Whether a killed program left this file while it wrote one called {@code name}. */
-    static boolean isLeftover(Path file, Set<String> names) {
+    public static boolean isLeftover(Path file, Set<String> names) {
         var match = TEMPORARY.matcher(file.getFileName().toString());
         return match.matches() && names.contains(match.group(1));
     }
