@@ -1,0 +1,430 @@
+package io.github.drakegpt.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.checkpoint.Checkpoint;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.checkpoint.Safetensors;
+import io.github.drakegpt.checkpoint.StateDict;
+import io.github.drakegpt.checkpoint.TrainingState;
+import io.github.drakegpt.data.Corpus;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Models;
+import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.tracking.MetricsFile;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.function.BooleanSupplier;
+import java.util.function.UnaryOperator;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class TrainerTest {
+    private static final BooleanSupplier NEVER = () -> false;
+    private static final Corpus CORPUS = Corpus.prepare(text(4000));
+
+    @TempDir
+    Path temp;
+
+    // ---------------------------------------------------------------------------------------------- learning
+
+    @ParameterizedTest
+    @ValueSource(strings = {"BigramLM", "MultiHeadAttentionLM", "TransformerLM"})
+    void theLossFalls(String name) throws IOException {
+        List<TrainingListener.Evaluation> evaluations = new ArrayList<>();
+        TrainConfig config =
+                config(c -> c.put("iters", 120).put("eval_interval", 40).put("max_lr", 0.02));
+        TrainingListener record = new TrainingListener() {
+            @Override
+            public void onEvaluation(Evaluation evaluation) {
+                evaluations.add(evaluation);
+            }
+        };
+        TrainingResult result = train(model(name, 0), config, CORPUS, "run", 1, NEVER, record);
+
+        assertThat(result.end()).isEqualTo(TrainingResult.End.COMPLETED);
+        assertThat(evaluations).extracting(TrainingListener.Evaluation::step).containsExactly(40, 80, 120);
+        assertThat(evaluations.get(2).trainLoss())
+                .isLessThan(evaluations.get(1).trainLoss())
+                .isLessThan(evaluations.get(0).trainLoss());
+        assertThat(evaluations.get(2).valLoss()).isLessThan(evaluations.get(0).valLoss());
+    }
+
+    @Test
+    void theBestWeightsAreThoseOfTheBestStep() throws IOException {
+        // the rate is low up to step 30, and then far too high
+        TrainConfig config = config(c -> c.put("iters", 60)
+                .put("eval_interval", 10)
+                .put("base_lr", 0.002)
+                .put("max_lr", 3)
+                .put("step_size_up", 3)
+                .put("grad_clip", 1));
+        ModelConfig model = model(Models.MULTI_HEAD, 0);
+        Map<Integer, float[]> weights = new HashMap<>();
+        try (Backend backend = Backends.create("cpu", 1)) {
+            RunFolder run = create("run", model, CORPUS);
+            try (Trainer trainer = new Trainer(backend, model, config, CORPUS, run, List.of())) {
+                trainer.train(() -> {
+                    remember(run, trainer, weights);
+                    return false;
+                });
+                TrainingState state = run.state();
+                assertThat(state.bestStep()).isPositive().isLessThan(60);
+                assertThat(state.bestValLoss()).isLessThan(state.valLoss());
+                Safetensors best = Safetensors.read(run.path().resolve(RunFolder.BEST));
+                assertThat(StateDict.read(best, trainer.parameters(), ""))
+                        .containsExactly(weights.get(state.bestStep()))
+                        .isNotEqualTo(run.loadWeights(trainer.parameters()));
+            }
+        }
+    }
+
+    private static void remember(RunFolder run, Trainer trainer, Map<Integer, float[]> weights) {
+        if (run.hasCheckpoint()) {
+            try {
+                weights.putIfAbsent(run.state().step(), run.loadWeights(trainer.parameters()));
+            } catch (IOException e) {
+                throw new AssertionError(e);
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- resuming
+
+    @Test
+    void aRunThatWasStoppedAndResumedIsTheSameToTheBit() throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0.2f);
+        TrainConfig config = config(c ->
+                c.put("iters", 60).put("eval_interval", 20).put("grad_accum", 2).put("grad_clip", 0.25));
+        int[] clipped = new int[1];
+        TrainingListener count = new TrainingListener() {
+            @Override
+            public void onStep(Step step) {
+                clipped[0] += step.gradNorm() > 0.25f ? 1 : 0;
+            }
+        };
+        train(model, config, CORPUS, "whole", 1, NEVER, count);
+        assertThat(clipped[0]).isPositive();
+
+        int[] stops = {0, 7, 20, 21, 40, 59, 60};
+        for (int stop : stops) {
+            int[] asked = {state("stopped") == null ? 0 : state("stopped").step()};
+            TrainingResult result = train(model, config, CORPUS, "stopped", 1, () -> asked[0]++ >= stop);
+            assertThat(result.state().step()).isEqualTo(stop);
+            assertThat(result.end())
+                    .isEqualTo(stop < 60 ? TrainingResult.End.INTERRUPTED : TrainingResult.End.COMPLETED);
+        }
+
+        assertSameRun("stopped", "whole", model);
+    }
+
+    @Test
+    void aRunThatWasKilledBetweenCheckpointsAndResumedIsTheSameToTheBit() throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0.2f);
+        TrainConfig config = config(c -> c.put("iters", 60).put("eval_interval", 15));
+        train(model, config, CORPUS, "whole", 1, NEVER, metrics("whole"));
+        for (int death : new int[] {5, 29, 30, 44}) {
+            TrainingListener deadly = new TrainingListener() {
+                @Override
+                public void onStep(Step step) {
+                    if (step.number() == death) {
+                        throw new IllegalStateException("killed");
+                    }
+                }
+            };
+            assertThatThrownBy(() -> train(model, config, CORPUS, "killed", 1, NEVER, metrics("killed"), deadly))
+                    .hasMessage("killed");
+        }
+        train(model, config, CORPUS, "killed", 1, NEVER, metrics("killed"));
+
+        assertSameRun("killed", "whole", model);
+        List<String> lines = metricsLines("killed");
+        assertThat(lines).hasSize(4);
+        for (int i = 0; i < lines.size(); i++) {
+            String upToSpeed = metricsLines("whole").get(i).replaceFirst(",\"tokens_per_s.*", "");
+            assertThat(lines.get(i)).startsWith(upToSpeed);
+        }
+    }
+
+    @Test
+    void aFinishedRunIsNotTrainedFurther() throws IOException {
+        TrainConfig config = config(c -> c.put("iters", 10));
+        ModelConfig model = model(Models.BIGRAM, 0);
+        train(model, config, CORPUS, "run", 1, NEVER);
+        Checkpoint before = load("run", model);
+
+        assertThat(train(model, config, CORPUS, "run", 1, NEVER).end()).isEqualTo(TrainingResult.End.COMPLETED);
+        assertSameCheckpoint(load("run", model), before);
+    }
+
+    // ---------------------------------------------------------------------------------------------- how it is computed
+
+    @Test
+    void anyNumberOfThreadsComputesTheSameWeights() throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0.1f);
+        TrainConfig config =
+                config(c -> c.put("iters", 12).put("eval_interval", 6).put("batch_size", 70));
+        try (Backend backend = Backends.create("cpu", 2)) {
+            assertThat(backend.shards(70, model.contextLength())).isGreaterThan(3);
+        }
+        for (int threads = 1; threads <= 3; threads++) {
+            train(model, config, CORPUS, "threads" + threads, threads, NEVER);
+        }
+
+        assertSameRun("threads2", "threads1", model);
+        assertSameRun("threads3", "threads1", model);
+    }
+
+    @Test
+    void aBatchInPartsIsTheSameAsAWholeOneUpToRounding() throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0.2f);
+        // with a larger eps, rounding errors of gradients near zero stay small
+        train(model, config(c -> c.put("batch_size", 8).put("eps", 1e-3)), CORPUS, "whole", 1, NEVER);
+        train(
+                model,
+                config(c -> c.put("batch_size", 4).put("eps", 1e-3).put("grad_accum", 2)),
+                CORPUS,
+                "parts",
+                1,
+                NEVER);
+        train(model, config(c -> c.put("batch_size", 4).put("eps", 1e-3)), CORPUS, "half", 1, NEVER);
+
+        float[] whole = load("whole", model).weights();
+        assertThat(distance(load("parts", model).weights(), whole)).isLessThan(1e-5);
+        assertThat(distance(load("half", model).weights(), whole)).isGreaterThan(1e-3);
+    }
+
+    // ---------------------------------------------------------------------------------------------- ends
+
+    @ParameterizedTest
+    @CsvSource({"1, 10", "3, 20"})
+    void trainingEndsAfterEnoughEvaluationsWithoutANewBest(int patience, int lastStep) throws IOException {
+        // a rate of 0 and a val split with a single window: the loss stays as it is
+        String text = text(80);
+        ModelConfig model = new ModelConfig(Models.BIGRAM, vocabulary(text), 7, 8, 8, 2, 1, 0, true, Init.PYTORCH);
+        Corpus corpus = Corpus.prepare(text);
+        assertThat(corpus.val()).hasSize(8);
+        TrainConfig config = config(c -> c.put("iters", 1000)
+                .put("eval_interval", 5)
+                .put("base_lr", 0)
+                .put("max_lr", 0)
+                .put("patience", patience));
+
+        TrainingResult result = train(model, config, corpus, "run", 1, NEVER);
+
+        assertThat(result.end()).isEqualTo(TrainingResult.End.OUT_OF_PATIENCE);
+        assertThat(result.state().step()).isEqualTo(lastStep);
+        assertThat(result.state().bestStep()).isEqualTo(5);
+        assertThat(state("run")).isEqualTo(result.state());
+    }
+
+    @Test
+    void aLossThatIsNoNumberEndsTrainingAndLeavesTheCheckpointBefore() throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0);
+        Path folder = temp.resolve("run");
+
+        assertThatThrownBy(() -> train(model, diverging(), CORPUS, "run", 1, NEVER, metrics("run")))
+                .isInstanceOf(DivergedException.class)
+                .hasMessage("The loss is not a number at step 20, so training has stopped (" + folder
+                        + " holds step 10); lower train.max_lr, or set train.grad_clip to 1.");
+        assertGoodCheckpointOfStep10(model);
+        assertThat(metricsLines("run")).hasSize(1);
+        assertThat(metricsLines("run").get(0)).startsWith("{\"step\":10,");
+    }
+
+    @Test
+    void aRunThatDivergedAndIsThenInterruptedKeepsTheCheckpointBefore() throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0);
+        int[] asked = new int[1];
+
+        assertThatThrownBy(() -> train(model, diverging(), CORPUS, "run", 1, () -> asked[0]++ >= 15))
+                .isInstanceOf(DivergedException.class);
+        assertGoodCheckpointOfStep10(model);
+    }
+
+    @Test
+    void withoutACheckpointTheMessageSaysSo() {
+        TrainConfig config =
+                config(c -> c.put("iters", 10).put("eval_interval", 10).put("base_lr", 1e30));
+
+        assertThatThrownBy(() -> train(model(Models.TRANSFORMER, 0), config, CORPUS, "run", 1, NEVER))
+                .isInstanceOf(DivergedException.class)
+                .hasMessageContaining("(there is no checkpoint yet)");
+        assertThat(temp.resolve("run/state.json")).doesNotExist();
+    }
+
+    /** A low rate up to step 10, then an absurd one. */
+    private static TrainConfig diverging() {
+        return config(c -> c.put("iters", 100)
+                .put("eval_interval", 10)
+                .put("step_size_up", 1)
+                .put("max_lr", 1e30));
+    }
+
+    private void assertGoodCheckpointOfStep10(ModelConfig model) throws IOException {
+        Checkpoint checkpoint = load("run", model);
+        assertThat(checkpoint.state().step()).isEqualTo(10);
+        assertThat(checkpoint.state().valLoss()).isFinite();
+        float largest = 0;
+        for (float weight : checkpoint.weights()) {
+            largest = Math.max(largest, Math.abs(weight));
+        }
+        assertThat(largest).isPositive().isLessThan(10);
+    }
+
+    @Test
+    void aFullDiskLeavesTheLastCheckpointWhole() throws IOException {
+        ModelConfig model = model(Models.MULTI_HEAD, 0);
+        train(model, config(c -> c.put("iters", 10)), CORPUS, "good", 1, NEVER);
+        TrainingListener full = new TrainingListener() {
+            @Override
+            public void onEvaluation(Evaluation evaluation) throws IOException {
+                if (evaluation.step() == 20) {
+                    throw new IOException("No space left on device");
+                }
+            }
+        };
+
+        assertThatThrownBy(() -> train(
+                        model, config(c -> c.put("iters", 30).put("eval_interval", 10)), CORPUS, "run", 1, NEVER, full))
+                .isInstanceOf(IOException.class)
+                .hasMessage("No space left on device");
+        assertSameRun("run", "good", model);
+    }
+
+    @Test
+    void aSplitThatIsTooShortForTheContextIsNamed() {
+        String text = text(80); // 72 and 8 characters
+        Corpus corpus = Corpus.prepare(text);
+
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> train(bigram(text, 72), config(c -> c), corpus, "a", 1, NEVER))
+                .withMessage("The training split has 72 characters, too few for a context of 72; use a longer text or "
+                        + "a smaller model.context_length.");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> train(bigram(text, 8), config(c -> c), corpus, "b", 1, NEVER))
+                .withMessage("The validation split has 8 characters, too few for a context of 8; use a longer text or "
+                        + "a smaller model.context_length.");
+    }
+
+    // ---------------------------------------------------------------------------------------------- helpers
+
+    private static ModelConfig bigram(String text, int context) {
+        return new ModelConfig(Models.BIGRAM, vocabulary(text), context, 8, 8, 2, 1, 0, true, Init.PYTORCH);
+    }
+
+    private static ModelConfig model(String name, float dropout) {
+        return new ModelConfig(name, CORPUS.tokenizer().size(), 8, 16, 16, 2, 2, dropout, true, Init.PYTORCH);
+    }
+
+    private static TrainConfig config(UnaryOperator<ObjectNode> change) {
+        ObjectMapper json = new ObjectMapper();
+        TrainConfig plain = new TrainConfig(
+                8, 20, 10, 4, Schedule.CYCLIC, 0.003, 0.01, 2, 0, List.of(0.9f, 0.95f), 1e-8f, 0.01f, 0, 1, 0, 42);
+        return json.convertValue(change.apply(json.valueToTree(plain)), TrainConfig.class);
+    }
+
+    /** Text with some order in it: words of a few letters. */
+    private static String text(int length) {
+        String[] words = {"love ", "you ", "know ", "money ", "city\n", "never ", "go ", "down "};
+        Random random = new Random(3);
+        StringBuilder text = new StringBuilder();
+        while (text.length() < length) {
+            text.append(words[random.nextInt(words.length)]);
+        }
+        return text.substring(0, length);
+    }
+
+    private static int vocabulary(String text) {
+        return (int) text.chars().distinct().count();
+    }
+
+    private RunFolder create(String folder, ModelConfig model, Corpus corpus) throws IOException {
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode config = json.createObjectNode();
+        config.set("model", json.valueToTree(model));
+        return RunFolder.create(temp.resolve(folder), config, corpus.tokenizer());
+    }
+
+    /** Begins the run of a folder or goes on with it, as a new process would. */
+    private TrainingResult train(
+            ModelConfig model,
+            TrainConfig config,
+            Corpus corpus,
+            String folder,
+            int threads,
+            BooleanSupplier stop,
+            TrainingListener... listeners)
+            throws IOException {
+        Path path = temp.resolve(folder);
+        RunFolder run = Files.exists(path) ? RunFolder.open(path) : create(folder, model, corpus);
+        try (Backend backend = Backends.create("cpu", threads);
+                Trainer trainer = new Trainer(backend, model, config, corpus, run, List.of(listeners))) {
+            run.recover();
+            if (run.hasCheckpoint()) {
+                trainer.restore(run.load(trainer.parameters()));
+            }
+            return trainer.train(stop);
+        }
+    }
+
+    private MetricsFile metrics(String folder) {
+        return new MetricsFile(temp.resolve(folder).resolve(RunFolder.METRICS));
+    }
+
+    private List<String> metricsLines(String folder) throws IOException {
+        return Files.readAllLines(temp.resolve(folder).resolve(RunFolder.METRICS));
+    }
+
+    private TrainingState state(String folder) throws IOException {
+        Path path = temp.resolve(folder);
+        return Files.exists(path) ? RunFolder.open(path).state() : null;
+    }
+
+    private Checkpoint load(String folder, ModelConfig model) throws IOException {
+        try (Backend backend = Backends.create("cpu", 1);
+                Trainer trainer = new Trainer(backend, model, config(c -> c), CORPUS, null, List.of())) {
+            return RunFolder.open(temp.resolve(folder)).load(trainer.parameters());
+        }
+    }
+
+    private void assertSameRun(String actual, String expected, ModelConfig model) throws IOException {
+        assertSameCheckpoint(load(actual, model), load(expected, model));
+        assertThat(Files.readAllBytes(temp.resolve(actual).resolve(RunFolder.BEST)))
+                .isEqualTo(Files.readAllBytes(temp.resolve(expected).resolve(RunFolder.BEST)));
+    }
+
+    private static void assertSameCheckpoint(Checkpoint actual, Checkpoint expected) {
+        assertThat(actual.weights()).containsExactly(expected.weights());
+        assertThat(actual.firstMoments()).containsExactly(expected.firstMoments());
+        assertThat(actual.secondMoments()).containsExactly(expected.secondMoments());
+        assertThat(withoutTimes(actual.state())).isEqualTo(withoutTimes(expected.state()));
+    }
+
+    private static TrainingState withoutTimes(TrainingState state) {
+        return state.advanced(state.step(), 0, 0);
+    }
+
+    private static double distance(float[] a, float[] b) {
+        double largest = 0;
+        for (int i = 0; i < a.length; i++) {
+            largest = Math.max(largest, Math.abs(a[i] - b[i]));
+        }
+        return largest;
+    }
+}
