@@ -125,18 +125,21 @@ final class VectorMath {
         return s0 + s1 + (s2 + s3);
     }
 
+    /** The largest of n numbers; NaN if there is one with a positive sign. */
     static float max(float[] a, int o, int n) {
-        float m0 = Float.NEGATIVE_INFINITY;
-        float m1 = m0;
-        int i = 0;
-        for (; i < n - 1; i += 2) {
-            m0 = a[o + i] > m0 ? a[o + i] : m0;
-            m1 = a[o + i + 1] > m1 ? a[o + i + 1] : m1;
+        int max = Integer.MIN_VALUE;
+        for (int i = 0; i < n; i++) {
+            max = Math.max(max, orderedBits(Float.floatToRawIntBits(a[o + i])));
         }
-        if (i < n) {
-            m0 = a[o + i] > m0 ? a[o + i] : m0;
-        }
-        return Math.max(m0, m1);
+        return Float.intBitsToFloat(orderedBits(max));
+    }
+
+    /**
+     * Bits of a float to an int that is ordered as the float is, and back: of integers the processor finds the maximum
+     * without a branch. Those of negative floats run the other way, so all but the sign are turned over.
+     */
+    private static int orderedBits(int bits) {
+        return bits ^ bits >> 31 & 0x7FFFFFFF;
     }
 
     /**
