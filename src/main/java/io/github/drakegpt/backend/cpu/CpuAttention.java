@@ -135,10 +135,7 @@ final class CpuAttention {
         if (dropout == null) {
             return null;
         }
-        Scratch scratch = Scratch.get();
-        float[] mask = scratch.floats(3, n);
-        Masks.fill(dropout, first, n, mask, scratch);
-        return mask;
+        return Scratch.get().masks().get(dropout, first, n);
     }
 
     // ---------------------------------------------------------------- blocks of rows of one head

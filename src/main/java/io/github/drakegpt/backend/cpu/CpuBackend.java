@@ -168,8 +168,8 @@ public final class CpuBackend implements Backend {
         float[] ys = Flat.in(y, n, scratch, 0);
         float[] dys = Flat.in(dy, n, scratch, 1);
         for (int i = 0; i < n; i++) {
-            // 1 where y > 0, else 0, and vectorised, which a comparison is not
-            dys[i] *= Math.min(ys[i] * HUGE * HUGE, 1f);
+            // times 1 where y > 0, else 0: vectorised, which a comparison is not. Adding 0 makes -0 a 0.
+            dys[i] = dys[i] * Math.min(ys[i] * HUGE * HUGE, 1f) + 0f;
         }
         Flat.store(dys, dy, n);
     }
@@ -302,8 +302,7 @@ public final class CpuBackend implements Backend {
         if (dropout == null) {
             VectorMath.add(xs, branches, sums, n);
         } else {
-            float[] mask = scratch.floats(3, n);
-            Masks.fill(dropout, firstRow * c, n, mask, scratch);
+            float[] mask = scratch.masks().get(dropout, firstRow * c, n);
             for (int i = 0; i < n; i++) {
                 sums[i] = xs[i] + mask[i] * branches[i];
             }
@@ -321,8 +320,7 @@ public final class CpuBackend implements Backend {
         Scratch scratch = Scratch.get();
         float[] dsums = Flat.in(dsum, n, scratch, 0);
         float[] dbranches = Flat.out(dbranch, n, scratch, 1);
-        float[] mask = scratch.floats(2, n);
-        Masks.fill(dropout, firstRow * c, n, mask, scratch);
+        float[] mask = scratch.masks().get(dropout, firstRow * c, n);
         for (int i = 0; i < n; i++) {
             dbranches[i] = mask[i] * dsums[i];
         }

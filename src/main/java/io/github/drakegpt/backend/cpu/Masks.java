@@ -3,33 +3,79 @@ package io.github.drakegpt.backend.cpu;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.tensor.RandomStream;
+import java.util.Arrays;
 
-/** Dropout masks as factors: 0 for an element that is zeroed, the scale for one that stays. */
+/**
+ * Dropout masks as factors: 0 for an element that is zeroed, the scale for one that stays. A mask is a pure function of
+ * its arguments, and the backward pass needs those of the forward pass again, last ones first; so the last few are kept.
+ *
+ * <p>An instance belongs to one thread.
+ */
 final class Masks {
     private static final int PER_BLOCK = 8;
+    /** Enough for the three masks of each layer of a small model. */
+    private static final int KEPT = 16;
 
-    /** Scratch that no operation with a mask uses for anything else. */
-    private static final int MASK_SLOT = 6;
+    private final Mask[] kept = new Mask[KEPT];
+    private final Philox.Lanes lanes = new Philox.Lanes();
+    private int next;
 
-    private Masks() {}
+    /** A drawn mask and all that it is a function of. */
+    private static final class Mask {
+        private long seed;
+        private int purpose;
+        private int step;
+        private int threshold;
+        private long first;
+        private int n;
+        private float[] factors = new float[0];
+    }
 
-    /** Writes the factors of elements {@code first} to {@code first + n - 1} into the beginning of an array. */
-    static void fill(Dropout dropout, long first, int n, float[] factors, Scratch scratch) {
-        long firstBlock = first / PER_BLOCK;
-        int blocks = (int) ((first + n - 1) / PER_BLOCK - firstBlock + 1);
+    Masks() {
+        Arrays.setAll(kept, i -> new Mask());
+    }
+
+    /** Begins with the factors of elements {@code first} to {@code first + n - 1}; only to be read. */
+    float[] get(Dropout dropout, long first, int n) {
         RandomStream stream = dropout.stream();
         int step = HeapStorage.ints(stream.step())[HeapStorage.start(stream.step())];
-        Philox.Lanes lanes = scratch.lanes();
-        Philox.draw(stream.seed(), stream.purpose(), step, firstBlock, blocks, lanes);
-        int skip = (int) (first - firstBlock * PER_BLOCK);
-        float[] all = n == PER_BLOCK * blocks ? factors : scratch.floats(MASK_SLOT, PER_BLOCK * blocks);
-        long scale = Float.floatToRawIntBits(dropout.scale());
-        for (int word = 0; word < 4; word++) {
-            decide(lanes.word(word), blocks, dropout.threshold(), scale);
+        int threshold = dropout.threshold();
+        for (Mask mask : kept) {
+            if (mask.first == first
+                    && mask.n == n
+                    && mask.step == step
+                    && mask.purpose == stream.purpose()
+                    && mask.seed == stream.seed()
+                    && mask.threshold == threshold) {
+                return mask.factors;
+            }
         }
-        store(lanes.word(0), lanes.word(1), lanes.word(2), lanes.word(3), blocks, all);
-        if (all != factors) {
-            System.arraycopy(all, skip, factors, 0, n);
+        Mask mask = kept[next];
+        next = (next + 1) % KEPT;
+        mask.seed = stream.seed();
+        mask.purpose = stream.purpose();
+        mask.step = step;
+        mask.threshold = threshold;
+        mask.first = first;
+        mask.n = n;
+        draw(mask, dropout.scale());
+        return mask.factors;
+    }
+
+    private void draw(Mask mask, float scale) {
+        long firstBlock = mask.first / PER_BLOCK;
+        int blocks = (int) ((mask.first + mask.n - 1) / PER_BLOCK - firstBlock + 1);
+        Philox.draw(mask.seed, mask.purpose, mask.step, firstBlock, blocks, lanes);
+        for (int word = 0; word < 4; word++) {
+            decide(lanes.word(word), blocks, mask.threshold, Float.floatToRawIntBits(scale));
+        }
+        if (mask.factors.length < PER_BLOCK * blocks) {
+            mask.factors = new float[PER_BLOCK * blocks];
+        }
+        store(lanes.word(0), lanes.word(1), lanes.word(2), lanes.word(3), blocks, mask.factors);
+        int skip = (int) (mask.first - firstBlock * PER_BLOCK);
+        if (skip > 0) {
+            System.arraycopy(mask.factors, skip, mask.factors, 0, mask.n);
         }
     }
 

@@ -6,10 +6,11 @@ import java.util.Arrays;
 /** Arrays that a thread keeps between operations, so that operations allocate nothing once they have run. */
 final class Scratch {
     private static final ThreadLocal<Scratch> CURRENT = ThreadLocal.withInitial(Scratch::new);
-    private static final int SLOTS = 7;
+    private static final int SLOTS = 6;
 
     private final float[][] floats = new float[SLOTS][0];
     private final Philox.Lanes lanes = new Philox.Lanes();
+    private final Masks masks = new Masks();
     private final ShortAttention shortAttention = new ShortAttention();
     private int[] ints = new int[0];
     private float[] ones = new float[0];
@@ -39,6 +40,10 @@ final class Scratch {
 
     Philox.Lanes lanes() {
         return lanes;
+    }
+
+    Masks masks() {
+        return masks;
     }
 
     ShortAttention shortAttention() {

@@ -204,10 +204,7 @@ final class ShortAttention {
         if (dropout == null) {
             return null;
         }
-        Scratch scratch = Scratch.get();
-        float[] mask = scratch.floats(0, lanes * t);
-        Masks.fill(dropout, firstSequence * heads * t * t, lanes * t, mask, scratch);
-        return mask;
+        return Scratch.get().masks().get(dropout, firstSequence * heads * t * t, lanes * t);
     }
 
     private void applyMask(float[] mask, int distance, float[] y) {
