@@ -6,6 +6,7 @@ import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.model.Generator;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -128,7 +129,9 @@ final class GenerateCommand implements Callable<Integer> {
 
     private static void print(StringBuilder all, String text) {
         System.out.print(text);
-        System.out.flush();
+        if (System.out.checkError()) { // flushes; nobody reads on, as behind `| head`
+            throw new UncheckedIOException(new IOException(Main.OUTPUT_CLOSED));
+        }
         all.append(text);
     }
 

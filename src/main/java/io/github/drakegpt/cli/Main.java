@@ -3,6 +3,7 @@ package io.github.drakegpt.cli;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
@@ -10,6 +11,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -38,6 +40,9 @@ import picocli.CommandLine.ScopeType;
         },
         synopsisSubcommandLabel = "COMMAND")
 public final class Main implements Callable<Integer> {
+    /** What is said when nobody takes stdout any more, or the disk that it goes to is full. */
+    static final String OUTPUT_CLOSED = "The output could not be written to its end; see where stdout goes.";
+
     @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Show the stack trace of an error.")
     private boolean debug;
 
@@ -50,7 +55,10 @@ public final class Main implements Callable<Integer> {
         System.setOut(new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8));
         System.setErr(new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8));
         int code = run(args);
-        System.out.flush();
+        if (System.out.checkError() && code == 0) {
+            System.err.println("drakegpt: " + OUTPUT_CLOSED);
+            code = 1;
+        }
         Interrupts.exit(code);
     }
 
@@ -64,6 +72,8 @@ public final class Main implements Callable<Integer> {
         try {
             return new CommandLine(main)
                     .setCaseInsensitiveEnumValuesAllowed(true)
+                    .setExpandAtFiles(false) // @ begins a prompt like any other character
+                    .setParameterExceptionHandler((e, arguments) -> main.reportUsage(e))
                     .setExecutionExceptionHandler((e, commandLine, parsed) -> main.report(e))
                     .execute(args);
         } catch (OutOfMemoryError e) {
@@ -80,6 +90,16 @@ public final class Main implements Callable<Integer> {
         return e instanceof IllegalArgumentException ? 2 : 1;
     }
 
+    private int reportUsage(CommandLine.ParameterException e) {
+        if (debug) {
+            e.printStackTrace();
+        }
+        String command = e.getCommandLine().getCommandSpec().qualifiedName();
+        String message = e.getMessage().replaceFirst("^Error: ", "").lines().collect(Collectors.joining(" "));
+        System.err.println("drakegpt: " + message + "; see " + command + " --help.");
+        return 2;
+    }
+
     @Override
     public Integer call() {
         spec.commandLine().usage(System.err);
@@ -88,6 +108,9 @@ public final class Main implements Callable<Integer> {
 
     /** What is wrong and what to do, also for the exceptions of java.nio.file, which name only the file. */
     private static String sentence(Throwable e) {
+        if (e instanceof UncheckedIOException wrapped) {
+            return sentence(wrapped.getCause());
+        }
         if (e instanceof OutOfMemoryError) {
             return "Java ran out of memory; give it more, as in java -Xmx8g -jar ..., or use a smaller text or model.";
         }
