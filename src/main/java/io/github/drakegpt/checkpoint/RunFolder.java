@@ -27,6 +27,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * The folder of one training run: {@code config.json}, {@code vocab.json}, and the newest checkpoint in
@@ -155,6 +156,11 @@ public final class RunFolder {
         return Files.exists(path.resolve(STATE));
     }
 
+    /** Whether there is a checkpoint, or one that {@link #recover} completes. */
+    public boolean hasStarted() {
+        return hasCheckpoint() || Files.exists(path.resolve(COMMIT));
+    }
+
     /**
      * Keeps other processes from training this run.
      *
@@ -178,6 +184,19 @@ public final class RunFolder {
 
     private IOException beingTrained(Throwable cause) {
         return new IOException(path + " is being trained already; wait for that, or train into another folder.", cause);
+    }
+
+    /** Removes a run that failed before its first checkpoint; files that are not a run's, and their folder, stay. */
+    public void discard() throws IOException {
+        for (String name : List.of(VOCAB, METRICS, LOG, CONFIG)) {
+            Files.deleteIfExists(path.resolve(name));
+        }
+        try (Stream<Path> left = Files.list(path)) {
+            if (left.findAny().isPresent()) {
+                return;
+            }
+        }
+        Files.delete(path);
     }
 
     // ---------------------------------------------------------------------------------------------- checkpoints

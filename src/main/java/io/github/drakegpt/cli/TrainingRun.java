@@ -3,11 +3,14 @@ package io.github.drakegpt.cli;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.Corpus;
+import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.tracking.MetricsFile;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.Trainer;
@@ -32,13 +35,16 @@ final class TrainingRun {
     private final RunFolder folder;
     private final TrainConfig train;
     private final Corpus corpus;
+    private final boolean fresh;
     private final Path initFrom;
 
-    private TrainingRun(Backend backend, RunFolder folder, TrainConfig train, Corpus corpus, Path initFrom) {
+    private TrainingRun(
+            Backend backend, RunFolder folder, TrainConfig train, Corpus corpus, boolean fresh, Path initFrom) {
         this.backend = backend;
         this.folder = folder;
         this.train = train;
         this.corpus = corpus;
+        this.fresh = fresh;
         this.initFrom = initFrom;
     }
 
@@ -54,6 +60,7 @@ final class TrainingRun {
                 RunFolder.create(path, config(settings, corpus), corpus.corpus().tokenizer()),
                 settings.train(),
                 corpus.corpus(),
+                true,
                 initFrom);
     }
 
@@ -71,7 +78,8 @@ final class TrainingRun {
                     + folder.config().path("data").path("source").asText()
                     + "); give that with --data, or begin a new run with --init-from " + path + ".");
         }
-        return new TrainingRun(backend, folder, Settings.trainConfig(folder.config(), iters), corpus.corpus(), null);
+        return new TrainingRun(
+                backend, folder, Settings.trainConfig(folder.config(), iters), corpus.corpus(), false, null);
     }
 
     /** What config.json of a new run holds. */
@@ -108,20 +116,31 @@ final class TrainingRun {
         return folder;
     }
 
-    /** Trains to the end, or until it is asked to stop. */
+    /** Trains to the end, or until it is asked to stop. A new run that fails before its first checkpoint is removed. */
     TrainingResult train(BooleanSupplier stop) throws IOException {
+        FileChannel lock = folder.lock();
+        try (lock) {
+            return trainLocked(stop);
+        } catch (IOException | RuntimeException | OutOfMemoryError e) {
+            if (fresh && !folder.hasStarted()) {
+                folder.discard();
+            }
+            throw e;
+        }
+    }
+
+    private TrainingResult trainLocked(BooleanSupplier stop) throws IOException {
         List<TrainingListener> listeners =
                 List.of(new Progress(), new MetricsFile(folder.path().resolve(RunFolder.METRICS)));
-        FileChannel lock = folder.lock();
         RunLog log = new RunLog(folder.path().resolve(RunFolder.LOG));
-        try (lock;
-                log;
+        try (log;
                 Trainer trainer = new Trainer(backend, folder.modelConfig(), train, corpus, folder, listeners)) {
             folder.recover();
             if (folder.hasCheckpoint()) {
                 trainer.restore(folder.load(trainer.parameters()));
             } else if (initFrom != null) {
                 trainer.initializeFrom(initialWeights(trainer));
+                trainer.save(); // so that a run that is killed before its first evaluation goes on with these weights
             }
             return trainer.train(stop);
         } finally {
@@ -137,6 +156,16 @@ final class TrainingRun {
             throw new IllegalArgumentException(initFrom + " was trained with another vocabulary than " + corpus.name()
                     + " has; begin without --init-from, or give the corpus it was trained on.");
         }
-        return other.loadWeights(trainer.parameters());
+        try (Arena arena = backend.newArena()) {
+            Parameters theirs = LanguageModel.forEvaluation(other.modelConfig(), backend, arena, 1, null)
+                    .parameters();
+            if (!theirs.entries().equals(trainer.parameters().entries())) {
+                throw new IllegalArgumentException(initFrom + " holds a "
+                        + other.modelConfig().name() + " with other weights than this "
+                        + folder.modelConfig().name() + " has; train with the model settings of its config.json, or"
+                        + " begin without --init-from.");
+            }
+            return other.loadWeights(theirs);
+        }
     }
 }

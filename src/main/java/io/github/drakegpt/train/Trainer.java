@@ -169,7 +169,8 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
-    private void save() throws IOException {
+    /** Saves a checkpoint of where training stands. */
+    public void save() throws IOException {
         float[] weights = step.weights().toFloats();
         for (float weight : weights) {
             requireFinite(weight, state.step()); // stopped between two checks of the loss
