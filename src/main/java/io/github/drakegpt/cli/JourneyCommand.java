@@ -100,6 +100,7 @@ final class JourneyCommand implements Callable<Integer> {
             if (same(RunFolder.open(folder).config(), TrainingRun.config(settings, corpus))) {
                 return TrainingRun.resume(backend, folder, corpus, null);
             }
+            RunFolder.open(folder).lock().close(); // not from under a process that trains it
             Path aside = folder;
             for (int i = 1; Files.exists(aside); i++) {
                 aside = folder.resolveSibling(folder.getFileName() + "." + i);

@@ -5,6 +5,7 @@ import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.ProjectHome;
 import io.github.drakegpt.model.Models;
 import java.io.IOException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
@@ -28,14 +29,18 @@ final class Runs {
 
     private Runs() {}
 
-    /** A folder that is not there yet: the model's name with the time. */
-    static Path newFolder(String model) {
+    /** Makes a new folder: the model's name with the time. Of two commands of one second, each makes its own. */
+    static Path newFolder(String model) throws IOException {
         String time = LocalDateTime.now().format(DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss"));
         Path folder = FOLDER.resolve(model + "-" + time);
-        for (int i = 2; Files.exists(folder); i++) {
-            folder = FOLDER.resolve(model + "-" + time + "-" + i);
+        Files.createDirectories(FOLDER);
+        for (int i = 2; ; i++) {
+            try {
+                return Files.createDirectory(folder);
+            } catch (FileAlreadyExistsException e) {
+                folder = FOLDER.resolve(model + "-" + time + "-" + i);
+            }
         }
-        return folder;
     }
 
     /**

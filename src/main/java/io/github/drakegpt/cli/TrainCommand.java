@@ -73,14 +73,29 @@ final class TrainCommand implements Callable<Integer> {
             log.info("Run folder {}", training.folder().path());
             TrainingResult result = training.train(interrupts);
             if (result.end() == TrainingResult.End.INTERRUPTED) {
-                log.info(
-                        "To go on: drakegpt train --resume {}",
-                        training.folder().path());
+                log.info("To go on: {}", resumeCommand(training.folder().path()));
                 return 0;
             }
             System.out.println(Texts.sample(backend, training.folder(), SAMPLE_LENGTH));
             return 0;
         }
+    }
+
+    /** With what config.json does not know: a corpus or a number of steps that was given to this command. */
+    private String resumeCommand(Path folder) {
+        StringBuilder command = new StringBuilder("drakegpt train --resume ").append(quoted(folder));
+        if (resume != null && data != null) {
+            command.append(" --data ").append(quoted(data));
+        }
+        if (resume != null && settings.iters() != null) {
+            command.append(" --iters ").append(settings.iters());
+        }
+        return command.toString();
+    }
+
+    private static String quoted(Path path) {
+        String text = path.toString();
+        return text.contains(" ") ? '"' + text + '"' : text;
     }
 
     private TrainingRun create(Backend backend) throws IOException {
@@ -90,6 +105,7 @@ final class TrainCommand implements Callable<Integer> {
         }
         Corpora.Found corpus = Corpora.find(data);
         log.info("Corpus {}", corpus.description());
+        resolved.train(); // wrong settings are refused before a folder is made
         String name = resolved.model(corpus.corpus().tokenizer().size()).name();
         return TrainingRun.create(backend, run != null ? run : Runs.newFolder(name), resolved, corpus, initFrom);
     }
