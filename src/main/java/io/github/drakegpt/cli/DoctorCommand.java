@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -83,7 +84,7 @@ final class DoctorCommand implements Callable<Integer> {
     }
 
     private static String megabytes(long bytes) {
-        return String.format("%,d MB", bytes >> 20);
+        return String.format(Locale.ROOT, "%,d MB", bytes >> 20);
     }
 
     private static Map<String, String> files() {

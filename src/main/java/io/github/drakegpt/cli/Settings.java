@@ -194,7 +194,8 @@ final class Settings {
             fits = value.isTextual();
         }
         if (!fits) {
-            throw new IllegalArgumentException(path + " is " + value + "; set it to " + wanted + ".");
+            throw new IllegalArgumentException(
+                    path + " is " + (value.isMissingNode() ? "empty" : value) + "; set it to " + wanted + ".");
         }
     }
 

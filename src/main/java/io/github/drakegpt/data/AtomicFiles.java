@@ -99,7 +99,7 @@ public final class AtomicFiles {
     }
 
     /** An error of writing {@code file} as one sentence. */
-    static IOException failed(Path file, IOException e) {
+    public static IOException failed(Path file, IOException e) {
         if (e instanceof AccessDeniedException) {
             return new AccessDeniedException(folder(file).toString());
         }

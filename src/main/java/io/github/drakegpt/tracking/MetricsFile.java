@@ -70,6 +70,8 @@ public final class MetricsFile implements TrainingListener {
                 channel.write(bytes);
             }
             channel.force(true);
+        } catch (IOException e) {
+            throw AtomicFiles.failed(file, e);
         }
     }
 }
