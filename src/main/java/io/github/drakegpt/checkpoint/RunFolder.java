@@ -6,6 +6,7 @@ import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.databind.SerializationFeature;
+import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.data.AtomicFiles;
@@ -22,7 +23,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -52,9 +52,12 @@ public final class RunFolder {
     private static final String COMMIT = "commit.json";
     private static final String NEXT = ".next";
     /** What a checkpoint can consist of. */
-    private static final Set<String> CHECKPOINT = new HashSet<>(List.of(MODEL, BEST, OPTIMIZER, STATE));
+    private static final Set<String> CHECKPOINT = Set.of(MODEL, BEST, OPTIMIZER, STATE);
 
-    private static final Set<String> OTHERS = Set.of(CONFIG, VOCAB, METRICS, COMMIT);
+    /** Everything that is written beside before it takes its name. */
+    private static final Set<String> WRITTEN =
+            Set.of(CONFIG, VOCAB, METRICS, COMMIT, MODEL + NEXT, BEST + NEXT, OPTIMIZER + NEXT, STATE + NEXT);
+
     private static final String FIRST_MOMENTS = "exp_avg.";
     private static final String SECOND_MOMENTS = "exp_avg_sq.";
 
@@ -130,7 +133,7 @@ public final class RunFolder {
             }
             return new RunFolder(path, config, modelConfig, tokenizer);
         } catch (JsonProcessingException e) {
-            throw new CorruptFileException(file, e.getOriginalMessage(), e);
+            throw new CorruptFileException(file, reason(e), e);
         }
     }
 
@@ -245,16 +248,14 @@ public final class RunFolder {
                 }
                 finish(names);
             } catch (JsonProcessingException e) {
-                throw new CorruptFileException(commit, e.getOriginalMessage(), e);
+                throw new CorruptFileException(commit, reason(e), e);
             }
         }
-        Set<String> unfinished = new HashSet<>(OTHERS);
         for (String name : CHECKPOINT) {
             Files.deleteIfExists(path.resolve(name + NEXT));
-            unfinished.add(name + NEXT);
         }
         try (DirectoryStream<Path> leftovers =
-                Files.newDirectoryStream(path, file -> AtomicFiles.isLeftover(file, unfinished))) {
+                Files.newDirectoryStream(path, file -> AtomicFiles.isLeftover(file, WRITTEN))) {
             for (Path leftover : leftovers) {
                 Files.delete(leftover);
             }
@@ -301,7 +302,7 @@ public final class RunFolder {
             }
             return state;
         } catch (JsonProcessingException e) {
-            throw new CorruptFileException(file, e.getOriginalMessage(), e);
+            throw new CorruptFileException(file, reason(e), e);
         }
     }
 
@@ -312,5 +313,16 @@ public final class RunFolder {
                     + ": the run did not come to its first checkpoint, or the file was removed; train it again.");
         }
         return file;
+    }
+
+    /** What is wrong with a JSON file, in words that name no class. */
+    private static String reason(JsonProcessingException e) {
+        if (e instanceof UnrecognizedPropertyException unknown) {
+            return "it has the unknown key " + unknown.getPropertyName();
+        }
+        if (e.getCause() instanceof IllegalArgumentException refused) {
+            return refused.getMessage().replaceFirst("\\.$", "");
+        }
+        return e.getOriginalMessage();
     }
 }

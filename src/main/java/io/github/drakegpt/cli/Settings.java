@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.exc.InvalidFormatException;
+import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
@@ -118,6 +119,9 @@ final class Settings {
             String key = e.getPath().isEmpty() ? "" : "." + e.getPath().get(0).getFieldName();
             throw new IllegalArgumentException(
                     section + key + " is '" + e.getValue() + "'; set it to " + choices(e.getTargetType()) + ".", e);
+        } catch (UnrecognizedPropertyException e) {
+            throw new IllegalArgumentException(
+                    "There is no setting " + section + "." + e.getPropertyName() + "; remove it.", e);
         } catch (JsonProcessingException e) {
             // a setting that the record's constructor refused, in its own sentence
             if (e.getCause() instanceof IllegalArgumentException refused) {
