@@ -39,14 +39,7 @@ final class Cli {
 
     /** As {@link #runIn(Path, String...)}, with options for the JVM. */
     static Result runIn(Path folder, List<String> java, String... args) throws IOException, InterruptedException {
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-cp",
-                System.getProperty("java.class.path"),
-                "-Duser.home=" + folder));
-        command.addAll(java);
-        command.add(Main.class.getName());
-        command.addAll(List.of(args));
+        List<String> command = command(folder, java, args);
         Path out = Files.createTempFile("out", null);
         Path err = Files.createTempFile("err", null);
         try {
@@ -62,5 +55,20 @@ final class Cli {
             Files.delete(out);
             Files.delete(err);
         }
+    }
+
+    /** What starts a command in a JVM of its own. */
+    static List<String> command(Path home, List<String> java, String... args) {
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-cp",
+                System.getProperty("java.class.path"),
+                "-Duser.home=" + home,
+                // else each home gets its own copy of OpenBLAS
+                "-Dorg.bytedeco.javacpp.cachedir=" + Path.of(System.getProperty("user.home"), ".javacpp", "cache")));
+        command.addAll(java);
+        command.add(Main.class.getName());
+        command.addAll(List.of(args));
+        return command;
     }
 }

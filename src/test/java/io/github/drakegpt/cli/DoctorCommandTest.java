@@ -1,0 +1,46 @@
+package io.github.drakegpt.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class DoctorCommandTest {
+    @TempDir
+    Path temp;
+
+    @Test
+    void printsWhatTheMachineHas() {
+        Cli.Result result = Cli.run("doctor");
+
+        assertThat(result.code()).isZero();
+        assertThat(result.out())
+                .contains("machine\n", "  Java  ", "device cpu\n", "  usable           yes\n", "files\n");
+    }
+
+    @Test
+    void printsOneJsonObject() throws IOException {
+        Cli.Result result = Cli.run("doctor", "--json");
+
+        assertThat(result.code()).isZero();
+        JsonNode json = new ObjectMapper().readTree(result.out());
+        assertThat(json.at("/machine/cores").asText())
+                .isEqualTo(Integer.toString(Runtime.getRuntime().availableProcessors()));
+        assertThat(json.at("/device cpu/usable").asText()).isEqualTo("yes");
+        assertThat(json.at("/files/bundled lyrics").asText()).endsWith("lyrics.csv");
+    }
+
+    @Test
+    void saysWhatMendsMissingFiles() throws IOException, InterruptedException {
+        Cli.Result result = Cli.runIn(temp, List.of("-Ddrakegpt.home=" + temp), "doctor");
+
+        assertThat(result.code()).isZero();
+        assertThat(result.out())
+                .contains("bundled lyrics   not found; run from", "pretrained       none found; run from");
+    }
+}

@@ -1,0 +1,110 @@
+package io.github.drakegpt.cli;
+
+import static io.github.drakegpt.cli.TinyRuns.assertFails;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.github.drakegpt.checkpoint.RunFolder;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class JourneyCommandTest {
+    @TempDir
+    Path temp;
+
+    Path corpus;
+    Path out;
+
+    @BeforeEach
+    void prepare() throws IOException {
+        corpus = TinyRuns.corpus(temp.resolve("corpus"));
+        out = temp.resolve("journey");
+    }
+
+    @Test
+    void trainsTheSixModelsAndComparesThem() {
+        Cli.Result result = journey();
+
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(out.toFile().list()).containsExactlyInAnyOrder(TrainCommandTest.MODELS.toArray(String[]::new));
+        assertThat(result.out().lines().filter(line -> line.startsWith("=== ")))
+                .extracting(line -> line.substring(4, line.indexOf(':')))
+                .isEqualTo(TrainCommandTest.MODELS);
+        List<String> table = result.out()
+                .substring(result.out().lastIndexOf("model  "))
+                .lines()
+                .toList();
+        assertThat(table.get(0)).contains("parameters", "train loss", "val loss");
+        for (String model : TrainCommandTest.MODELS) {
+            assertThat(table).filteredOn(line -> line.startsWith(model + " ")).hasSize(1);
+        }
+        assertThat(result.out()).doesNotContain("step 10/20");
+    }
+
+    @Test
+    void goesOnWhereItWasInterrupted() throws IOException {
+        assertThat(journey("--models", "BigramLM").code()).isZero();
+        Map<String, String> before = TinyRuns.contents(out);
+
+        Cli.Result result = journey("--models", "BigramLM,SingleHeadAttentionLM");
+
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(result.err()).contains("already trained", "SingleHeadAttentionLM: ");
+        assertThat(TinyRuns.contents(out)).containsAllEntriesOf(before);
+        assertThat(out.toFile().list()).containsExactlyInAnyOrder("BigramLM", "SingleHeadAttentionLM");
+    }
+
+    @Test
+    void movesARunOfOtherSettingsAside() throws IOException {
+        journey("--models", "BigramLM");
+        Map<String, String> before = TinyRuns.contents(out.resolve("BigramLM"));
+
+        Cli.Result result = journey("--models", "BigramLM", "--seed", "7");
+
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(result.err()).contains("held a run with other settings, which is now " + out.resolve("BigramLM.1"));
+        assertThat(TinyRuns.contents(out.resolve("BigramLM.1"))).isEqualTo(before);
+        assertThat(TinyRuns.contents(out.resolve("BigramLM"))).isNotEqualTo(before);
+    }
+
+    @Test
+    void leavesARunThatIsBeingTrainedWhereItIs() throws IOException {
+        journey("--models", "BigramLM");
+        FileChannel lock = RunFolder.open(out.resolve("BigramLM")).lock();
+        try (lock) {
+            assertFails(journey("--models", "BigramLM", "--seed", "7"), 1, "is being trained already");
+        }
+        assertThat(out.toFile().list()).containsExactly("BigramLM");
+    }
+
+    @Test
+    void namesTwiceAndATrailingCommaDoNoHarm() {
+        Cli.Result result = journey("--models", "BigramLM,BigramLM,");
+
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(result.out().lines().filter(line -> line.startsWith("=== "))).hasSize(1);
+    }
+
+    @Test
+    void errorsAreOneSentenceAndNothingIsTrained() {
+        assertFails(journey("--models", "BigramLM,GPT"), 2, "no model 'GPT'; choose one of BigramLM,");
+        assertFails(journey("--models", ""), 2, "no model ''; choose one of BigramLM,");
+        assertFails(journey("--set", "train.iterz=3"), 2, "did you mean train.iters?");
+        assertFails(journey("--set", "train.batch_size=0"), 2, "train.batch_size is 0");
+        assertFails(Cli.run("journey", "--data", temp + "/none", "--out", out.toString()), 1, "none does not exist");
+        assertThat(out).doesNotExist();
+    }
+
+    private Cli.Result journey(String... more) {
+        List<String> args = new ArrayList<>(List.of("journey", "--data", corpus.toString(), "--out", out.toString()));
+        args.addAll(TinyRuns.tiny());
+        args.addAll(List.of(more));
+        return Cli.run(args.toArray(String[]::new));
+    }
+}

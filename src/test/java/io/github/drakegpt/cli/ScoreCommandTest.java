@@ -1,0 +1,73 @@
+package io.github.drakegpt.cli;
+
+import static io.github.drakegpt.cli.TinyRuns.assertFails;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class ScoreCommandTest {
+    @TempDir
+    Path temp;
+
+    Path run;
+
+    @BeforeEach
+    void prepare() throws IOException {
+        run = TinyRuns.bigram(TinyRuns.corpus(temp.resolve("corpus")), temp.resolve("run"));
+    }
+
+    @Test
+    void printsOneJsonObject() throws IOException {
+        Cli.Result result = score("--string", "It rained on the roof", "--json");
+
+        assertThat(result.code()).as(result.err()).isZero();
+        JsonNode json = new ObjectMapper().readTree(result.out());
+        assertThat(json.fieldNames()).toIterable().containsExactly("nll", "perplexity", "chars");
+        assertThat(json.get("chars").asInt()).isEqualTo(20);
+        assertThat(json.get("perplexity").asDouble())
+                .isCloseTo(Math.exp(json.get("nll").asDouble()), within(1e-9));
+        assertThat(result.out().lines()).hasSize(1);
+    }
+
+    @Test
+    void aFileScoresLikeItsText() throws IOException {
+        Path file = Files.writeString(temp.resolve("a.txt"), "It rained");
+
+        Cli.Result result = score("--text", file.toString());
+
+        assertThat(result.out()).matches("\\d\\.\\d{4} nats per character, perplexity [\\d.]+, over 8 characters\n");
+        assertThat(score("--string", "It rained").out()).isEqualTo(result.out());
+    }
+
+    @Test
+    void errorsAreOneSentence() throws IOException {
+        Path empty = Files.writeString(temp.resolve("empty.txt"), "");
+        Path binary = Files.write(temp.resolve("binary.txt"), new byte[] {1, 0, -1});
+
+        assertFails(score("--string", ""), 2, "A text of 0 characters cannot be scored");
+        assertFails(score("--string", "I"), 2, "A text of 1 characters cannot be scored");
+        assertFails(score("--string", "€€"), 2, "Not in the vocabulary: '€';");
+        assertFails(score("--text", empty.toString()), 2, "A text of 0 characters cannot be scored");
+        assertFails(score("--text", binary.toString()), 1, binary + " is not UTF-8 text");
+        assertFails(score("--text", temp + "/none"), 1, "none does not exist");
+        assertFails(score("--text", temp.toString()), 1, temp + " is a folder");
+        assertFails(score(), 2, "--string=TEXT");
+        assertFails(score("--string", "It", "--text", "x"), 2, "mutually exclusive");
+        assertFails(Cli.run("score", "--string", "It"), 2, "either --run DIR or --model NAME");
+    }
+
+    private Cli.Result score(String... options) {
+        String[] args = new String[3 + options.length];
+        System.arraycopy(new String[] {"score", "--run", run.toString()}, 0, args, 0, 3);
+        System.arraycopy(options, 0, args, 3, options.length);
+        return Cli.run(args);
+    }
+}

@@ -1,0 +1,82 @@
+package io.github.drakegpt.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import io.github.drakegpt.train.Schedule;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class SettingsTest {
+    @TempDir
+    Path temp;
+
+    @Test
+    void laterSettingsLieOverEarlierOnes() throws IOException {
+        Path file =
+                Files.writeString(temp.resolve("my.yaml"), "train: {iters: 7, max_lr: 0.5}\nmodel: {numHeads: 2}\n");
+
+        Settings settings =
+                new Settings().overlay("laptop").overlay(file.toString()).set("train.iters=9");
+
+        assertThat(settings.train().iters()).isEqualTo(9);
+        assertThat(settings.train().maxLr()).isEqualTo(0.5);
+        assertThat(settings.train().schedule()).isEqualTo(Schedule.COSINE);
+        assertThat(settings.model(10).numHeads()).isEqualTo(2);
+        assertThat(settings.model(10).embeddingDim()).isEqualTo(128);
+        assertThat(settings.model(10).vocabSize()).isEqualTo(10);
+    }
+
+    @Test
+    void keysMayBeWrittenEitherWay() {
+        Settings settings = new Settings().set("model.finalNorm=false").set("TRAIN.batch_size = 3");
+
+        assertThat(settings.model(10).finalNorm()).isFalse();
+        assertThat(settings.train().batchSize()).isEqualTo(3);
+    }
+
+    @Test
+    void seedsAreLong() {
+        assertThat(new Settings().set("train.seed=-9223372036854775808").train().seed())
+                .isEqualTo(Long.MIN_VALUE);
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "train.iters=99999999999",
+                "train.seed=99999999999999999999",
+                "train.max_lr=fast",
+                "train.max_lr=[1]",
+                "model.final_norm=1",
+                "train.betas=0.9",
+                "train.betas=[a, b]",
+                "model.name=3",
+                "train.iters=null"
+            })
+    void valuesOfAnotherTypeAreRefused(String assignment) {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new Settings().set(assignment))
+                .withMessageStartingWith(assignment.substring(0, assignment.indexOf('=')) + " is ")
+                .withMessageContaining("; set it to ");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"trian.iters=3", "iters=3", "train.iters.x=3", "model.vocab_size=3", "train..iters=3"})
+    void unknownKeysAreRefused(String assignment) {
+        assertThatIllegalArgumentException().isThrownBy(() -> new Settings().set(assignment));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "just words", "[1, 2]", "train: 3", "train: {iters: [}", "train: {iterz: 3}", "train:"})
+    void filesThatAreNoSettingsAreRefused(String yaml) throws IOException {
+        Path file = Files.writeString(temp.resolve("my.yaml"), yaml);
+
+        assertThatIllegalArgumentException().isThrownBy(() -> new Settings().overlay(file.toString()));
+    }
+}
