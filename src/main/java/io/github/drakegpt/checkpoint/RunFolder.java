@@ -243,7 +243,7 @@ public final class RunFolder {
         if (Files.exists(commit)) {
             try {
                 List<String> names = JSON.readValue(commit.toFile(), new TypeReference<>() {});
-                if (names == null || !CHECKPOINT.containsAll(names)) {
+                if (names == null || !names.stream().allMatch(RunFolder::isOfCheckpoint)) {
                     throw new CorruptFileException(commit, "it is no list of a checkpoint's files", null);
                 }
                 finish(names);
@@ -260,6 +260,10 @@ public final class RunFolder {
                 Files.delete(leftover);
             }
         }
+    }
+
+    private static boolean isOfCheckpoint(String name) {
+        return name != null && CHECKPOINT.contains(name);
     }
 
     private void finish(List<String> names) throws IOException {

@@ -9,7 +9,6 @@ import io.github.drakegpt.train.TrainingListener.Evaluation;
 import io.github.drakegpt.train.TrainingListener.Start;
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
@@ -115,7 +114,8 @@ class MetricsFileTest {
         MetricsFile orphan = new MetricsFile(folder.resolve("missing/metrics.jsonl"));
 
         assertThatThrownBy(() -> orphan.onEvaluation(new Evaluation(1, 2, 2, 0.1, 1, 1, 1)))
-                .isInstanceOf(NoSuchFileException.class);
+                .isInstanceOf(IOException.class)
+                .hasMessageContainingAll("missing/metrics.jsonl", "its folder does not exist");
     }
 
     private void evaluate(int... steps) throws IOException {

@@ -72,12 +72,13 @@ public final class CpuBackend implements Backend {
     }
 
     /**
-     * One part for every {@link #SHARD_ROWS} rows: small enough that several threads find work, large enough that matrix
-     * products stay efficient.
+     * Parts of {@link #SHARD_ROWS} rows or more, small enough that several threads find work and large enough that matrix
+     * products stay efficient; a power of two, so that the usual numbers of threads all have work to the end.
      */
     @Override
     public int shards(int batch, int length) {
-        return Math.max(1, Math.min(Math.min(batch, MAX_SHARDS), batch * length / SHARD_ROWS));
+        int most = Math.min(Math.min(batch, MAX_SHARDS), batch * length / SHARD_ROWS);
+        return Math.max(1, Integer.highestOneBit(most));
     }
 
     @Override
