@@ -11,8 +11,13 @@ import java.util.function.IntConsumer;
  * out work allocates nothing: both are why this is not an executor service.
  */
 final class Workers implements AutoCloseable {
-    /** Waking a sleeping thread costs about this much, so it pays to spin as long. */
-    private static final long SPIN_NANOS = 50_000;
+    /** How long a thread that waits keeps its core to itself. */
+    private static final long SPIN_NANOS = 20_000;
+    /**
+     * How long after that it goes on asking, but lets others run in between. Waking a sleeping thread takes some 50
+     * microseconds, on a virtual machine now and then milliseconds, which is more than a whole step.
+     */
+    private static final long YIELD_NANOS = 500_000;
 
     private final Thread[] threads;
     private final boolean spin;
@@ -100,8 +105,11 @@ final class Workers implements AutoCloseable {
     }
 
     private void pause(long start) {
-        if (spin && System.nanoTime() - start < SPIN_NANOS) {
+        long waited = System.nanoTime() - start;
+        if (spin && waited < SPIN_NANOS) {
             Thread.onSpinWait();
+        } else if (spin && waited < YIELD_NANOS) {
+            Thread.yield();
         } else {
             LockSupport.park(this);
         }
