@@ -23,7 +23,7 @@ import java.util.function.IntConsumer;
 public final class CpuBackend implements Backend {
     private static final float LAYER_NORM_EPS = 1e-5f;
     /** Elements of a flat buffer that one task takes: large enough to be worth handing out. */
-    private static final int CHUNK = 1 << 15;
+    private static final int CHUNK = 1 << 17;
 
     /**
      * Added and taken away again, it rounds what is far below it to multiples of 1e-31 and leaves the rest as it is.

@@ -21,7 +21,6 @@ final class Workers implements AutoCloseable {
 
     private final Thread[] threads;
     private final boolean spin;
-    private final AtomicInteger nextTask = new AtomicInteger();
     private final AtomicInteger busy = new AtomicInteger();
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
     private IntConsumer task;
@@ -35,7 +34,8 @@ final class Workers implements AutoCloseable {
         spin = count <= Runtime.getRuntime().availableProcessors();
         threads = new Thread[count - 1];
         for (int i = 0; i < threads.length; i++) {
-            threads[i] = new Thread(this::work, "drakegpt-cpu-" + (i + 1));
+            int worker = i + 1;
+            threads[i] = new Thread(() -> work(worker), "drakegpt-cpu-" + (i + 1));
             threads[i].setDaemon(true);
             threads[i].start();
         }
@@ -56,13 +56,12 @@ final class Workers implements AutoCloseable {
         this.task = task;
         this.tasks = tasks;
         caller = Thread.currentThread();
-        nextTask.set(0);
         busy.set(threads.length);
         round++; // publishes all of the above
         for (Thread thread : threads) {
             LockSupport.unpark(thread);
         }
-        runTasks();
+        runTasks(0);
         long start = System.nanoTime();
         while (busy.get() > 0) {
             pause(start);
@@ -76,7 +75,7 @@ final class Workers implements AutoCloseable {
         }
     }
 
-    private void work() {
+    private void work(int worker) {
         int done = 0;
         while (true) {
             long start = System.nanoTime();
@@ -87,15 +86,16 @@ final class Workers implements AutoCloseable {
                 pause(start);
             }
             done++;
-            runTasks();
+            runTasks(worker);
             if (busy.decrementAndGet() == 0) {
                 LockSupport.unpark(caller);
             }
         }
     }
 
-    private void runTasks() {
-        for (int i = nextTask.getAndIncrement(); i < tasks; i = nextTask.getAndIncrement()) {
+    /** A task always goes to the same thread, whose core's cache still holds what the task worked on the last time. */
+    private void runTasks(int worker) {
+        for (int i = worker; i < tasks; i += count()) {
             try {
                 task.accept(i);
             } catch (RuntimeException | Error e) {
