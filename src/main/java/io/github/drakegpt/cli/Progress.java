@@ -83,12 +83,14 @@ final class Progress implements TrainingListener {
                 "stopped early: no lower val loss since step " + result.state().bestStep();
             case INTERRUPTED -> "interrupted";
         };
-        log.info(
-                "{} at step {}, lowest val loss {} at step {}",
-                end,
-                result.state().step(),
-                String.format(Locale.ROOT, "%.4f", result.state().bestValLoss()),
-                result.state().bestStep());
+        String best = result.state().bestStep() == 0
+                ? ""
+                : String.format(
+                        Locale.ROOT,
+                        ", lowest val loss %.4f at step %d",
+                        result.state().bestValLoss(),
+                        result.state().bestStep());
+        log.info("{} at step {}{}", end, result.state().step(), best);
     }
 
     @Override
