@@ -33,6 +33,17 @@ public final class BatchSampler {
         corpus.write(tokens);
     }
 
+    private BatchSampler(Backend backend, Tensor corpus, RandomStream stream) {
+        this.backend = backend;
+        this.corpus = corpus;
+        this.stream = stream;
+    }
+
+    /** A sampler that draws other batches from the same split on the device. */
+    public BatchSampler with(RandomStream otherStream) {
+        return new BatchSampler(backend, corpus, otherStream);
+    }
+
     /**
      * Draws sequences {@code first} to {@code first + count - 1} of the stream's present step: x (count, T) and what
      * follows each token, y (count, T).

@@ -53,8 +53,7 @@ public final class Trainer implements AutoCloseable {
         step = new TrainingStep(backend, modelConfig, config, corpus.train());
         evaluator =
                 new Evaluator(backend, step.arena(), step.replicas(), config.evalIters(), config.batchSize(), length);
-        trainSplit = new BatchSampler(
-                backend, step.arena(), "training", corpus.train(), length, step.stream(RandomStream.EVAL_TRAIN_BATCH));
+        trainSplit = step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH));
         valSplit = new BatchSampler(
                 backend, step.arena(), "validation", corpus.val(), length, step.stream(RandomStream.EVAL_VAL_BATCH));
     }

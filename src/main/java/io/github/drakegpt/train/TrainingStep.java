@@ -91,6 +91,11 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         return slots;
     }
 
+    /** What the step draws its batches with. */
+    BatchSampler batches() {
+        return batches;
+    }
+
     /** A stream of random numbers that changes with the step. */
     RandomStream stream(int purpose) {
         return new RandomStream(config.seed(), purpose, stepNumber);
