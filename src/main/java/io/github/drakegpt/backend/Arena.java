@@ -16,6 +16,9 @@ public interface Arena extends AutoCloseable {
     /** Bytes allocated so far. */
     long bytes();
 
+    /** Bytes that the device could still give: about as large may what is allocated next be, all in all. */
+    long available();
+
     /** Gives the memory back; its tensors must not be used any more. */
     @Override
     void close();

@@ -39,10 +39,13 @@ public interface Backend extends AutoCloseable {
     void parallel(int tasks, IntConsumer task);
 
     /**
-     * Prepares operations that will be repeated with the same arguments: what runs in {@code work} is what each run of
-     * the returned object repeats. A GPU captures it as a graph; others run {@code work} itself.
+     * Prepares operations that will be repeated with the same arguments: each run of the returned object does what
+     * {@code work} does. A GPU captures it as a graph, so {@code work} must neither read nor write tensors from the host;
+     * others run {@code work} itself.
+     *
+     * @param arena whose tensors the operations use: what is captured is given back with it
      */
-    default Runnable record(Runnable work) {
+    default Runnable record(Arena arena, Runnable work) {
         return work;
     }
 
@@ -61,10 +64,10 @@ public interface Backend extends AutoCloseable {
     void reluGrad(Tensor y, Tensor dy, int n);
 
     /**
-     * out[b, t] = wte[tokens[b, t]] + wpe[position + t]. tokens I32 (B, T), wte (V, C), wpe (context, C) or null, out
-     * (B, T, C).
+     * out[b, t] = wte[tokens[b, t]] + wpe[position + t]. tokens I32 (B, T), wte (V, C), wpe (context, C) or null,
+     * position I32 (1) or null for 0, out (B, T, C).
      */
-    void embedding(Tensor tokens, Tensor wte, Tensor wpe, Tensor out, int batch, int t, int c, int position);
+    void embedding(Tensor tokens, Tensor wte, Tensor wpe, Tensor position, Tensor out, int batch, int t, int c);
 
     /** Gradients of {@link #embedding} at position 0: dwte (V, C), dwpe (context, C) or null, from dout (B, T, C). */
     void embeddingGrad(Tensor tokens, Tensor dout, Tensor dwte, Tensor dwpe, int batch, int t, int c);
@@ -89,6 +92,24 @@ public interface Backend extends AutoCloseable {
             Tensor dbias,
             int rows,
             int c);
+
+    /**
+     * Root mean square normalization: out = x / sqrt(mean(x^2) + 1e-5) * weight over each row (Zhang and Sennrich,
+     * 2019). x, out (rows, C); weight (C); stats (rows) keeps 1 / root mean square for the gradient.
+     */
+    void rmsNorm(Tensor x, Tensor weight, Tensor out, Tensor stats, int rows, int c);
+
+    /** Gradients of {@link #rmsNorm}: that of x is added to dx (rows, C); dweight (C). */
+    void rmsNormGrad(Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, int rows, int c);
+
+    /**
+     * The softmax of each row. x, y (rows, C); y may be x. Causal: the rows are those of square matrices one after
+     * another, of which row i counts up to element i; the others become 0.
+     */
+    void softmax(Tensor x, Tensor y, boolean causal, int rows, int c);
+
+    /** Gradient of {@link #softmax} from its output y and dy: dx, all (rows, C); dx may be dy. */
+    void softmaxGrad(Tensor y, Tensor dy, Tensor dx, boolean causal, int rows, int c);
 
     /**
      * The residual connection: sum = x + dropout(branch). All (rows, C); dropout or null; row r is row {@code firstRow +
@@ -151,11 +172,20 @@ public interface Backend extends AutoCloseable {
             int headSize);
 
     /**
-     * Attention of t new tokens at {@code position} to themselves and to all before them. Writes their keys and values
-     * into the cache first. qkv (B, t, 3A), cache (B, context, 2A) with keys before values in each row, out (B, t, A).
+     * Attention of t new tokens at a position to themselves and to all before them. Writes their keys and values into
+     * the cache first. qkv (B, t, 3A), cache (B, context, 2A) with keys before values in each row, position I32 (1), out
+     * (B, t, A).
      */
     void attentionCached(
-            Tensor qkv, Tensor cache, Tensor out, int batch, int t, int position, int context, int heads, int headSize);
+            Tensor qkv,
+            Tensor cache,
+            Tensor position,
+            Tensor out,
+            int batch,
+            int t,
+            int context,
+            int heads,
+            int headSize);
 
     /**
      * Softmax and cross entropy. loss[0] = sum over rows of -log p(target), in nats. logits (rows, V), targets I32

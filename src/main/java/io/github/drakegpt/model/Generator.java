@@ -9,6 +9,8 @@ import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.function.IntConsumer;
 
 /**
@@ -23,6 +25,7 @@ public final class Generator implements AutoCloseable {
     private final int contextLength;
     private final Tensor step; // I32 (1): the number of the token that is drawn
     private final Tensor drawn; // I32 (1)
+    private final Map<Pass, Runnable> forwards = new HashMap<>(); // recorded, one for each shape
 
     /**
      * @param weights a flat buffer laid out as the model's parameters
@@ -64,9 +67,11 @@ public final class Generator implements AutoCloseable {
         for (int i = 0; i < length; i++) {
             boolean useCache = cached && !shifted;
             int rows = useCache ? filled - inCache : filled;
-            Pass pass = useCache ? Pass.generation(1, rows, inCache) : Pass.evaluation(1, rows);
+            Pass pass = useCache ? Pass.generation(1, rows) : Pass.evaluation(1, rows);
             model.tokens().write(Arrays.copyOfRange(window, filled - rows, filled));
-            model.forward(pass);
+            model.position().write(inCache);
+            forwards.computeIfAbsent(pass, p -> backend.record(arena, () -> model.forward(p)))
+                    .run();
             step.write(i);
             backend.sample(
                     model.logits(),

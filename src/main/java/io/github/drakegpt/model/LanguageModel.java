@@ -22,6 +22,7 @@ public abstract class LanguageModel {
     private final Tensor tokens;
     private final Tensor targets;
     private final Tensor logits;
+    private final Tensor position;
     private Tensor weights;
     private Tensor grads;
 
@@ -35,6 +36,7 @@ public abstract class LanguageModel {
         this.tokens = context.allocate(DType.I32, batch, length);
         this.targets = context.allocate(DType.I32, batch, length);
         this.logits = context.activation(config.vocabSize());
+        this.position = context.position();
     }
 
     /**
@@ -137,6 +139,11 @@ public abstract class LanguageModel {
     /** What follows each token: I32, laid out as {@link #tokens}. */
     public final Tensor targets() {
         return targets;
+    }
+
+    /** Input of a cached pass: I32 (1), where the tokens begin in their sequences; null in a model without a cache. */
+    public final Tensor position() {
+        return position;
     }
 
     /** Output of a forward pass: (B, T, V) in the first rows. */

@@ -24,6 +24,7 @@ public final class CausalSelfAttention {
     private final Tensor out; // (B, T, A)
     private final Tensor stats; // (B, H, T, 2)
     private final Tensor cache; // (B, T, 2A), or null
+    private final Tensor position; // I32 (1), or null
     private final Tensor dqkv; // (B, T, 3A)
 
     /** One head: its weights are called {@code name.query.weight} and so on. */
@@ -62,6 +63,7 @@ public final class CausalSelfAttention {
         this.cache = layers.capacity().use() == LayerContext.Use.GENERATION
                 ? layers.allocate(DType.F32, layers.capacity().batch(), context, 2 * width)
                 : null;
+        this.position = layers.position();
         this.dqkv = layers.training() ? layers.scratch("dqkv", 3 * width) : null;
     }
 
@@ -85,8 +87,7 @@ public final class CausalSelfAttention {
     public Tensor forward(Tensor x, Pass pass) {
         backend.linear(x, weight.value(), null, false, qkv, pass.rows(), in, 3 * width());
         if (pass.cached()) {
-            backend.attentionCached(
-                    qkv, cache, out, pass.batch(), pass.length(), pass.position(), context, heads, headSize);
+            backend.attentionCached(qkv, cache, position, out, pass.batch(), pass.length(), context, heads, headSize);
         } else {
             backend.attention(
                     qkv,

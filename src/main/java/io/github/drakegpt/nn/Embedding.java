@@ -9,10 +9,12 @@ public final class Embedding {
     private final int width;
     private final Parameter tokenTable; // (V, C)
     private final Parameter positionTable; // (T, C), or null
+    private final Tensor position; // I32 (1), or null
 
     private Embedding(LayerContext context, int vocabSize, int contextLength, int width) {
         this.backend = context.backend();
         this.width = width;
+        this.position = context.position();
         Init.Distribution init = context.init().embedding();
         this.tokenTable = context.parameters().add("token_embedding_table.weight", init, vocabSize, width);
         this.positionTable = contextLength == 0
@@ -36,11 +38,11 @@ public final class Embedding {
                 tokens,
                 tokenTable.value(),
                 positionTable == null ? null : positionTable.value(),
+                pass.cached() ? position : null,
                 out,
                 pass.batch(),
                 pass.length(),
-                width,
-                pass.position());
+                width);
     }
 
     /** Writes the tables' gradients from dout (B, T, C). */

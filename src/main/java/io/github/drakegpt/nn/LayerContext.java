@@ -18,6 +18,7 @@ public final class LayerContext {
     private final Init init;
     private final long seed;
     private final Tensor step;
+    private final Tensor position;
     private final Parameters parameters = new Parameters();
     private final Map<String, Tensor> scratch = new HashMap<>();
     private int dropouts;
@@ -50,6 +51,7 @@ public final class LayerContext {
         this.init = init;
         this.seed = seed;
         this.step = step;
+        this.position = capacity.use() == Use.GENERATION ? allocate(DType.I32, 1) : null;
     }
 
     public Backend backend() {
@@ -63,6 +65,11 @@ public final class LayerContext {
     /** The parameters that the layers built so far have added. */
     public Parameters parameters() {
         return parameters;
+    }
+
+    /** I32 (1): where in their sequences the tokens of a cached pass begin; null in a model without a cache. */
+    public Tensor position() {
+        return position;
     }
 
     Init init() {

@@ -14,24 +14,34 @@ import java.util.List;
 final class Evaluator {
     private final Backend backend;
     private final LanguageModel[] replicas;
+    private final BatchSampler sampler;
     private final List<Pass> shards;
     private final Tensor losses; // (shards)
     private final Tensor[] slots; // each (1)
+    private final Runnable operations;
     private final long tokens;
 
-    Evaluator(Backend backend, Arena arena, LanguageModel[] replicas, int batches, int batchSize, int length) {
+    Evaluator(
+            Backend backend,
+            Arena arena,
+            LanguageModel[] replicas,
+            BatchSampler sampler,
+            int batches,
+            int batchSize,
+            int length) {
         this.backend = backend;
         this.replicas = replicas;
+        this.sampler = sampler;
         this.shards = Shards.split(backend, batches, batchSize, length).stream()
-                .map(shard -> new Pass(shard.batch(), shard.length(), shard.firstSequence(), false, 0, false))
+                .map(shard -> new Pass(shard.batch(), shard.length(), shard.firstSequence(), false, false))
                 .toList();
         this.losses = arena.allocate(DType.F32, Shape.of(shards.size()));
         this.slots = TrainingStep.slots(losses);
+        this.operations = backend.record(arena, this::operations);
         this.tokens = shards.stream().mapToLong(Pass::rows).sum();
     }
 
-    /** Mean loss in nats per token over batches that the sampler draws for the present step. */
-    double loss(BatchSampler sampler) {
+    private void operations() {
         backend.parallel(replicas.length, r -> {
             for (int i = r; i < slots.length; i += replicas.length) {
                 LanguageModel model = replicas[r];
@@ -40,6 +50,11 @@ final class Evaluator {
                 model.forwardLoss(pass, slots[i]);
             }
         });
+    }
+
+    /** Mean loss in nats per token over batches that the sampler draws for the present step. */
+    double loss() {
+        operations.run();
         double sum = 0;
         for (float loss : losses.toFloats()) {
             sum += loss;

@@ -24,9 +24,8 @@ public final class Trainer implements AutoCloseable {
     private final RunFolder run;
     private final List<TrainingListener> listeners;
     private final TrainingStep step;
-    private final Evaluator evaluator;
-    private final BatchSampler trainSplit;
-    private final BatchSampler valSplit;
+    private final Evaluator trainEvaluator;
+    private final Evaluator valEvaluator;
 
     private TrainingState state = TrainingState.START;
     private TrainingState saved;
@@ -51,11 +50,20 @@ public final class Trainer implements AutoCloseable {
         this.listeners = listeners;
         int length = modelConfig.contextLength();
         step = new TrainingStep(backend, modelConfig, config, corpus.train());
-        evaluator =
-                new Evaluator(backend, step.arena(), step.replicas(), config.evalIters(), config.batchSize(), length);
-        trainSplit = step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH));
-        valSplit = new BatchSampler(
-                backend, step.arena(), "validation", corpus.val(), length, step.stream(RandomStream.EVAL_VAL_BATCH));
+        trainEvaluator = evaluator(step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH)));
+        valEvaluator = evaluator(new BatchSampler(
+                backend, step.arena(), "validation", corpus.val(), length, step.stream(RandomStream.EVAL_VAL_BATCH)));
+    }
+
+    private Evaluator evaluator(BatchSampler split) {
+        return new Evaluator(
+                backend,
+                step.arena(),
+                step.replicas(),
+                split,
+                config.evalIters(),
+                config.batchSize(),
+                modelConfig.contextLength());
     }
 
     /** The model's parameters: their names, shapes and places in a flat buffer. */
@@ -121,16 +129,16 @@ public final class Trainer implements AutoCloseable {
             }
             long stepBegin = System.nanoTime();
             step.run(number);
+            boolean evaluate = number % config.evalInterval() == 0 || number == config.iters();
+            if (evaluate || number % CHECK_INTERVAL == 0) {
+                requireFinite(step.loss(), number); // waits for the device: now the time of all steps is known
+            }
             trainSeconds += seconds(stepBegin);
             for (TrainingListener listener : listeners) {
                 listener.onStep(step);
             }
-            boolean evaluate = number % config.evalInterval() == 0 || number == config.iters();
-            if (evaluate || number % CHECK_INTERVAL == 0) {
-                requireFinite(step.loss(), number);
-            }
-            double trainLoss = evaluate ? evaluator.loss(trainSplit) : 0;
-            double valLoss = evaluate ? evaluator.loss(valSplit) : 0;
+            double trainLoss = evaluate ? trainEvaluator.loss() : 0;
+            double valLoss = evaluate ? valEvaluator.loss() : 0;
             state = state.advanced(number, trainSeconds, elapsedBefore + seconds(begin));
             if (evaluate) {
                 double tokens =

@@ -78,7 +78,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         gradNorm = arena.allocate(DType.F32, Shape.of(1));
         losses = arena.allocate(DType.F32, Shape.of(shards.size()));
         lossSlots = slots(losses);
-        operations = backend.record(this::operations);
+        operations = backend.record(arena, this::operations);
         weights.write(parameters().initialValues(config.seed()));
     }
 

@@ -211,7 +211,8 @@ public abstract class BackendOperations {
         Tensor ids = ints(tokens);
         for (boolean positions : new boolean[] {true, false}) {
             GuardedTensor out = GuardedTensor.output(arena, batch * t * c);
-            backend().embedding(ids, of(wte), positions ? of(wpe) : null, out.tensor(), batch, t, c, position);
+            Tensor at = position == 0 ? null : ints(position);
+            backend().embedding(ids, of(wte), positions ? of(wpe) : null, at, out.tensor(), batch, t, c);
             double[] expected = ReferenceOperations.embedding(
                     tokens, doubles(wte), positions ? doubles(wpe) : null, batch, t, c, position);
             assertClose("out", out.read(), expected, 1);
@@ -302,6 +303,70 @@ public abstract class BackendOperations {
         assertThat(Arrays.copyOfRange(rows, c, 2 * c)).isEqualTo(bias);
         assertThat(IntStream.range(2 * c, 3 * c).allMatch(i -> Float.isNaN(rows[i])))
                 .isTrue();
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1,1", "2,2", "3,31", "1,33", "31,80", "5,127", "2,384", "127,33", "3,1000", "9,1028", "2,3001"})
+    void rmsNorm(int rows, int c) {
+        float[] x = gaussian(rows * c);
+        float[] weight = gaussian(c);
+        float[] dout = gaussian(rows * c);
+        float[] before = gaussian(rows * c);
+        ReferenceOperations.RmsNorm expected = ReferenceOperations.rmsNorm(doubles(x), doubles(weight), rows, c);
+        ReferenceOperations.RmsNormGrad grad =
+                ReferenceOperations.rmsNormGrad(doubles(x), doubles(weight), doubles(dout), rows, c);
+        Tensor tx = larger(x);
+        GuardedTensor out = GuardedTensor.output(arena, rows * c);
+        GuardedTensor stats = GuardedTensor.output(arena, rows);
+        backend().rmsNorm(tx, of(weight), out.tensor(), stats.tensor(), rows, c);
+        assertClose("out", out.read(), expected.out(), c);
+        assertClose("stats", stats.read(), expected.stats(), c);
+
+        GuardedTensor dx = GuardedTensor.larger(arena, before);
+        GuardedTensor dweight = GuardedTensor.exactOutput(arena, c);
+        backend().rmsNormGrad(tx, of(weight), stats.tensor(), larger(dout), dx.tensor(), dweight.tensor(), rows, c);
+        double terms = largest(doubles(dout)) * largest(doubles(weight)) * largest(expected.stats());
+        assertClose("dx", dx.read(), ReferenceOperations.sum(doubles(before), grad.dx()), terms, c);
+        assertClose("dweight", dweight.read(), grad.dweight(), rows + c);
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "1,1,1,false",
+        "2,2,1,true",
+        "31,31,1,true",
+        "66,33,5,true",
+        "33,80,1,false",
+        "3,127,80,false",
+        "2,384,1e4,false",
+        "5,1000,1,false",
+        "3,5000,1,false",
+        "1100,1100,1,true"
+    })
+    void softmax(int rows, int c, float size, boolean causal) {
+        float[] x = gaussian(rows * c);
+        for (int i = 0; i < x.length; i++) {
+            x[i] *= size;
+            if (causal && i % c > i / c % c) {
+                x[i] = Float.NaN; // nobody looks there
+            }
+        }
+        double[] y = ReferenceOperations.softmax(doubles(x), causal, rows, c);
+        GuardedTensor out = GuardedTensor.output(arena, rows * c);
+        backend().softmax(larger(x), out.tensor(), causal, rows, c);
+        assertClose("y", out.read(), y, c);
+        GuardedTensor inPlace = GuardedTensor.larger(arena, x);
+        backend().softmax(inPlace.tensor(), inPlace.tensor(), causal, rows, c);
+        assertClose("y over x", inPlace.read(), y, c);
+
+        float[] dy = gaussian(rows * c);
+        double[] dx = ReferenceOperations.softmaxGrad(y, doubles(dy), causal, rows, c);
+        GuardedTensor grad = GuardedTensor.output(arena, rows * c);
+        backend().softmaxGrad(out.tensor(), larger(dy), grad.tensor(), causal, rows, c);
+        assertClose("dx", grad.read(), dx, 1, c);
+        GuardedTensor gradInPlace = GuardedTensor.larger(arena, dy);
+        backend().softmaxGrad(out.tensor(), gradInPlace.tensor(), gradInPlace.tensor(), causal, rows, c);
+        assertClose("dx over dy", gradInPlace.read(), dx, 1, c);
     }
 
     @ParameterizedTest
@@ -638,10 +703,10 @@ public abstract class BackendOperations {
                 .attentionCached(
                         larger(qkv),
                         keysAndValues.tensor(),
+                        ints(position),
                         out.tensor(),
                         batch,
                         t,
-                        position,
                         context,
                         heads,
                         headSize);
@@ -986,7 +1051,7 @@ public abstract class BackendOperations {
         Tensor x = of(new float[] {1, 2, 3});
         GuardedTensor sum = GuardedTensor.of(arena, new float[3]);
         inputs.clear(); // x is overwritten below
-        Runnable work = backend().record(() -> backend().sum(new Tensor[] {x}, 1, true, sum.tensor()));
+        Runnable work = backend().record(arena, () -> backend().sum(new Tensor[] {x}, 1, true, sum.tensor()));
         work.run();
         x.write(10f, 20f, 30f);
         work.run();

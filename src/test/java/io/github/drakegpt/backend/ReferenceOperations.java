@@ -141,6 +141,74 @@ public final class ReferenceOperations {
         return new LayerNormGrad(dx, dweight, dbias);
     }
 
+    /** @param stats (rows): 1 / root mean square */
+    public record RmsNorm(double[] out, double[] stats) {}
+
+    public static RmsNorm rmsNorm(double[] x, double[] weight, int rows, int c) {
+        double[] out = new double[rows * c];
+        double[] stats = new double[rows];
+        for (int r = 0; r < rows; r++) {
+            double squares = 0;
+            for (int j = 0; j < c; j++) {
+                squares += x[r * c + j] * x[r * c + j];
+            }
+            stats[r] = 1 / Math.sqrt(squares / c + 1e-5);
+            for (int j = 0; j < c; j++) {
+                out[r * c + j] = x[r * c + j] * stats[r] * weight[j];
+            }
+        }
+        return new RmsNorm(out, stats);
+    }
+
+    public record RmsNormGrad(double[] dx, double[] dweight) {}
+
+    /** By the whole Jacobian: with n the normalized row, dn[j] / dx[i] = (1 if i = j - n[i] n[j] / C) / rms. */
+    public static RmsNormGrad rmsNormGrad(double[] x, double[] weight, double[] dout, int rows, int c) {
+        double[] ones = new double[c];
+        Arrays.fill(ones, 1);
+        RmsNorm norm = rmsNorm(x, ones, rows, c);
+        double[] dx = new double[rows * c];
+        double[] dweight = new double[c];
+        for (int r = 0; r < rows; r++) {
+            for (int j = 0; j < c; j++) {
+                double n = norm.out[r * c + j];
+                double g = dout[r * c + j];
+                dweight[j] += g * n;
+                for (int i = 0; i < c; i++) {
+                    dx[r * c + i] += g * weight[j] * norm.stats[r] * ((i == j ? 1 : 0) - norm.out[r * c + i] * n / c);
+                }
+            }
+        }
+        return new RmsNormGrad(dx, dweight);
+    }
+
+    /** Row r counts up to element r % c if causal. */
+    public static double[] softmax(double[] x, boolean causal, int rows, int c) {
+        double[] y = new double[rows * c];
+        for (int r = 0; r < rows; r++) {
+            int length = causal ? r % c + 1 : c;
+            double denominator = logSumExp(Arrays.copyOfRange(x, r * c, r * c + length));
+            for (int j = 0; j < length; j++) {
+                y[r * c + j] = Math.exp(x[r * c + j] - denominator);
+            }
+        }
+        return y;
+    }
+
+    /** By the whole Jacobian: dy[j] / dx[k] = y[j] (1 if j = k - y[k]). */
+    public static double[] softmaxGrad(double[] y, double[] dy, boolean causal, int rows, int c) {
+        double[] dx = new double[rows * c];
+        for (int r = 0; r < rows; r++) {
+            int length = causal ? r % c + 1 : c;
+            for (int k = 0; k < length; k++) {
+                for (int j = 0; j < length; j++) {
+                    dx[r * c + k] += dy[r * c + j] * y[r * c + j] * ((j == k ? 1 : 0) - y[r * c + k]);
+                }
+            }
+        }
+        return dx;
+    }
+
     public static double[] residual(double[] x, double[] branch, double[] mask) {
         return IntStream.range(0, x.length)
                 .mapToDouble(i -> x[i] + branch[i] * factor(mask, i))

@@ -21,7 +21,7 @@ import java.util.function.IntConsumer;
  * buffers spread over the threads themselves. No result depends on the number of threads.
  */
 public final class CpuBackend implements Backend {
-    private static final float LAYER_NORM_EPS = 1e-5f;
+    private static final float NORM_EPS = 1e-5f;
     /** Elements of a flat buffer that one task takes: large enough to be worth handing out. */
     private static final int CHUNK = 1 << 17;
 
@@ -176,7 +176,8 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public void embedding(Tensor tokens, Tensor wte, Tensor wpe, Tensor out, int batch, int t, int c, int position) {
+    public void embedding(Tensor tokens, Tensor wte, Tensor wpe, Tensor position, Tensor out, int batch, int t, int c) {
+        int first = position == null ? 0 : ints(position)[start(position)];
         int[] ids = ints(tokens);
         float[] table = floats(wte);
         float[] outs = floats(out);
@@ -185,7 +186,7 @@ public final class CpuBackend implements Backend {
             int o = start(out) + r * c;
             System.arraycopy(table, row, outs, o, c);
             if (wpe != null) {
-                add(outs, o, floats(wpe), start(wpe) + (position + r % t) * c, c);
+                add(outs, o, floats(wpe), start(wpe) + (first + r % t) * c, c);
             }
         }
     }
@@ -234,7 +235,7 @@ public final class CpuBackend implements Backend {
         VectorMath.subtract(xs, scales, outs, n);
         for (int r = 0; r < rows; r++) {
             float variance = VectorMath.dot(outs, r * c, outs, r * c, c) / c;
-            float rstd = (float) (1 / Math.sqrt(variance + LAYER_NORM_EPS));
+            float rstd = (float) (1 / Math.sqrt(variance + NORM_EPS));
             stat[so + 2 * r + 1] = rstd;
             Arrays.fill(scales, r * c, r * c + c, rstd);
         }
@@ -291,6 +292,99 @@ public final class CpuBackend implements Backend {
             }
         }
         Flat.store(dxs, dx, n);
+    }
+
+    @Override
+    public void rmsNorm(Tensor x, Tensor weight, Tensor out, Tensor stats, int rows, int c) {
+        float[] xs = floats(x);
+        float[] weights = floats(weight);
+        float[] outs = floats(out);
+        for (int r = 0; r < rows; r++) {
+            int xo = start(x) + r * c;
+            int oo = start(out) + r * c;
+            int wo = start(weight);
+            float scale = (float) (1 / Math.sqrt(VectorMath.dot(xs, xo, xs, xo, c) / c + NORM_EPS));
+            floats(stats)[start(stats) + r] = scale;
+            for (int j = 0; j < c; j++) {
+                outs[oo + j] = xs[xo + j] * scale * weights[wo + j];
+            }
+        }
+    }
+
+    @Override
+    public void rmsNormGrad(
+            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, int rows, int c) {
+        Scratch scratch = Scratch.get();
+        float[] normed = scratch.floats(0, rows * c); // x * scale, then its product with dout
+        float[] scaled = scratch.floats(1, c); // dout * weight
+        float[] xs = floats(x);
+        float[] douts = floats(dout);
+        float[] dxs = floats(dx);
+        float[] weights = floats(weight);
+        int wo = start(weight);
+        for (int r = 0; r < rows; r++) {
+            int o = r * c;
+            int xo = start(x) + o;
+            int go = start(dout) + o;
+            int dxo = start(dx) + o;
+            float scale = floats(stats)[start(stats) + r];
+            for (int j = 0; j < c; j++) {
+                normed[o + j] = xs[xo + j] * scale;
+            }
+            for (int j = 0; j < c; j++) {
+                scaled[j] = douts[go + j] * weights[wo + j];
+            }
+            float b = VectorMath.dot(scaled, 0, normed, o, c) / c;
+            for (int j = 0; j < c; j++) {
+                dxs[dxo + j] += scale * (scaled[j] - normed[o + j] * b);
+            }
+            for (int j = 0; j < c; j++) {
+                normed[o + j] *= douts[go + j];
+            }
+        }
+        columnSums(normed, 0, rows, c, dweight);
+    }
+
+    @Override
+    public void softmax(Tensor x, Tensor y, boolean causal, int rows, int c) {
+        float[] xs = floats(x);
+        float[] ys = floats(y);
+        Scratch scratch = Scratch.get();
+        float[] p = scratch.floats(0, c);
+        float[] bits = scratch.floats(1, c);
+        for (int r = 0; r < rows; r++) {
+            int xo = start(x) + r * c;
+            int yo = start(y) + r * c;
+            int length = causal ? r % c + 1 : c;
+            float max = VectorMath.max(xs, xo, length);
+            for (int j = 0; j < length; j++) {
+                p[j] = xs[xo + j] - max;
+            }
+            VectorMath.exp(p, 0, length, bits);
+            float inverse = 1 / VectorMath.sum(p, 0, length);
+            for (int j = 0; j < length; j++) {
+                ys[yo + j] = p[j] * inverse;
+            }
+            Arrays.fill(ys, yo + length, yo + c, 0f);
+        }
+    }
+
+    @Override
+    public void softmaxGrad(Tensor y, Tensor dy, Tensor dx, boolean causal, int rows, int c) {
+        float[] ys = floats(y);
+        float[] dys = floats(dy);
+        float[] dxs = floats(dx);
+        for (int r = 0; r < rows; r++) {
+            int yo = start(y) + r * c;
+            int go = start(dy) + r * c;
+            int o = start(dx) + r * c;
+            int length = causal ? r % c + 1 : c;
+            float sum = VectorMath.dot(ys, yo, dys, go, length);
+            for (int j = 0; j < length; j++) {
+                dxs[o + j] = ys[yo + j] * (dys[go + j] - sum);
+            }
+            Arrays.fill(dxs, o + length, o + c, 0f);
+        }
     }
 
     @Override
@@ -390,10 +484,10 @@ public final class CpuBackend implements Backend {
     public void attentionCached(
             Tensor qkv,
             Tensor cache,
+            Tensor position,
             Tensor out,
             int batch,
             int t,
-            int position,
             int context,
             int heads,
             int headSize) {
@@ -406,7 +500,7 @@ public final class CpuBackend implements Backend {
                 start(out),
                 batch,
                 t,
-                position,
+                ints(position)[start(position)],
                 context,
                 heads,
                 headSize);

@@ -46,6 +46,12 @@ final class HeapArena implements Arena {
     }
 
     @Override
+    public long available() {
+        Runtime runtime = Runtime.getRuntime();
+        return runtime.maxMemory() - (runtime.totalMemory() - runtime.freeMemory());
+    }
+
+    @Override
     public void close() {
         bytes = 0;
     }

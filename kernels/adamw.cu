@@ -1,0 +1,80 @@
+// AdamW (Loshchilov and Hutter, 2019) over flat buffers, and the norm of the gradient.
+//
+// Bound by memory: a step reads parameters, gradients and both moments and writes all but the gradients, 28 bytes a
+// parameter; the norm reads the gradients once more.
+#include "common/pack.cuh"
+#include "common/reduce.cuh"
+
+// parts (gridDim.x) = sums of squares. A thread takes PACK elements, and then those gridDim.x blocks on.
+KERNEL(ROW_THREADS, squares_f32, const float* x, float* parts, int n) {
+    bool wide = is_wide(x);
+    float sum = 0;
+    int stride = gridDim.x * ROW_THREADS * PACK<float>;
+    for (long long i = (blockIdx.x * ROW_THREADS + threadIdx.x) * PACK<float>; i < n; i += stride) {
+        float values[PACK<float>];
+        load(x + i, int(n - i), wide, values);
+#pragma unroll
+        for (int k = 0; k < PACK<float>; k++) {
+            sum += values[k] * values[k];
+        }
+    }
+    sum = row_sum<ROW_THREADS>(sum);
+    if (threadIdx.x == 0) {
+        parts[blockIdx.x] = sum;
+    }
+}
+
+// norm (1) = the root of the sum of n parts, by one warp.
+KERNEL(WARP, root_f32, const float* parts, float* norm, int n) {
+    float sum = 0;
+    for (int i = threadIdx.x; i < n; i += WARP) {
+        sum += parts[i];
+    }
+    sum = warp_sum(sum);
+    if (threadIdx.x == 0) {
+        *norm = sqrtf(sum);
+    }
+}
+
+// One step. learning_rate (1); step (1) counts from 1; grad_norm (1) is looked at if clip > 0.
+KERNEL(256, adamw_f32, float* params, const float* grads, float* first_moments, float* second_moments,
+       const float* learning_rate, const int* step, const float* grad_norm, float beta1, float beta2, float eps,
+       float weight_decay, float clip, int n) {
+    SHARED(float, shared, [4]);
+    if (threadIdx.x == 0) {
+        float rate = *learning_rate;
+        // PyTorch's clip_grad_norm_ has the same 1e-6
+        shared[0] = clip > 0 ? fminf(1.0f, clip / (*grad_norm + 1e-6f)) : 1.0f;
+        shared[1] = 1 - rate * weight_decay;
+        shared[2] = float(rate / (1 - pow(double(beta1), double(*step))));
+        shared[3] = float(1 / sqrt(1 - pow(double(beta2), double(*step))));
+    }
+    __syncthreads();
+    float grad_scale = shared[0];
+    float decay = shared[1];
+    float step_size = shared[2];
+    float root_scale = shared[3];
+    int i = (blockIdx.x * blockDim.x + threadIdx.x) * PACK<float>;
+    if (i >= n) {
+        return;
+    }
+    bool wide = is_wide(params) && is_wide(grads) && is_wide(first_moments) && is_wide(second_moments);
+    float p[PACK<float>];
+    float g[PACK<float>];
+    float m[PACK<float>];
+    float v[PACK<float>];
+    load(params + i, n - i, wide, p);
+    load(grads + i, n - i, wide, g);
+    load(first_moments + i, n - i, wide, m);
+    load(second_moments + i, n - i, wide, v);
+#pragma unroll
+    for (int k = 0; k < PACK<float>; k++) {
+        float grad = g[k] * grad_scale;
+        m[k] = beta1 * m[k] + (1 - beta1) * grad;
+        v[k] = beta2 * v[k] + (1 - beta2) * grad * grad;
+        p[k] = p[k] * decay - step_size * m[k] / (sqrtf(v[k]) * root_scale + eps);
+    }
+    store(params + i, n - i, wide, p);
+    store(first_moments + i, n - i, wide, m);
+    store(second_moments + i, n - i, wide, v);
+}

@@ -1,0 +1,41 @@
+// Between float32 and bfloat16, rounding to the nearest, ties to even.
+//
+// Bound by memory: six bytes an element.
+#include "common/pack.cuh"
+
+// Eight elements a thread: 16 bytes of bfloat16.
+KERNEL(256, f32_to_bf16, const float* x, __nv_bfloat16* y, int n) {
+    int i = (blockIdx.x * blockDim.x + threadIdx.x) * PACK<__nv_bfloat16>;
+    if (i >= n) {
+        return;
+    }
+    float values[PACK<__nv_bfloat16>];
+#pragma unroll
+    for (int q = 0; q < PACK<__nv_bfloat16>; q += PACK<float>) {
+        float quarter[PACK<float>];
+        load(x + i + q, n - i - q, is_wide(x), quarter);
+#pragma unroll
+        for (int k = 0; k < PACK<float>; k++) {
+            values[q + k] = quarter[k];
+        }
+    }
+    store(y + i, n - i, is_wide(y), values);
+}
+
+KERNEL(256, bf16_to_f32, const __nv_bfloat16* x, float* y, int n) {
+    int i = (blockIdx.x * blockDim.x + threadIdx.x) * PACK<__nv_bfloat16>;
+    if (i >= n) {
+        return;
+    }
+    float values[PACK<__nv_bfloat16>];
+    load(x + i, n - i, is_wide(x), values);
+#pragma unroll
+    for (int q = 0; q < PACK<__nv_bfloat16>; q += PACK<float>) {
+        float quarter[PACK<float>];
+#pragma unroll
+        for (int k = 0; k < PACK<float>; k++) {
+            quarter[k] = values[q + k];
+        }
+        store(y + i + q, n - i - q, is_wide(y), quarter);
+    }
+}

@@ -1,0 +1,47 @@
+// Sums and maxima over the threads that share a row: a warp for short rows, a block for long ones.
+#pragma once
+#include "kernel.cuh"
+
+// Threads of a block, whether it works on one row or on a row for each of its warps.
+constexpr int ROW_THREADS = 256;
+
+// Combines over the THREADS (WARP, or all of the block) of a row, in an order that does not change. Every thread gets it.
+template <int THREADS>
+__device__ __forceinline__ float row_sum(float x) {
+    x = warp_sum(x);
+    if constexpr (THREADS > WARP) {
+        SHARED(float, parts, [THREADS / WARP]);
+        __syncthreads();  // all have read what the last call left
+        if (threadIdx.x % WARP == 0) {
+            parts[threadIdx.x / WARP] = x;
+        }
+        __syncthreads();
+        x = 0;
+        for (int i = 0; i < THREADS / WARP; i++) {
+            x += parts[i];
+        }
+    }
+    return x;
+}
+
+template <int THREADS>
+__device__ __forceinline__ float row_max(float x) {
+    x = warp_max(x);
+    if constexpr (THREADS > WARP) {
+        SHARED(float, parts, [THREADS / WARP]);
+        __syncthreads();
+        if (threadIdx.x % WARP == 0) {
+            parts[threadIdx.x / WARP] = x;
+        }
+        __syncthreads();
+        for (int i = 0; i < THREADS / WARP; i++) {
+            x = fmaxf(x, parts[i]);
+        }
+    }
+    return x;
+}
+
+// The row of this thread's group: blocks are (THREADS, ROW_THREADS / THREADS).
+__device__ __forceinline__ int row_index() {
+    return blockIdx.x * blockDim.y + threadIdx.y;
+}

@@ -1,0 +1,72 @@
+// Softmax and cross entropy of each row of logits, with the gradient in the same launch.
+//
+// Bound by memory: logits read once from memory (the gradient's pass finds them in the cache), the gradient written once;
+// it may be written over the logits.
+#include "common/online_softmax.cuh"
+
+// losses (rows): -log p(target), in nats. dlogits (rows, v) or null = (softmax(logits) - onehot(target)) * grad_scale.
+template <typename T, int THREADS>
+__device__ void cross_entropy(const T* logits, const int* targets, float* losses, T* dlogits, float grad_scale, int rows,
+                              int v) {
+    int row = row_index();
+    if (row >= rows) {
+        return;
+    }
+    long long start = (long long)row * v;
+    bool wide = v % PACK<T> == 0 && is_wide(logits) && is_wide(dlogits);
+    int target = targets[row];
+    Softmax softmax = row_softmax<T, THREADS>(logits + start, v, wide);
+    if (threadIdx.x == 0) {
+        losses[row] = logf(softmax.denominator) - (float(logits[start + target]) - softmax.max);
+    }
+    if (dlogits == nullptr) {
+        return;
+    }
+    if (dlogits == logits) {
+        // the loss is read before another thread overwrites the target's logit
+        if constexpr (THREADS == WARP) {
+            __syncwarp();
+        } else {
+            __syncthreads();
+        }
+    }
+    float factor = grad_scale / softmax.denominator;
+    for (int j = int(threadIdx.x) * PACK<T>; j < v; j += THREADS * PACK<T>) {
+        float values[PACK<T>];
+        load(logits + start + j, v - j, wide, values);
+#pragma unroll
+        for (int k = 0; k < PACK<T>; k++) {
+            values[k] = Softmax::weight(values[k], softmax.max) * factor - (j + k == target ? grad_scale : 0.0f);
+        }
+        store(dlogits + start + j, v - j, wide, values);
+    }
+}
+
+KERNEL(ROW_THREADS, cross_entropy_warp_f32, const float* logits, const int* targets, float* losses, float* dlogits,
+       float grad_scale, int rows, int v) {
+    cross_entropy<float, WARP>(logits, targets, losses, dlogits, grad_scale, rows, v);
+}
+
+KERNEL(ROW_THREADS, cross_entropy_block_f32, const float* logits, const int* targets, float* losses, float* dlogits,
+       float grad_scale, int rows, int v) {
+    cross_entropy<float, ROW_THREADS>(logits, targets, losses, dlogits, grad_scale, rows, v);
+}
+
+// total (1) = the sum of n losses, by one block of ROW_THREADS. In float64, so that the many are no less exact than the few.
+KERNEL(ROW_THREADS, total_f32, const float* losses, float* total, int n) {
+    SHARED(double, parts, [ROW_THREADS]);
+    double sum = 0;
+    for (int i = threadIdx.x; i < n; i += ROW_THREADS) {
+        sum += losses[i];
+    }
+    parts[threadIdx.x] = sum;
+    for (int width = ROW_THREADS / 2; width > 0; width /= 2) {
+        __syncthreads();
+        if (threadIdx.x < width) {
+            parts[threadIdx.x] += parts[threadIdx.x + width];
+        }
+    }
+    if (threadIdx.x == 0) {
+        *total = float(parts[0]);
+    }
+}

@@ -1,0 +1,190 @@
+// Layer normalization (Ba, Kiros and Hinton, 2016), on its own or fused with the residual sum and dropout before it, and its
+// gradient.
+//
+// Bound by memory. Forward: x read and out written; fused, x and branch read, sum and out written: each once, since a row
+// stays in registers between the mean, the variance and the output. Backward: x, dout and dx read, dx written.
+#include "common/pack.cuh"
+#include "common/philox.cuh"
+#include "common/reduce.cuh"
+
+constexpr float LAYER_NORM_EPS = 1e-5f;
+
+// Packs of a row that a thread keeps in registers: rows of up to 1,024 float32 for a warp, 8,192 for a block.
+constexpr int PACKS = 8;
+
+// x, branch, sum, out (rows, c); weight, bias (c); stats (rows, 2): mean and 1 / standard deviation. branch null: out =
+// norm(x), and sum is not used. Else sum = x + dropout(branch) and out = norm(sum); sum may be x.
+template <typename T, int THREADS>
+__device__ void layer_norm(const T* x, const T* branch, T* sum, const float* weight, const float* bias, T* out,
+                           float* stats, int rows, int c, long long first_row, const Dropout& dropout) {
+    int row = row_index();
+    if (row >= rows) {
+        return;
+    }
+    long long start = (long long)row * c;
+    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(branch) && is_wide(out) && (branch == nullptr || is_wide(sum));
+    float values[PACKS][PACK<T>];
+    float total = 0;
+#pragma unroll
+    for (int p = 0; p < PACKS; p++) {
+        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+        if (j < c) {
+            load(x + start + j, c - j, wide, values[p]);
+            if (branch != nullptr) {
+                float added[PACK<T>];
+                load(branch + start + j, c - j, wide, added);
+                if (dropout.active()) {
+                    apply(dropout, (first_row + row) * c + j, added);
+                }
+#pragma unroll
+                for (int k = 0; k < PACK<T>; k++) {
+                    values[p][k] += added[k];
+                }
+                store(sum + start + j, c - j, wide, values[p]);
+            }
+#pragma unroll
+            for (int k = 0; k < PACK<T>; k++) {
+                total += values[p][k];  // 0 beyond the row's end
+            }
+        }
+    }
+    float mean = row_sum<THREADS>(total) / c;
+    float squares = 0;
+#pragma unroll
+    for (int p = 0; p < PACKS; p++) {
+        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+#pragma unroll
+        for (int k = 0; k < PACK<T>; k++) {
+            if (j + k < c) {
+                values[p][k] -= mean;
+                squares += values[p][k] * values[p][k];
+            }
+        }
+    }
+    float rstd = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + LAYER_NORM_EPS);
+    bool wide_weights = is_wide(weight) && is_wide(bias);
+#pragma unroll
+    for (int p = 0; p < PACKS; p++) {
+        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+        if (j < c) {
+#pragma unroll
+            for (int q = 0; q < PACK<T>; q += PACK<float>) {
+                float w[PACK<float>];
+                float b[PACK<float>];
+                load(weight + j + q, c - j - q, wide_weights, w);
+                load(bias + j + q, c - j - q, wide_weights, b);
+#pragma unroll
+                for (int k = 0; k < PACK<float>; k++) {
+                    values[p][q + k] = values[p][q + k] * rstd * w[k] + b[k];
+                }
+            }
+            store(out + start + j, c - j, wide, values[p]);
+        }
+    }
+    if (threadIdx.x == 0) {
+        stats[2 * row] = mean;
+        stats[2 * row + 1] = rstd;
+    }
+}
+
+KERNEL(ROW_THREADS, layer_norm_warp_f32, const float* x, const float* branch, float* sum, const float* weight,
+       const float* bias, float* out, float* stats, int rows, int c, long long first_row, unsigned long long seed,
+       int purpose, const int* step, int threshold, float scale) {
+    layer_norm<float, WARP>(x, branch, sum, weight, bias, out, stats, rows, c, first_row,
+                            make_dropout(seed, purpose, step, threshold, scale));
+}
+
+KERNEL(ROW_THREADS, layer_norm_block_f32, const float* x, const float* branch, float* sum, const float* weight,
+       const float* bias, float* out, float* stats, int rows, int c, long long first_row, unsigned long long seed,
+       int purpose, const int* step, int threshold, float scale) {
+    layer_norm<float, ROW_THREADS>(x, branch, sum, weight, bias, out, stats, rows, c, first_row,
+                                   make_dropout(seed, purpose, step, threshold, scale));
+}
+
+// dx (rows, c) += the gradient of the norm's input. partials (gridDim.x, 2, c): each block's sums for dweight and dbias,
+// which column_sums adds up. A block takes every gridDim.x-th group of rows.
+template <typename T, int THREADS>
+__device__ void layer_norm_grad(const T* x, const float* weight, const float* stats, const T* dout, T* dx,
+                                float* partials, int rows, int c) {
+    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx);
+    bool wide_weights = is_wide(weight);
+    float dweight[PACKS][PACK<T>] = {};
+    float dbias[PACKS][PACK<T>] = {};
+    for (int row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
+        long long start = (long long)row * c;
+        float mean = stats[2 * row];
+        float rstd = stats[2 * row + 1];
+        float normed[PACKS][PACK<T>];
+        float scaled[PACKS][PACK<T>];  // dout * weight
+        float sum = 0;
+        float product = 0;
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+            int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+            if (j < c) {
+                load(x + start + j, c - j, wide, normed[p]);
+                load(dout + start + j, c - j, wide, scaled[p]);
+#pragma unroll
+                for (int q = 0; q < PACK<T>; q += PACK<float>) {
+                    float w[PACK<float>];
+                    load(weight + j + q, c - j - q, wide_weights, w);
+#pragma unroll
+                    for (int k = 0; k < PACK<float>; k++) {
+                        // beyond the row's end all of scaled is 0
+                        float n = (normed[p][q + k] - mean) * rstd;
+                        float g = scaled[p][q + k];
+                        dweight[p][q + k] += g * n;
+                        dbias[p][q + k] += g;
+                        normed[p][q + k] = n;
+                        scaled[p][q + k] = g * w[k];
+                        sum += scaled[p][q + k];
+                        product += scaled[p][q + k] * n;
+                    }
+                }
+            }
+        }
+        float a = row_sum<THREADS>(sum) / c;
+        float b = row_sum<THREADS>(product) / c;
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+            int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+            if (j < c) {
+                float grads[PACK<T>];
+                load(dx + start + j, c - j, wide, grads);
+#pragma unroll
+                for (int k = 0; k < PACK<T>; k++) {
+                    grads[k] += rstd * (scaled[p][k] - a - normed[p][k] * b);
+                }
+                store(dx + start + j, c - j, wide, grads);
+            }
+        }
+    }
+    // One warp, or the block, after the other adds its sums to the block's.
+    float* weights = partials + (long long)blockIdx.x * 2 * c;
+    for (int group = 0; group < blockDim.y; group++) {
+        if (threadIdx.y == group) {
+#pragma unroll
+            for (int p = 0; p < PACKS; p++) {
+#pragma unroll
+                for (int k = 0; k < PACK<T>; k++) {
+                    int j = (p * THREADS + int(threadIdx.x)) * PACK<T> + k;
+                    if (j < c) {
+                        weights[j] = dweight[p][k] + (group > 0 ? weights[j] : 0.0f);
+                        weights[c + j] = dbias[p][k] + (group > 0 ? weights[c + j] : 0.0f);
+                    }
+                }
+            }
+        }
+        __syncthreads();
+    }
+}
+
+KERNEL(ROW_THREADS, layer_norm_grad_warp_f32, const float* x, const float* weight, const float* stats,
+       const float* dout, float* dx, float* partials, int rows, int c) {
+    layer_norm_grad<float, WARP>(x, weight, stats, dout, dx, partials, rows, c);
+}
+
+KERNEL(ROW_THREADS, layer_norm_grad_block_f32, const float* x, const float* weight, const float* stats,
+       const float* dout, float* dx, float* partials, int rows, int c) {
+    layer_norm_grad<float, ROW_THREADS>(x, weight, stats, dout, dx, partials, rows, c);
+}

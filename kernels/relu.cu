@@ -1,0 +1,74 @@
+// What follows a matrix product: y = y + bias, then ReLU if asked; and the gradient of ReLU. Both in place.
+//
+// Bound by memory: each element is read and written once (the gradient reads two and writes one).
+#include "common/pack.cuh"
+
+// NaN stays, -0 becomes 0.
+__device__ __forceinline__ float relu(float x) {
+    return x <= 0 ? 0.0f : x;
+}
+
+// y (rows, c), bias (c) or null. Each thread takes PACK elements.
+template <typename T>
+__device__ void bias_relu(T* y, const T* bias, int relus, int rows, int c) {
+    long long n = (long long)rows * c;
+    long long i = (long long)(blockIdx.x * blockDim.x + threadIdx.x) * PACK<T>;
+    if (i >= n) {
+        return;
+    }
+    int left = int(n - i < PACK<T> ? n - i : PACK<T>);
+    bool wide = is_wide(y);
+    float values[PACK<T>];
+    load(y + i, left, wide, values);
+    if (bias != nullptr) {
+        int column = int(i % c);
+        bool whole = column + PACK<T> <= c && column % PACK<T> == 0;
+        float biases[PACK<T>];
+        if (whole) {
+            load(bias + column, PACK<T>, is_wide(bias), biases);
+        } else {
+#pragma unroll
+            for (int k = 0; k < PACK<T>; k++) {
+                biases[k] = float(bias[(column + k) % c]);
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < PACK<T>; k++) {
+            values[k] += biases[k];
+        }
+    }
+    if (relus) {
+#pragma unroll
+        for (int k = 0; k < PACK<T>; k++) {
+            values[k] = relu(values[k]);
+        }
+    }
+    store(y + i, left, wide, values);
+}
+
+KERNEL(256, bias_relu_f32, float* y, const float* bias, int relus, int rows, int c) {
+    bias_relu(y, bias, relus, rows, c);
+}
+
+// dy = 0 where y was not positive.
+template <typename T>
+__device__ void relu_grad(const T* y, T* dy, int n) {
+    int i = (blockIdx.x * blockDim.x + threadIdx.x) * PACK<T>;
+    if (i >= n) {
+        return;
+    }
+    bool wide = is_wide(y) && is_wide(dy);
+    float outputs[PACK<T>];
+    float grads[PACK<T>];
+    load(y + i, n - i, wide, outputs);
+    load(dy + i, n - i, wide, grads);
+#pragma unroll
+    for (int k = 0; k < PACK<T>; k++) {
+        grads[k] = outputs[k] > 0 ? grads[k] : 0.0f;
+    }
+    store(dy + i, n - i, wide, grads);
+}
+
+KERNEL(256, relu_grad_f32, const float* y, float* dy, int n) {
+    relu_grad(y, dy, n);
+}

@@ -1,0 +1,138 @@
+// Root mean square normalization (Zhang and Sennrich, 2019): out = x / sqrt(mean(x^2) + eps) * weight, and its gradient.
+//
+// Bound by memory: forward reads x and writes out once; backward reads x, dout and dx and writes dx.
+#include "common/pack.cuh"
+#include "common/reduce.cuh"
+
+constexpr float RMS_NORM_EPS = 1e-5f;
+constexpr int PACKS = 8;  // of a row that a thread keeps in registers
+
+// x, out (rows, c); weight (c); stats (rows): 1 / root mean square.
+template <typename T, int THREADS>
+__device__ void rms_norm(const T* x, const float* weight, T* out, float* stats, int rows, int c) {
+    int row = row_index();
+    if (row >= rows) {
+        return;
+    }
+    long long start = (long long)row * c;
+    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(out);
+    bool wide_weights = is_wide(weight);
+    float values[PACKS][PACK<T>];
+    float squares = 0;
+#pragma unroll
+    for (int p = 0; p < PACKS; p++) {
+        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+        if (j < c) {
+            load(x + start + j, c - j, wide, values[p]);
+#pragma unroll
+            for (int k = 0; k < PACK<T>; k++) {
+                squares += values[p][k] * values[p][k];
+            }
+        }
+    }
+    float scale = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + RMS_NORM_EPS);
+#pragma unroll
+    for (int p = 0; p < PACKS; p++) {
+        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+        if (j < c) {
+#pragma unroll
+            for (int q = 0; q < PACK<T>; q += PACK<float>) {
+                float w[PACK<float>];
+                load(weight + j + q, c - j - q, wide_weights, w);
+#pragma unroll
+                for (int k = 0; k < PACK<float>; k++) {
+                    values[p][q + k] *= scale * w[k];
+                }
+            }
+            store(out + start + j, c - j, wide, values[p]);
+        }
+    }
+    if (threadIdx.x == 0) {
+        stats[row] = scale;
+    }
+}
+
+KERNEL(ROW_THREADS, rms_norm_warp_f32, const float* x, const float* weight, float* out, float* stats, int rows, int c) {
+    rms_norm<float, WARP>(x, weight, out, stats, rows, c);
+}
+
+KERNEL(ROW_THREADS, rms_norm_block_f32, const float* x, const float* weight, float* out, float* stats, int rows, int c) {
+    rms_norm<float, ROW_THREADS>(x, weight, out, stats, rows, c);
+}
+
+// dx (rows, c) += the gradient of the norm's input. partials (gridDim.x, c): each block's sums for dweight.
+template <typename T, int THREADS>
+__device__ void rms_norm_grad(const T* x, const float* weight, const float* stats, const T* dout, T* dx,
+                              float* partials, int rows, int c) {
+    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx);
+    bool wide_weights = is_wide(weight);
+    float dweight[PACKS][PACK<T>] = {};
+    for (int row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
+        long long start = (long long)row * c;
+        float scale = stats[row];
+        float normed[PACKS][PACK<T>];
+        float scaled[PACKS][PACK<T>];  // dout * weight
+        float product = 0;
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+            int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+            if (j < c) {
+                load(x + start + j, c - j, wide, normed[p]);
+                load(dout + start + j, c - j, wide, scaled[p]);
+#pragma unroll
+                for (int q = 0; q < PACK<T>; q += PACK<float>) {
+                    float w[PACK<float>];
+                    load(weight + j + q, c - j - q, wide_weights, w);
+#pragma unroll
+                    for (int k = 0; k < PACK<float>; k++) {
+                        normed[p][q + k] *= scale;
+                        dweight[p][q + k] += scaled[p][q + k] * normed[p][q + k];
+                        scaled[p][q + k] *= w[k];
+                        product += scaled[p][q + k] * normed[p][q + k];
+                    }
+                }
+            }
+        }
+        float b = row_sum<THREADS>(product) / c;
+#pragma unroll
+        for (int p = 0; p < PACKS; p++) {
+            int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+            if (j < c) {
+                float grads[PACK<T>];
+                load(dx + start + j, c - j, wide, grads);
+#pragma unroll
+                for (int k = 0; k < PACK<T>; k++) {
+                    grads[k] += scale * (scaled[p][k] - normed[p][k] * b);
+                }
+                store(dx + start + j, c - j, wide, grads);
+            }
+        }
+    }
+    // One warp, or the block, after the other adds its sums to the block's.
+    float* weights = partials + (long long)blockIdx.x * c;
+    for (int group = 0; group < blockDim.y; group++) {
+        if (threadIdx.y == group) {
+#pragma unroll
+            for (int p = 0; p < PACKS; p++) {
+#pragma unroll
+                for (int k = 0; k < PACK<T>; k++) {
+                    int j = (p * THREADS + int(threadIdx.x)) * PACK<T> + k;
+                    if (j < c) {
+                        weights[j] = dweight[p][k] + (group > 0 ? weights[j] : 0.0f);
+                    }
+                }
+            }
+        }
+        __syncthreads();
+    }
+}
+
+KERNEL(ROW_THREADS, rms_norm_grad_warp_f32, const float* x, const float* weight, const float* stats, const float* dout,
+       float* dx, float* partials, int rows, int c) {
+    rms_norm_grad<float, WARP>(x, weight, stats, dout, dx, partials, rows, c);
+}
+
+KERNEL(ROW_THREADS, rms_norm_grad_block_f32, const float* x, const float* weight, const float* stats, const float* dout,
+       float* dx, float* partials, int rows, int c) {
+    rms_norm_grad<float, ROW_THREADS>(x, weight, stats, dout, dx, partials, rows, c);
+}
