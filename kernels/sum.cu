@@ -24,31 +24,31 @@ KERNEL(256, add_f32, const float* part, float* sum, int n, int add) {
     store(sum + i, n - i, wide, values);
 }
 
-// sums (gridDim.y, c): row g is the sum of rows g * stride to (g + 1) * stride - 1 of x (rows, c). Blocks of (WARP, 8): a
-// warp reads WARP neighbouring columns of a row, eight rows at a time. With one row of sums, they are the column sums; with
-// more, a second launch adds those up.
+// sums (gridDim.y, c): row g is the sum of rows g * each to (g + 1) * each - 1 of x, whose rows lie `stride` elements apart.
+// Blocks of (WARP, 8): a warp reads WARP neighbouring columns of a row, eight rows at a time. With one row of sums, they are
+// the column sums; with more, a second launch adds those up.
 template <typename T>
-__device__ void column_sums(const T* x, float* sums, int rows, int c, int stride) {
+__device__ void column_sums(const T* x, float* sums, int rows, int c, int stride, int each) {
     SHARED(float, parts, [8][WARP]);
     int column = blockIdx.x * WARP + threadIdx.x;
-    int first = blockIdx.y * stride;
-    int last = first + stride < rows ? first + stride : rows;
+    int first = blockIdx.y * each;
+    int last = first + each < rows ? first + each : rows;
     float sum = 0;
     if (column < c) {
-        for (int r = first + threadIdx.y; r < last; r += blockDim.y) {
-            sum += float(x[(long long)r * c + column]);
+        for (int r = first + int(threadIdx.y); r < last; r += blockDim.y) {
+            sum += float(x[(long long)r * stride + column]);
         }
     }
     parts[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y == 0 && column < c) {
-        for (int i = 1; i < blockDim.y; i++) {
+        for (int i = 1; i < 8; i++) {
             sum += parts[i][threadIdx.x];
         }
         sums[(long long)blockIdx.y * c + column] = sum;
     }
 }
 
-KERNEL(256, column_sums_f32, const float* x, float* sums, int rows, int c, int stride) {
-    column_sums(x, sums, rows, c, stride);
+KERNEL(256, column_sums_f32, const float* x, float* sums, int rows, int c, int stride, int each) {
+    column_sums(x, sums, rows, c, stride, each);
 }

@@ -59,7 +59,9 @@ public abstract class BackendOperations {
 
     @AfterAll
     void closeBackend() {
-        backend().close();
+        if (backend() != null) { // else it could not be opened
+            backend().close();
+        }
     }
 
     // ---------------------------------------------------------------------------------------------- layers

@@ -1,0 +1,738 @@
+package io.github.drakegpt.backend.cuda;
+
+import io.github.drakegpt.backend.AdamWSettings;
+import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.backend.OutOfMemoryException;
+import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.backend.cuda.Kernels.Grid;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.IntConsumer;
+import jcuda.Pointer;
+import jcuda.driver.CUcontext;
+import jcuda.driver.CUdeviceptr;
+import jcuda.driver.CUstream;
+
+/**
+ * Runs on an NVIDIA GPU: cuBLAS for the matrix products, the kernels of {@code kernels/} for the rest. Operations return
+ * before they are done; reading a tensor waits for what was started before. Every sum has a fixed order, so the same calls
+ * give the same bits.
+ */
+public final class CudaBackend implements Backend {
+    private static final int WARP = 32;
+    private static final int ROW_THREADS = 256;
+    /** The longest row that a warp works on alone. */
+    private static final int WARP_ROW = 1024;
+    /** The longest row that a block keeps in registers, for norms. */
+    private static final int LONGEST_NORM = 8 * WARP_ROW;
+    /** Elements of 16 bytes. */
+    private static final int PACK = 4;
+    /** Blocks that share sums over many rows or elements; their parts are then added up. */
+    private static final int MOST_PARTS = 128;
+
+    private static final int[] HEAD_SIZES = {8, 16, 32, 64, 128};
+    private static final int ROWS_PER_WARP = 4;
+    private static final Pointer NULL = new CUdeviceptr();
+
+    private final CudaContext context;
+    private final String description;
+    private final Staging staging;
+    private final Kernels kernels;
+    private final Gemm gemm;
+    private final List<CUdeviceptr> scratches = new ArrayList<>();
+    private long scratchBytes;
+
+    /** A GPU of this process's own choice. */
+    CudaBackend(CudaLibraries libraries, int device) {
+        this(libraries, CudaContext.open(device, libraries.driver() == CudaLibraries.Driver.SIMT));
+    }
+
+    private CudaBackend(CudaLibraries libraries, CudaContext context) {
+        this.context = context;
+        this.staging = new Staging(context);
+        this.kernels = new Kernels(context);
+        this.gemm = new Gemm(context);
+        this.description =
+                context.deviceName() + ", compute capability " + context.capability() + ", cuBLAS " + gemm.version();
+    }
+
+    /**
+     * Works in a context and on a stream that the calling program made: what it starts there and what is started here run
+     * in the order of the calls. Closing the backend leaves both as they are.
+     *
+     * @throws CudaUnavailableException if cuBLAS cannot be found
+     */
+    public static CudaBackend on(CUcontext context, CUstream stream) {
+        return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.NVIDIA), CudaContext.of(context, stream));
+    }
+
+    @Override
+    public String name() {
+        return "cuda";
+    }
+
+    @Override
+    public String description() {
+        return description;
+    }
+
+    @Override
+    public Arena newArena() {
+        return new DeviceArena(context, staging);
+    }
+
+    /** The context, for tests. */
+    CudaContext context() {
+        return context;
+    }
+
+    /** The kernels, for tests of those that no operation uses. */
+    Kernels kernels() {
+        return kernels;
+    }
+
+    /** A whole batch at once fills the GPU best. */
+    @Override
+    public int shards(int batch, int length) {
+        return 1;
+    }
+
+    @Override
+    public int workers() {
+        return 1;
+    }
+
+    @Override
+    public void parallel(int tasks, IntConsumer task) {
+        for (int i = 0; i < tasks; i++) {
+            task.accept(i);
+        }
+    }
+
+    @Override
+    public Runnable record(Arena arena, Runnable work) {
+        Recording recording = new Recording(context, work);
+        ((DeviceArena) arena).own(recording);
+        return recording;
+    }
+
+    // ---------------------------------------------------------------------------------------------- arguments
+
+    private static CUdeviceptr f32(Tensor tensor, long elements) {
+        return DeviceStorage.pointer(tensor, DType.F32, elements);
+    }
+
+    private static Pointer f32OrNull(Tensor tensor, long elements) {
+        return tensor == null ? NULL : f32(tensor, elements);
+    }
+
+    private static CUdeviceptr i32(Tensor tensor, long elements) {
+        return DeviceStorage.pointer(tensor, DType.I32, elements);
+    }
+
+    /** Seed, purpose and step, as the kernels take them. */
+    private static Object[] stream(RandomStream stream) {
+        return new Object[] {stream.seed(), stream.purpose(), i32(stream.step(), 1)};
+    }
+
+    /** Seed, purpose, step, threshold and scale; a threshold of 0 says that nothing is dropped. */
+    private static Object[] dropout(Dropout dropout) {
+        return dropout == null
+                ? new Object[] {0L, 0, NULL, 0, 1f}
+                : new Object[] {stream(dropout.stream()), dropout.threshold(), dropout.scale()};
+    }
+
+    /** Device memory that an operation uses until it is done. It lies still while it is large enough. */
+    private CUdeviceptr scratch(long bytes) {
+        if (scratchBytes < bytes) {
+            long larger = Math.max(bytes, 2 * scratchBytes);
+            CUdeviceptr pointer = context.allocate(larger);
+            if (pointer == null) {
+                throw new OutOfMemoryException(
+                        String.format(
+                                "The GPU has no %,d MB for intermediate results: %,d MB are free; choose a smaller batch.",
+                                larger >> 20, context.memory()[0] >> 20),
+                        null);
+            }
+            scratches.add(pointer); // the smaller ones stay: what is recorded may use them
+            scratchBytes = larger;
+        }
+        return scratches.get(scratches.size() - 1);
+    }
+
+    /** Launches the kernel for rows of c elements: with a warp for each row, or a block for long ones. */
+    private void launchRows(String file, String kernel, int rows, int c, Object... arguments) {
+        launchParts(file, kernel, rows, c, rows, arguments);
+    }
+
+    /** The same with at most {@code mostBlocks} blocks, each of which takes several rows one after another. */
+    private void launchParts(String file, String kernel, int rows, int c, int mostBlocks, Object... arguments) {
+        boolean warps = c <= WARP_ROW;
+        Grid grid = warps
+                ? new Grid(Math.min(mostBlocks, Grid.blocks(rows, ROW_THREADS / WARP)), 1, WARP, ROW_THREADS / WARP)
+                : new Grid(Math.min(mostBlocks, rows), 1, ROW_THREADS, 1);
+        kernels.launch(file, kernel + (warps ? "_warp_f32" : "_block_f32"), grid, arguments);
+    }
+
+    /** Parts into which {@link #launchParts}, with {@link #MOST_PARTS}, divides rows. */
+    private static int parts(int rows, int c) {
+        return Math.min(MOST_PARTS, c <= WARP_ROW ? Grid.blocks(rows, ROW_THREADS / WARP) : rows);
+    }
+
+    private static void requireNormWidth(int c) {
+        if (c > LONGEST_NORM) {
+            throw new IllegalArgumentException(
+                    "Rows of " + c + " elements cannot be normalized on the GPU; the most are " + LONGEST_NORM + ".");
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- layers
+
+    @Override
+    public void linear(Tensor x, Tensor w, Tensor bias, boolean relu, Tensor y, int rows, int in, int out) {
+        CUdeviceptr ys = f32(y, (long) rows * out);
+        gemm.multiply(f32(x, (long) rows * in), false, f32(w, (long) out * in), true, ys, rows, out, in);
+        if (bias != null || relu) {
+            Grid grid = Grid.of((long) rows * out, PACK);
+            kernels.launch("relu", "bias_relu_f32", grid, ys, f32OrNull(bias, out), relu ? 1 : 0, rows, out);
+        }
+    }
+
+    @Override
+    public void linearGrad(
+            Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, Tensor dbias, int rows, int in, int out) {
+        CUdeviceptr dys = f32(dy, (long) rows * out);
+        // dw (out, in) = dy^T x
+        gemm.multiply(dys, true, f32(x, (long) rows * in), false, f32(dw, (long) out * in), out, in, rows);
+        if (dbias != null) {
+            columnSums(dys, f32(dbias, out), rows, out, out);
+        }
+        if (dx != null) {
+            // dx (rows, in) = dy w
+            gemm.multiply(dys, false, f32(w, (long) out * in), false, f32(dx, (long) rows * in), rows, in, out);
+        }
+    }
+
+    /**
+     * sums (c) = the sum of the rows of x, {@code stride} elements apart: of parts of the rows first, where there are many.
+     * Uses no scratch for up to {@link #MOST_PARTS} rows.
+     */
+    private void columnSums(CUdeviceptr x, CUdeviceptr sums, int rows, int c, int stride) {
+        int columns = Grid.blocks(c, WARP);
+        int parts = Math.min(MOST_PARTS, Grid.blocks(rows, MOST_PARTS));
+        int each = Grid.blocks(rows, parts);
+        CUdeviceptr first = parts == 1 ? sums : scratch((long) parts * c * Float.BYTES);
+        kernels.launch("sum", "column_sums_f32", new Grid(columns, parts, WARP, 8), x, first, rows, c, stride, each);
+        if (parts > 1) {
+            columnSums(first, sums, parts, c, c);
+        }
+    }
+
+    @Override
+    public void reluGrad(Tensor y, Tensor dy, int n) {
+        kernels.launch("relu", "relu_grad_f32", Grid.of(n, PACK), f32(y, n), f32(dy, n), n);
+    }
+
+    @Override
+    public void embedding(Tensor tokens, Tensor wte, Tensor wpe, Tensor position, Tensor out, int batch, int t, int c) {
+        int rows = batch * t;
+        kernels.launch(
+                "embedding",
+                "embedding_f32",
+                Grid.of((long) rows * Grid.blocks(c, PACK), 1),
+                i32(tokens, rows),
+                f32(wte, c),
+                f32OrNull(wpe, (long) t * c),
+                position == null ? NULL : i32(position, 1),
+                f32(out, (long) rows * c),
+                rows,
+                t,
+                c);
+    }
+
+    @Override
+    public void embeddingGrad(Tensor tokens, Tensor dout, Tensor dwte, Tensor dwpe, int batch, int t, int c) {
+        int rows = batch * t;
+        CUdeviceptr douts = f32(dout, (long) rows * c);
+        int vocabSize = (int) (dwte.size() / c);
+        kernels.launch(
+                "embedding",
+                "token_embedding_grad_f32",
+                new Grid(Grid.blocks(c, WARP), vocabSize, WARP, 8),
+                i32(tokens, rows),
+                douts,
+                f32(dwte, (long) vocabSize * c),
+                rows,
+                c);
+        if (dwpe != null) {
+            int context = (int) (dwpe.size() / c);
+            kernels.launch(
+                    "embedding",
+                    "position_embedding_grad_f32",
+                    Grid.of(dwpe.size(), 1),
+                    douts,
+                    f32(dwpe, (long) t * c),
+                    batch,
+                    t,
+                    c,
+                    context);
+        }
+    }
+
+    @Override
+    public void layerNorm(Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, int rows, int c) {
+        layerNorm(x, null, null, 0, null, weight, bias, out, stats, rows, c);
+    }
+
+    @Override
+    public void residualNorm(
+            Tensor x,
+            Tensor branch,
+            Dropout dropout,
+            long firstRow,
+            Tensor sum,
+            Tensor weight,
+            Tensor bias,
+            Tensor out,
+            Tensor stats,
+            int rows,
+            int c) {
+        layerNorm(x, branch, dropout, firstRow, sum, weight, bias, out, stats, rows, c);
+    }
+
+    private void layerNorm(
+            Tensor x,
+            Tensor branch,
+            Dropout dropout,
+            long firstRow,
+            Tensor sum,
+            Tensor weight,
+            Tensor bias,
+            Tensor out,
+            Tensor stats,
+            int rows,
+            int c) {
+        requireNormWidth(c);
+        long n = (long) rows * c;
+        launchRows(
+                "layer_norm",
+                "layer_norm",
+                rows,
+                c,
+                f32(x, n),
+                f32OrNull(branch, n),
+                f32OrNull(sum, n),
+                f32(weight, c),
+                f32(bias, c),
+                f32(out, n),
+                f32(stats, 2L * rows),
+                rows,
+                c,
+                firstRow,
+                dropout(dropout));
+    }
+
+    @Override
+    public void layerNormGrad(
+            Tensor x,
+            Tensor weight,
+            Tensor stats,
+            Tensor dout,
+            Tensor dx,
+            Tensor dweight,
+            Tensor dbias,
+            int rows,
+            int c) {
+        requireNormWidth(c);
+        long n = (long) rows * c;
+        int parts = parts(rows, c);
+        CUdeviceptr partials = scratch(2L * parts * c * Float.BYTES); // (parts, 2, c)
+        launchParts(
+                "layer_norm",
+                "layer_norm_grad",
+                rows,
+                c,
+                parts,
+                f32(x, n),
+                f32(weight, c),
+                f32(stats, 2L * rows),
+                f32(dout, n),
+                f32(dx, n),
+                partials,
+                rows,
+                c);
+        columnSums(partials, f32(dweight, c), parts, c, 2 * c);
+        columnSums(partials.withByteOffset((long) c * Float.BYTES), f32(dbias, c), parts, c, 2 * c);
+    }
+
+    @Override
+    public void rmsNorm(Tensor x, Tensor weight, Tensor out, Tensor stats, int rows, int c) {
+        requireNormWidth(c);
+        long n = (long) rows * c;
+        launchRows("rms_norm", "rms_norm", rows, c, f32(x, n), f32(weight, c), f32(out, n), f32(stats, rows), rows, c);
+    }
+
+    @Override
+    public void rmsNormGrad(
+            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, int rows, int c) {
+        requireNormWidth(c);
+        long n = (long) rows * c;
+        int parts = parts(rows, c);
+        CUdeviceptr partials = scratch((long) parts * c * Float.BYTES); // (parts, c)
+        launchParts(
+                "rms_norm",
+                "rms_norm_grad",
+                rows,
+                c,
+                parts,
+                f32(x, n),
+                f32(weight, c),
+                f32(stats, rows),
+                f32(dout, n),
+                f32(dx, n),
+                partials,
+                rows,
+                c);
+        columnSums(partials, f32(dweight, c), parts, c, c);
+    }
+
+    @Override
+    public void softmax(Tensor x, Tensor y, boolean causal, int rows, int c) {
+        long n = (long) rows * c;
+        launchRows("softmax", "softmax", rows, c, f32(x, n), f32(y, n), rows, c, causal ? 1 : 0);
+    }
+
+    @Override
+    public void softmaxGrad(Tensor y, Tensor dy, Tensor dx, boolean causal, int rows, int c) {
+        long n = (long) rows * c;
+        launchRows("softmax", "softmax_grad", rows, c, f32(y, n), f32(dy, n), f32(dx, n), rows, c, causal ? 1 : 0);
+    }
+
+    @Override
+    public void residual(Tensor x, Tensor branch, Dropout dropout, long firstRow, Tensor sum, int rows, int c) {
+        int n = rows * c;
+        kernels.launch(
+                "residual",
+                "residual_f32",
+                Grid.of(n, PACK),
+                f32(x, n),
+                f32(branch, n),
+                f32(sum, n),
+                n,
+                firstRow * c,
+                dropout(dropout));
+    }
+
+    @Override
+    public void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, int rows, int c) {
+        int n = rows * c;
+        kernels.launch(
+                "dropout",
+                "dropout_f32",
+                Grid.of(n, PACK),
+                f32(dsum, n),
+                f32(dbranch, n),
+                n,
+                firstRow * c,
+                dropout(dropout));
+    }
+
+    // ---------------------------------------------------------------------------------------------- attention
+
+    /** The smallest size for which there are attention kernels and that a head fits into. */
+    private static int headKernel(int headSize) {
+        for (int size : HEAD_SIZES) {
+            if (headSize <= size) {
+                return size;
+            }
+        }
+        throw new IllegalArgumentException("A head size of " + headSize + " is not possible on the GPU; the largest is "
+                + HEAD_SIZES[HEAD_SIZES.length - 1] + ": use more heads.");
+    }
+
+    /** Blocks that each have some rows of one head of one sequence. */
+    private static Grid attentionGrid(int batch, int t, int heads, int headKernel) {
+        int warps = Math.min(headKernel > 64 ? 2 : 4, Grid.blocks(t, ROWS_PER_WARP));
+        long tiles = Grid.blocks(t, ROWS_PER_WARP * warps);
+        return new Grid(Math.toIntExact(batch * heads * tiles), 1, WARP, warps);
+    }
+
+    private static float attentionScale(int headSize) {
+        return (float) (1 / Math.sqrt(headSize));
+    }
+
+    @Override
+    public void attention(
+            Tensor qkv,
+            Tensor out,
+            Tensor stats,
+            Dropout dropout,
+            long firstSequence,
+            int batch,
+            int t,
+            int heads,
+            int headSize) {
+        int kernel = headKernel(headSize);
+        int width = heads * headSize;
+        long rows = (long) batch * t;
+        CUdeviceptr q = f32(qkv, rows * 3 * width);
+        kernels.launch(
+                "attention",
+                "attention_f32_" + kernel,
+                attentionGrid(batch, t, heads, kernel),
+                q,
+                q.withByteOffset((long) width * Float.BYTES),
+                q.withByteOffset(2L * width * Float.BYTES),
+                f32(out, rows * width),
+                f32(stats, 2 * rows * heads),
+                NULL,
+                t,
+                heads,
+                headSize,
+                3 * width,
+                3 * width,
+                t,
+                attentionScale(headSize),
+                firstSequence,
+                dropout(dropout));
+    }
+
+    @Override
+    public void attentionGrad(
+            Tensor qkv,
+            Tensor out,
+            Tensor stats,
+            Tensor dout,
+            Tensor dqkv,
+            Dropout dropout,
+            long firstSequence,
+            int batch,
+            int t,
+            int heads,
+            int headSize) {
+        int kernel = headKernel(headSize);
+        int width = heads * headSize;
+        long rows = (long) batch * t;
+        CUdeviceptr products = scratch(rows * heads * Float.BYTES); // (B, H, T)
+        Grid grid = attentionGrid(batch, t, heads, kernel);
+        float scale = attentionScale(headSize);
+        kernels.launch(
+                "attention",
+                "attention_grad_q_f32_" + kernel,
+                grid,
+                f32(qkv, rows * 3 * width),
+                f32(out, rows * width),
+                f32(stats, 2 * rows * heads),
+                f32(dout, rows * width),
+                f32(dqkv, rows * 3 * width),
+                products,
+                t,
+                heads,
+                headSize,
+                scale,
+                firstSequence,
+                dropout(dropout));
+        kernels.launch(
+                "attention",
+                "attention_grad_kv_f32_" + kernel,
+                grid,
+                f32(qkv, rows * 3 * width),
+                f32(stats, 2 * rows * heads),
+                f32(dout, rows * width),
+                products,
+                f32(dqkv, rows * 3 * width),
+                t,
+                heads,
+                headSize,
+                scale,
+                firstSequence,
+                dropout(dropout));
+    }
+
+    @Override
+    public void attentionCached(
+            Tensor qkv,
+            Tensor cache,
+            Tensor position,
+            Tensor out,
+            int batch,
+            int t,
+            int context,
+            int heads,
+            int headSize) {
+        int kernel = headKernel(headSize);
+        int width = heads * headSize;
+        long rows = (long) batch * t;
+        CUdeviceptr q = f32(qkv, rows * 3 * width);
+        CUdeviceptr keys = f32(cache, (long) batch * context * 2 * width);
+        kernels.launch(
+                "attention",
+                "append_f32",
+                Grid.of(rows * 2 * width, 1),
+                q,
+                keys,
+                i32(position, 1),
+                batch,
+                t,
+                context,
+                width);
+        kernels.launch(
+                "attention",
+                "attention_f32_" + kernel,
+                attentionGrid(batch, t, heads, kernel),
+                q,
+                keys,
+                keys.withByteOffset((long) width * Float.BYTES),
+                f32(out, rows * width),
+                NULL,
+                i32(position, 1),
+                t,
+                heads,
+                headSize,
+                3 * width,
+                2 * width,
+                context,
+                attentionScale(headSize),
+                0L,
+                dropout(null));
+    }
+
+    // ---------------------------------------------------------------------------------------------- loss
+
+    @Override
+    public void crossEntropy(
+            Tensor logits, Tensor targets, Tensor loss, Tensor dlogits, float gradScale, int rows, int v) {
+        long n = (long) rows * v;
+        CUdeviceptr losses = scratch((long) rows * Float.BYTES);
+        launchRows(
+                "cross_entropy",
+                "cross_entropy",
+                rows,
+                v,
+                f32(logits, n),
+                i32(targets, rows),
+                losses,
+                f32OrNull(dlogits, n),
+                gradScale,
+                rows,
+                v);
+        kernels.launch("cross_entropy", "total_f32", new Grid(1, 1, ROW_THREADS, 1), losses, f32(loss, 1), rows);
+    }
+
+    @Override
+    public void zero(Tensor x, int n) {
+        context.zero(f32(x, n), (long) n * Float.BYTES);
+    }
+
+    // ---------------------------------------------------------------------------------------------- training
+
+    @Override
+    public void gatherBatch(
+            Tensor corpus, RandomStream stream, long firstSequence, Tensor x, Tensor y, int batch, int t) {
+        long n = (long) batch * t;
+        kernels.launch(
+                "gather",
+                "gather_batch",
+                Grid.of(n, 1),
+                DeviceStorage.pointer(corpus, DType.U16, t + 1L),
+                Math.toIntExact(corpus.size()),
+                stream(stream),
+                firstSequence,
+                i32(x, n),
+                i32(y, n),
+                batch,
+                t);
+    }
+
+    @Override
+    public void sum(Tensor[] parts, int count, boolean add, Tensor sum) {
+        int n = Math.toIntExact(sum.size());
+        for (int i = 0; i < count; i++) {
+            kernels.launch("sum", "add_f32", Grid.of(n, PACK), f32(parts[i], n), f32(sum, n), n, add || i > 0 ? 1 : 0);
+        }
+    }
+
+    @Override
+    public void norm(Tensor x, Tensor norm) {
+        int n = Math.toIntExact(x.size());
+        int parts = Math.min(MOST_PARTS, Grid.blocks(n, ROW_THREADS * PACK));
+        CUdeviceptr squares = scratch((long) parts * Float.BYTES);
+        kernels.launch("adamw", "squares_f32", new Grid(parts, 1, ROW_THREADS, 1), f32(x, n), squares, n);
+        kernels.launch("adamw", "root_f32", new Grid(1, 1, WARP, 1), squares, f32(norm, 1), parts);
+    }
+
+    @Override
+    public void adamW(
+            Tensor params,
+            Tensor grads,
+            Tensor firstMoments,
+            Tensor secondMoments,
+            Tensor learningRate,
+            Tensor step,
+            Tensor gradNorm,
+            AdamWSettings settings) {
+        int n = Math.toIntExact(params.size());
+        kernels.launch(
+                "adamw",
+                "adamw_f32",
+                Grid.of(n, PACK),
+                f32(params, n),
+                f32(grads, n),
+                f32(firstMoments, n),
+                f32(secondMoments, n),
+                f32(learningRate, 1),
+                i32(step, 1),
+                f32(gradNorm, 1),
+                settings.beta1(),
+                settings.beta2(),
+                settings.eps(),
+                settings.weightDecay(),
+                settings.clip(),
+                n);
+    }
+
+    // ---------------------------------------------------------------------------------------------- generation
+
+    @Override
+    public void sample(
+            Tensor logits,
+            Sampling sampling,
+            RandomStream stream,
+            long firstSequence,
+            Tensor tokens,
+            int batch,
+            int t,
+            int v) {
+        long n = (long) batch * v;
+        CUdeviceptr weights = scratch(2 * n * Double.BYTES); // and as much for sorting
+        kernels.launch(
+                "sample",
+                "sample_f32",
+                new Grid(batch, 1, ROW_THREADS, 1),
+                f32(logits, n * t),
+                weights,
+                weights.withByteOffset(n * Double.BYTES),
+                sampling.temperature(),
+                sampling.topK(),
+                sampling.topP(),
+                stream(stream),
+                firstSequence,
+                i32(tokens, batch),
+                t,
+                v);
+    }
+
+    @Override
+    public void close() {
+        kernels.close();
+        gemm.close();
+        staging.close();
+        scratches.forEach(context::free);
+        context.close();
+    }
+}

@@ -1,0 +1,351 @@
+package io.github.drakegpt.backend.cuda;
+
+import static jcuda.driver.CUresult.CUDA_SUCCESS;
+
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+import jcuda.Pointer;
+import jcuda.driver.CUcontext;
+import jcuda.driver.CUdevice;
+import jcuda.driver.CUdevice_attribute;
+import jcuda.driver.CUdeviceptr;
+import jcuda.driver.CUgraph;
+import jcuda.driver.CUgraphExec;
+import jcuda.driver.CUresult;
+import jcuda.driver.CUstream;
+import jcuda.driver.CUstreamCaptureMode;
+import jcuda.driver.CUstream_flags;
+import jcuda.driver.JCudaDriver;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A GPU: its context, and the one stream that all work goes to, in the order of the calls. Everything here is
+ * asynchronous but {@link #synchronize}. A call may come from any thread, but from one at a time.
+ *
+ * <p>CUDA reports what a kernel did wrong at some later call, and from then on at every call: such a context is broken,
+ * and nothing on it can be used or even freed any more. The context remembers which kernels it launched since the device
+ * was last known to be well, to name those that may be the cause. With {@code CUDA_LAUNCH_BLOCKING=1}, CUDA's own
+ * variable, that is one.
+ */
+final class CudaContext implements AutoCloseable {
+    private static final Logger log = LoggerFactory.getLogger(CudaContext.class);
+    /** Of a long list of kernels, how many are named. */
+    private static final int NAMED = 12;
+
+    private final int ordinal;
+    private final CUcontext context;
+    private final CUstream stream;
+    private final boolean own;
+    private final boolean blocking;
+    private final boolean synchronous;
+    private final List<String> launched = new ArrayList<>();
+    private boolean capturing;
+    private boolean broken;
+    private int liveAllocations;
+
+    private CudaContext(int ordinal, CUcontext context, CUstream stream, boolean own, boolean synchronous) {
+        this.ordinal = ordinal;
+        this.context = context;
+        this.stream = stream;
+        this.own = own;
+        this.synchronous = synchronous;
+        this.blocking = "1".equals(System.getenv("CUDA_LAUNCH_BLOCKING"));
+    }
+
+    /**
+     * The primary context of a device, shared with whatever else uses CUDA in this process, and a stream of our own.
+     *
+     * @param synchronous whether the driver is known to run everything at once
+     */
+    static CudaContext open(int ordinal, boolean synchronous) {
+        require(JCudaDriver.cuInit(0), "starting CUDA");
+        CUdevice device = new CUdevice();
+        require(JCudaDriver.cuDeviceGet(device, ordinal), "finding GPU " + ordinal);
+        CUcontext context = new CUcontext();
+        require(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "taking the context of GPU " + ordinal);
+        require(JCudaDriver.cuCtxSetCurrent(context), "entering the context of GPU " + ordinal);
+        CUstream stream = new CUstream();
+        int result = JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING);
+        if (result != CUDA_SUCCESS) {
+            JCudaDriver.cuDevicePrimaryCtxRelease(device);
+            require(result, "making a stream");
+        }
+        return new CudaContext(ordinal, context, stream, true, synchronous);
+    }
+
+    /** A context and a stream that a caller made and will destroy. */
+    static CudaContext of(CUcontext context, CUstream stream) {
+        require(JCudaDriver.cuCtxSetCurrent(context), "entering the given context");
+        CUdevice device = new CUdevice();
+        require(JCudaDriver.cuCtxGetDevice(device), "finding the GPU of the given context");
+        for (int ordinal = 0; ; ordinal++) {
+            CUdevice candidate = new CUdevice();
+            require(JCudaDriver.cuDeviceGet(candidate, ordinal), "finding the GPU of the given context");
+            if (candidate.equals(device)) {
+                return new CudaContext(ordinal, context, stream, false, false);
+            }
+        }
+    }
+
+    private static void require(int result, String doing) {
+        if (result != CUDA_SUCCESS) {
+            String error = CUresult.stringFor(result);
+            throw new CudaException(error, error + " while " + doing + "; run doctor to see what CUDA finds.");
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- the device
+
+    /** The device's name, such as NVIDIA H200. */
+    String deviceName() {
+        byte[] name = new byte[256];
+        check(JCudaDriver.cuDeviceGetName(name, name.length, device()), "reading the GPU's name");
+        int length = 0;
+        while (name[length] != 0) {
+            length++;
+        }
+        return new String(name, 0, length, java.nio.charset.StandardCharsets.UTF_8);
+    }
+
+    /** Compute capability, such as 9.0. */
+    String capability() {
+        return attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) + "."
+                + attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    }
+
+    private int attribute(int attribute) {
+        int[] value = new int[1];
+        check(JCudaDriver.cuDeviceGetAttribute(value, attribute, device()), "reading the GPU's properties");
+        return value[0];
+    }
+
+    private CUdevice device() {
+        CUdevice device = new CUdevice();
+        check(JCudaDriver.cuDeviceGet(device, ordinal), "finding GPU " + ordinal);
+        return device;
+    }
+
+    /** Bytes of device memory that are free, and that there are. */
+    long[] memory() {
+        enter();
+        long[] free = new long[1];
+        long[] total = new long[1];
+        check(JCudaDriver.cuMemGetInfo(free, total), "reading how much memory is free");
+        return new long[] {free[0], total[0]};
+    }
+
+    CUstream stream() {
+        return stream;
+    }
+
+    // ---------------------------------------------------------------------------------------------- errors
+
+    /** Makes this context the calling thread's. */
+    void enter() {
+        check(JCudaDriver.cuCtxSetCurrent(context), "entering the GPU's context");
+    }
+
+    /**
+     * Throws what a call of the driver reported.
+     *
+     * @param doing what the call was for, as in "copying to the GPU"
+     */
+    void check(int result, String doing) {
+        if (result != CUDA_SUCCESS) {
+            throw failure(CUresult.stringFor(result), doing);
+        }
+    }
+
+    /** The exception for an error of CUDA or of a library over it. */
+    CudaException failure(String error, String doing) {
+        StringBuilder message = new StringBuilder(error).append(" while ").append(doing);
+        switch (error) {
+            case "CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_ERROR_MISALIGNED_ADDRESS", "CUDA_ERROR_LAUNCH_FAILED" -> {
+                broken = true;
+                message.append(suspects())
+                        .append("; what the GPU held is lost, the last checkpoint is whole: please report this.");
+            }
+            case "CUDA_ERROR_UNKNOWN",
+                    "CUDA_ERROR_DEVICE_UNAVAILABLE",
+                    "CUDA_ERROR_ECC_UNCORRECTABLE",
+                    "CUDA_ERROR_HARDWARE_STACK_ERROR",
+                    "CUDA_ERROR_CONTEXT_IS_DESTROYED" -> {
+                broken = true;
+                message.append("; the GPU is lost to this process, the last checkpoint is whole:")
+                        .append(" look at nvidia-smi and the system's log, and start again.");
+            }
+            default -> message.append("; run doctor to see what CUDA finds.");
+        }
+        return new CudaException(error, message.toString());
+    }
+
+    private String suspects() {
+        Set<String> names = new LinkedHashSet<>(launched);
+        if (names.size() <= 1) {
+            return names.isEmpty() ? "" : " (kernel " + names.iterator().next() + ")";
+        }
+        List<String> last = new ArrayList<>(names);
+        int from = Math.max(0, last.size() - NAMED);
+        return " (one of the kernels " + (from > 0 ? "..., " : "") + String.join(", ", last.subList(from, last.size()))
+                + "; with CUDA_LAUNCH_BLOCKING=1 in the environment the one is named)";
+    }
+
+    /** Waits until everything has been done. */
+    void synchronize() {
+        requireNotCapturing();
+        enter();
+        check(JCudaDriver.cuStreamSynchronize(stream), "waiting for the GPU");
+        launched.clear();
+    }
+
+    private void requireNotCapturing() {
+        if (capturing) {
+            throw new IllegalStateException(
+                    "The host cannot look at or change tensors within recorded work; do that before or after it runs.");
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- memory
+
+    /**
+     * Allocates device memory of undefined content.
+     *
+     * @return null if there is not enough
+     */
+    CUdeviceptr allocate(long bytes) {
+        requireNotCapturing();
+        enter();
+        CUdeviceptr pointer = new CUdeviceptr();
+        int result = JCudaDriver.cuMemAlloc(pointer, Math.max(bytes, 1));
+        if (result == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
+            return null;
+        }
+        check(result, "allocating " + bytes + " bytes on the GPU");
+        liveAllocations++;
+        return pointer;
+    }
+
+    /** Gives memory back, after all work that was started before. */
+    void free(CUdeviceptr pointer) {
+        liveAllocations--;
+        if (!broken) { // the memory of a broken context goes when the context does
+            enter();
+            check(JCudaDriver.cuMemFree(pointer), "freeing memory on the GPU");
+        }
+    }
+
+    /** Allocations that have not been given back. */
+    int liveAllocations() {
+        return liveAllocations;
+    }
+
+    /** Sets bytes to zero. */
+    void zero(CUdeviceptr pointer, long bytes) {
+        enter();
+        check(JCudaDriver.cuMemsetD8Async(pointer, (byte) 0, bytes, stream), "zeroing memory on the GPU");
+    }
+
+    void copyToDevice(CUdeviceptr target, Pointer pinned, long bytes) {
+        requireNotCapturing();
+        enter();
+        check(JCudaDriver.cuMemcpyHtoDAsync(target, pinned, bytes, stream), "copying to the GPU");
+    }
+
+    void copyToHost(Pointer pinned, CUdeviceptr source, long bytes) {
+        requireNotCapturing();
+        enter();
+        check(JCudaDriver.cuMemcpyDtoHAsync(pinned, source, bytes, stream), "copying from the GPU");
+    }
+
+    // ---------------------------------------------------------------------------------------------- work
+
+    /** Says that a kernel or a library's work is about to be launched. */
+    void launching(String name) {
+        if (synchronous && !capturing) {
+            launched.clear(); // what came before has ended well
+        }
+        launched.add(name);
+    }
+
+    /** Says that it was. */
+    void launched(String name) {
+        if (blocking && !capturing) {
+            check(JCudaDriver.cuStreamSynchronize(stream), "running " + name);
+            launched.clear();
+        }
+    }
+
+    /** Whether work is only being written down. */
+    boolean capturing() {
+        return capturing;
+    }
+
+    /** Whether each kernel is to be waited for, and so nothing to be captured. */
+    boolean blocking() {
+        return blocking;
+    }
+
+    /** A captured piece of work: how to run it, and the kernels in it. */
+    record Graph(CUgraphExec exec, List<String> kernels) {}
+
+    /** Writes down what {@code work} launches, without running it. */
+    Graph capture(Runnable work) {
+        enter();
+        List<String> before = List.copyOf(launched);
+        launched.clear();
+        check(
+                JCudaDriver.cuStreamBeginCapture(stream, CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+                "beginning to record");
+        capturing = true;
+        CUgraph graph = new CUgraph();
+        int result;
+        try {
+            work.run();
+        } finally {
+            capturing = false;
+            result = JCudaDriver.cuStreamEndCapture(stream, graph);
+        }
+        check(result, "recording");
+        CUgraphExec exec = new CUgraphExec();
+        check(JCudaDriver.cuGraphInstantiate(exec, graph, 0), "preparing what was recorded");
+        check(JCudaDriver.cuGraphDestroy(graph), "preparing what was recorded");
+        List<String> kernels = List.copyOf(launched);
+        launched.clear();
+        launched.addAll(before);
+        return new Graph(exec, kernels);
+    }
+
+    void launch(Graph graph) {
+        enter();
+        launched.clear(); // a graph names enough
+        launched.addAll(graph.kernels());
+        check(JCudaDriver.cuGraphLaunch(graph.exec(), stream), "running what was recorded");
+    }
+
+    void destroy(Graph graph) {
+        if (!broken) {
+            enter();
+            check(JCudaDriver.cuGraphExecDestroy(graph.exec()), "freeing what was recorded");
+        }
+    }
+
+    @Override
+    public void close() {
+        if (!own) {
+            return;
+        }
+        CUdevice device = new CUdevice();
+        require(JCudaDriver.cuDeviceGet(device, ordinal), "finding GPU " + ordinal);
+        if (broken) {
+            log.debug("The context of GPU {} is broken; resetting it", ordinal);
+            JCudaDriver.cuDevicePrimaryCtxReset(device); // best effort: the device may be gone
+            return;
+        }
+        enter();
+        check(JCudaDriver.cuStreamDestroy(stream), "destroying a stream");
+        check(JCudaDriver.cuDevicePrimaryCtxRelease(device), "giving the GPU's context back");
+    }
+}

@@ -1,0 +1,59 @@
+package io.github.drakegpt.backend.cuda;
+
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Storage;
+import io.github.drakegpt.tensor.Tensor;
+import jcuda.driver.CUdeviceptr;
+
+/** Elements in the memory of a GPU. */
+final class DeviceStorage implements Storage {
+    private final CudaContext context;
+    private final Staging staging;
+    private final DType dtype;
+    private final CUdeviceptr pointer;
+
+    DeviceStorage(CudaContext context, Staging staging, DType dtype, CUdeviceptr pointer) {
+        this.context = context;
+        this.staging = staging;
+        this.dtype = dtype;
+        this.pointer = pointer;
+    }
+
+    /**
+     * Where a tensor begins.
+     *
+     * @param dtype what the tensor should be made of
+     * @param elements how many it should have at least
+     * @throws IllegalArgumentException if it is another one, or not on a GPU
+     */
+    static CUdeviceptr pointer(Tensor tensor, DType dtype, long elements) {
+        if (tensor.dtype() != dtype || tensor.size() < elements) {
+            throw new IllegalArgumentException(
+                    "A tensor " + tensor + " was given where " + elements + " elements " + dtype + " are needed.");
+        }
+        if (!(tensor.storage() instanceof DeviceStorage storage)) {
+            throw new IllegalArgumentException("A tensor " + tensor
+                    + " that is not on the GPU was given; allocate it in an arena of this backend.");
+        }
+        return storage.at(tensor.offset());
+    }
+
+    private CUdeviceptr at(long element) {
+        return pointer.withByteOffset(element * dtype.bytes());
+    }
+
+    @Override
+    public void read(long offset, Object array, int arrayOffset, int length) {
+        staging.read(at(offset), dtype, array, arrayOffset, length);
+    }
+
+    @Override
+    public void write(long offset, Object array, int arrayOffset, int length) {
+        staging.write(at(offset), dtype, array, arrayOffset, length);
+    }
+
+    @Override
+    public void close() {
+        context.free(pointer);
+    }
+}

@@ -1,0 +1,106 @@
+package io.github.drakegpt.backend.cuda;
+
+import jcuda.Pointer;
+import jcuda.cudaDataType;
+import jcuda.driver.CUdeviceptr;
+import jcuda.jcublas.JCublas2;
+import jcuda.jcublas.cublasComputeType;
+import jcuda.jcublas.cublasGemmAlgo;
+import jcuda.jcublas.cublasHandle;
+import jcuda.jcublas.cublasOperation;
+import jcuda.jcublas.cublasStatus;
+import jcuda.runtime.cudaStream_t;
+
+/**
+ * Matrix products by cuBLAS, for row-major matrices.
+ *
+ * <p>cuBLAS is column-major: it takes the memory of a row-major (m, n) matrix for a column-major (n, m) one, that is for
+ * the transposed. So C = A B is asked for as C^T = B^T A^T: the operands change places, m and n do, and the flags that say
+ * which operand is transposed stay with their operands. Leading dimensions are the lengths of the rows.
+ */
+final class Gemm implements AutoCloseable {
+    /** What NVIDIA recommends for Hopper. cuBLAS would allocate its own otherwise, which a graph cannot capture. */
+    private static final long WORKSPACE_BYTES = 32 << 20;
+
+    private static final Pointer ONE = Pointer.to(new float[] {1});
+    private static final Pointer ZERO = Pointer.to(new float[] {0});
+
+    private final CudaContext context;
+    private final cublasHandle handle = new cublasHandle();
+    private final CUdeviceptr workspace;
+
+    Gemm(CudaContext context) {
+        this.context = context;
+        context.enter();
+        check(JCublas2.cublasCreate(handle), "starting cuBLAS");
+        check(JCublas2.cublasSetStream(handle, new cudaStream_t(context.stream())), "giving cuBLAS its stream");
+        workspace = context.allocate(WORKSPACE_BYTES);
+        if (workspace == null) {
+            JCublas2.cublasDestroy(handle);
+            throw context.failure("CUDA_ERROR_OUT_OF_MEMORY", "allocating 32 MB for cuBLAS");
+        }
+        check(JCublas2.cublasSetWorkspace(handle, workspace, WORKSPACE_BYTES), "giving cuBLAS its workspace");
+    }
+
+    /** The version of cuBLAS, as in 13.1.1. */
+    String version() {
+        int[] version = new int[1];
+        check(JCublas2.cublasGetVersion(handle, version), "reading the version of cuBLAS");
+        return version[0] / 10000 + "." + version[0] / 100 % 100 + "." + version[0] % 100;
+    }
+
+    /**
+     * c (m, n) = a b in float32, with a (m, k) and b (k, n), or their transposed where said.
+     *
+     * @param transposedA whether a lies in memory as (k, m)
+     * @param transposedB whether b lies in memory as (n, k)
+     */
+    void multiply(
+            CUdeviceptr a,
+            boolean transposedA,
+            CUdeviceptr b,
+            boolean transposedB,
+            CUdeviceptr c,
+            int m,
+            int n,
+            int k) {
+        context.enter();
+        context.launching("cublasGemmEx");
+        check(
+                JCublas2.cublasGemmEx_new(
+                        handle,
+                        transposedB ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
+                        transposedA ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
+                        n,
+                        m,
+                        k,
+                        ONE,
+                        b,
+                        cudaDataType.CUDA_R_32F,
+                        transposedB ? k : n,
+                        a,
+                        cudaDataType.CUDA_R_32F,
+                        transposedA ? m : k,
+                        ZERO,
+                        c,
+                        cudaDataType.CUDA_R_32F,
+                        n,
+                        cublasComputeType.CUBLAS_COMPUTE_32F,
+                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
+                "multiplying matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
+        context.launched("cublasGemmEx");
+    }
+
+    private void check(int status, String doing) {
+        if (status != cublasStatus.CUBLAS_STATUS_SUCCESS) {
+            throw context.failure(cublasStatus.stringFor(status), doing);
+        }
+    }
+
+    @Override
+    public void close() {
+        context.enter();
+        check(JCublas2.cublasDestroy(handle), "closing cuBLAS");
+        context.free(workspace);
+    }
+}

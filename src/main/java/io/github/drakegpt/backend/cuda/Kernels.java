@@ -1,0 +1,177 @@
+package io.github.drakegpt.backend.cuda;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import jcuda.Pointer;
+import jcuda.driver.CUfunction;
+import jcuda.driver.CUjit_option;
+import jcuda.driver.CUmodule;
+import jcuda.driver.CUresult;
+import jcuda.driver.JCudaDriver;
+import jcuda.driver.JITOptions;
+
+/**
+ * The kernels of {@code kernels/}, loaded from their PTX the first time one of a file is launched. The driver compiles PTX
+ * for the GPU that is there, and keeps what it compiled for the next process.
+ */
+final class Kernels implements AutoCloseable {
+    private static final Pattern ENTRY = Pattern.compile("\\.entry\\s+(\\w+)\\s*\\(([^)]*)\\)");
+    private static final Pattern PARAMETER = Pattern.compile("\\.param\\s+\\.(\\w+)");
+    private static final int LOG_BYTES = 8192;
+
+    private final CudaContext context;
+    private final Map<String, CUmodule> modules = new HashMap<>();
+    private final Map<String, Kernel> kernels = new HashMap<>();
+
+    /** @param parameters their PTX types, such as u64 for a pointer */
+    private record Kernel(CUfunction function, List<String> parameters) {}
+
+    /** How many blocks there are, and threads in each; the rest of CUDA's dimensions are 1. */
+    record Grid(int blocksX, int blocksY, int threadsX, int threadsY) {
+        /** Blocks of 256 threads, each of which takes {@code perThread} of n elements. */
+        static Grid of(long n, int perThread) {
+            return new Grid(blocks(n, 256 * perThread), 1, 256, 1);
+        }
+
+        /** The least number of blocks for n things, {@code each} to a block. */
+        static int blocks(long n, int each) {
+            return Math.toIntExact((n + each - 1) / each);
+        }
+    }
+
+    Kernels(CudaContext context) {
+        this.context = context;
+    }
+
+    /**
+     * Launches a kernel.
+     *
+     * @param file of kernels/, without its extension
+     * @param arguments in the order of the kernel's parameters: Pointer, Integer, Long or Float, or arrays of these
+     * @throws IllegalArgumentException if they do not fit the parameters that the PTX declares
+     */
+    void launch(String file, String name, Grid grid, Object... arguments) {
+        context.enter();
+        Kernel kernel = kernels.get(name);
+        if (kernel == null) {
+            load(file);
+            kernel = kernels.get(name);
+            if (kernel == null) {
+                throw new IllegalArgumentException(
+                        "kernels/" + file + ".cu has no kernel " + name + "; run scripts/compile-kernels.");
+            }
+        }
+        List<Pointer> values = new ArrayList<>();
+        add(arguments, name, kernel.parameters, values);
+        if (values.size() != kernel.parameters.size()) {
+            throw new IllegalArgumentException("The kernel " + name + " takes " + kernel.parameters.size()
+                    + " parameters, not " + values.size() + ".");
+        }
+        context.launching(name);
+        context.check(
+                JCudaDriver.cuLaunchKernel(
+                        kernel.function,
+                        grid.blocksX,
+                        grid.blocksY,
+                        1,
+                        grid.threadsX,
+                        grid.threadsY,
+                        1,
+                        0,
+                        context.stream(),
+                        Pointer.to(values.toArray(new Pointer[0])),
+                        null),
+                "launching " + name);
+        context.launched(name);
+    }
+
+    private static void add(Object[] arguments, String name, List<String> parameters, List<Pointer> values) {
+        for (Object argument : arguments) {
+            if (argument instanceof Object[] several) {
+                add(several, name, parameters, values);
+                continue;
+            }
+            String type;
+            Pointer value;
+            if (argument instanceof Integer i) {
+                type = "u32";
+                value = Pointer.to(new int[] {i});
+            } else if (argument instanceof Float f) {
+                type = "f32";
+                value = Pointer.to(new float[] {f});
+            } else if (argument instanceof Long l) {
+                type = "u64";
+                value = Pointer.to(new long[] {l});
+            } else {
+                type = "u64";
+                value = Pointer.to((Pointer) argument);
+            }
+            int index = values.size();
+            String declared = index < parameters.size() ? parameters.get(index) : "nothing";
+            if (!type.equals(declared)) {
+                throw new IllegalArgumentException(
+                        "Parameter " + index + " of the kernel " + name + " is " + declared + ", not " + type + ".");
+            }
+            values.add(value);
+        }
+    }
+
+    private void load(String file) {
+        String ptx = read(file);
+        byte[] image = (ptx + '\0').getBytes(StandardCharsets.UTF_8);
+        byte[] errors = new byte[LOG_BYTES];
+        JITOptions options = new JITOptions();
+        options.putInt(CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, LOG_BYTES);
+        options.putBytes(CUjit_option.CU_JIT_ERROR_LOG_BUFFER, errors);
+        CUmodule module = new CUmodule();
+        int result = JCudaDriver.cuModuleLoadDataJIT(module, Pointer.to(image), options);
+        if (result != CUresult.CUDA_SUCCESS) {
+            String complaint =
+                    new String(options.getBytes(CUjit_option.CU_JIT_ERROR_LOG_BUFFER), StandardCharsets.UTF_8);
+            String first =
+                    complaint.replace('\0', '\n').strip().lines().findFirst().orElse("no reason given");
+            throw context.failure(
+                    CUresult.stringFor(result), "loading the kernels of " + file + ".ptx (" + first.strip() + ")");
+        }
+        modules.put(file, module);
+        for (Matcher entry = ENTRY.matcher(ptx); entry.find(); ) {
+            List<String> parameters = new ArrayList<>();
+            for (Matcher parameter = PARAMETER.matcher(entry.group(2)); parameter.find(); ) {
+                parameters.add(parameter.group(1));
+            }
+            CUfunction function = new CUfunction();
+            context.check(
+                    JCudaDriver.cuModuleGetFunction(function, module, entry.group(1)),
+                    "finding the kernel " + entry.group(1));
+            kernels.put(entry.group(1), new Kernel(function, parameters));
+        }
+    }
+
+    private static String read(String file) {
+        try (InputStream in = Kernels.class.getResourceAsStream(file + ".ptx")) {
+            if (in == null) {
+                throw new IllegalArgumentException("There are no compiled kernels " + file + ".ptx in this build;"
+                        + " run scripts/compile-kernels and build again.");
+            }
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @Override
+    public void close() {
+        context.enter();
+        for (CUmodule module : modules.values()) {
+            context.check(JCudaDriver.cuModuleUnload(module), "unloading kernels");
+        }
+    }
+}

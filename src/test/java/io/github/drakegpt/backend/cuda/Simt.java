@@ -1,0 +1,50 @@
+package io.github.drakegpt.backend.cuda;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import org.junit.jupiter.api.Assumptions;
+
+/** The SIMT driver for tests: built once if there is a compiler, else the test is skipped. */
+public final class Simt {
+    private static boolean built;
+
+    private Simt() {}
+
+    /** A backend on the SIMT driver. */
+    static CudaBackend open() {
+        build();
+        return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.SIMT), 0);
+    }
+
+    /** Builds the driver from what native/simt and kernels hold now. */
+    public static synchronized void build() {
+        Assumptions.assumeTrue(onPath("g++"), "g++ is not on the PATH: the kernels are not tested");
+        if (built) {
+            return;
+        }
+        try {
+            Process process = new ProcessBuilder("scripts/build-simt")
+                    .redirectErrorStream(true)
+                    .start();
+            String output = new String(process.getInputStream().readAllBytes());
+            if (process.waitFor() != 0) {
+                throw new IllegalStateException("scripts/build-simt failed:\n" + output);
+            }
+            built = true;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /** Whether a program can be started by its name. */
+    static boolean onPath(String program) {
+        return Arrays.stream(System.getenv("PATH").split(":"))
+                .anyMatch(folder -> Files.isExecutable(Path.of(folder, program)));
+    }
+}

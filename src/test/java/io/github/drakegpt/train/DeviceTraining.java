@@ -1,0 +1,198 @@
+package io.github.drakegpt.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.checkpoint.Checkpoint;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.data.Corpus;
+import io.github.drakegpt.model.Generator;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Models;
+import io.github.drakegpt.model.Scorer;
+import io.github.drakegpt.nn.Init;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.FieldSource;
+
+/** Whole training on a device against the same on the CPU: each device's test extends this class. */
+abstract class DeviceTraining {
+    static final List<String> NAMES = Models.NAMES;
+
+    private static final int STEPS = 200;
+    private static final int REPEATED = 20;
+    private static final Corpus CORPUS = Corpus.prepare(text(20_000));
+    private static final BooleanSupplier NEVER = () -> false;
+
+    @TempDir
+    Path temp;
+
+    private final String device;
+
+    DeviceTraining(String device) {
+        this.device = device;
+    }
+
+    /** Same seed, same batches, same dropout masks: the losses differ by rounding only, and not from run to run. */
+    @ParameterizedTest
+    @FieldSource("NAMES")
+    void theLossesAreThoseOfTheCpu(String name) {
+        ModelConfig model = model(name, 0.1f);
+        float[] expected = losses("cpu", model, STEPS);
+        float[] losses = losses(device, model, STEPS);
+        for (int step = 0; step < STEPS; step++) {
+            assertThat(losses[step]).as("loss of step %d", step + 1).isCloseTo(expected[step], within(1e-4f));
+        }
+        assertThat(losses[STEPS - 1]).isLessThan(losses[0] - 0.2f);
+        assertThat(losses(device, model, REPEATED)).containsExactly(Arrays.copyOf(losses, REPEATED));
+    }
+
+    private static float[] losses(String device, ModelConfig model, int steps) {
+        float[] losses = new float[steps];
+        try (Backend backend = Backends.create(device, 1);
+                TrainingStep step = new TrainingStep(backend, model, config(STEPS, STEPS), CORPUS.train())) {
+            for (int i = 0; i < steps; i++) {
+                step.run(i + 1);
+                losses[i] = step.loss();
+            }
+        }
+        return losses;
+    }
+
+    /** Stopped in the middle, in other places than evaluations, and resumed: the same to the bit. */
+    @Test
+    void aRunThatWasStoppedAndResumedIsTheSameToTheBit() throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0.2f);
+        Checkpoint whole = train(model, "whole", NEVER);
+        for (int stop : new int[] {3, 20, 31}) {
+            int[] left = {stop};
+            train(model, "stopped", () -> left[0]-- == 0);
+        }
+        Checkpoint stopped = train(model, "stopped", NEVER);
+        assertThat(stopped.weights()).containsExactly(whole.weights());
+        assertThat(stopped.firstMoments()).containsExactly(whole.firstMoments());
+        assertThat(stopped.secondMoments()).containsExactly(whole.secondMoments());
+        assertThat(stopped.state().valLoss()).isEqualTo(whole.state().valLoss());
+        assertThat(stopped.state().trainLoss()).isEqualTo(whole.state().trainLoss());
+    }
+
+    /** Begins the run of a folder or goes on with it, as a new process would. */
+    private Checkpoint train(ModelConfig model, String folder, BooleanSupplier stop) throws IOException {
+        Path path = temp.resolve(folder);
+        RunFolder run = Files.exists(path) ? RunFolder.open(path) : create(path, model);
+        try (Backend backend = Backends.create(device, 1);
+                Trainer trainer = new Trainer(backend, model, config(60, 20), CORPUS, run, List.of())) {
+            if (run.hasCheckpoint()) {
+                trainer.restore(run.load(trainer.parameters()));
+            }
+            trainer.train(stop);
+            return run.load(trainer.parameters());
+        }
+    }
+
+    private static RunFolder create(Path path, ModelConfig model) throws IOException {
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode config = json.createObjectNode();
+        config.set("model", json.valueToTree(model));
+        return RunFolder.create(path, config, CORPUS.tokenizer());
+    }
+
+    /** With and without the cache, beyond the context, for several shapes of prompts, and again from what was recorded. */
+    @ParameterizedTest
+    @FieldSource("NAMES")
+    void theTextAndItsScoreAreThoseOfTheCpu(String name) {
+        ModelConfig model = model(name, 0);
+        float[] weights = trained(model);
+        int[] text = CORPUS.tokenizer().encode(text(500));
+        List<Integer> expected = new ArrayList<>();
+        double nll;
+        try (Backend backend = Backends.create("cpu", 1)) {
+            generate(backend, model, weights, expected);
+            try (Scorer scorer = new Scorer(backend, model, weights)) {
+                nll = scorer.score(text).nll();
+            }
+        }
+        List<Integer> drawn = new ArrayList<>();
+        try (Backend backend = Backends.create(device, 1)) {
+            generate(backend, model, weights, drawn);
+            try (Scorer scorer = new Scorer(backend, model, weights)) {
+                assertThat(scorer.score(text).nll()).isCloseTo(nll, within(1e-5));
+                assertThat(scorer.score(text).nll()).isCloseTo(nll, within(1e-5));
+            }
+        }
+        assertThat(drawn).isEqualTo(expected);
+    }
+
+    /** Weights that predict something: equal probabilities would leave it to rounding what is drawn. */
+    private static float[] trained(ModelConfig model) {
+        try (Backend backend = Backends.create("cpu", 1);
+                TrainingStep step = new TrainingStep(backend, model, config(100, 100), CORPUS.train())) {
+            for (int i = 1; i <= 100; i++) {
+                step.run(i);
+            }
+            return step.weights().toFloats();
+        }
+    }
+
+    private static void generate(Backend backend, ModelConfig model, float[] weights, List<Integer> tokens) {
+        try (Generator generator = new Generator(backend, model, weights)) {
+            for (Sampling sampling : List.of(new Sampling(0, 0, 1), Sampling.PLAIN, new Sampling(0.8f, 5, 0.9f))) {
+                for (int prompt : new int[] {1, 5, 11}) {
+                    for (boolean cached : new boolean[] {true, false}) {
+                        generator.generate(
+                                CORPUS.tokenizer().encode(text(prompt)), 20, sampling, 7, prompt, cached, tokens::add);
+                    }
+                }
+            }
+        }
+    }
+
+    private static ModelConfig model(String name, float dropout) {
+        return new ModelConfig(name, CORPUS.tokenizer().size(), 8, 32, 32, 4, 3, dropout, true, Init.PYTORCH);
+    }
+
+    private static TrainConfig config(int iters, int evalInterval) {
+        return new TrainConfig(
+                32,
+                iters,
+                evalInterval,
+                4,
+                Schedule.CYCLIC,
+                0.001,
+                0.005,
+                5,
+                0,
+                List.of(0.9f, 0.95f),
+                1e-8f,
+                0.01f,
+                1,
+                1,
+                0,
+                42);
+    }
+
+    /** Text with some order in it: words of a few letters. */
+    private static String text(int length) {
+        String[] words = {"love ", "you ", "know ", "money ", "city\n", "never ", "go ", "down "};
+        Random random = new Random(3);
+        StringBuilder text = new StringBuilder();
+        while (text.length() < length) {
+            text.append(words[random.nextInt(words.length)]);
+        }
+        return text.substring(0, length);
+    }
+}
