@@ -1,0 +1,298 @@
+// Looks at every access that a kernel makes to memory.
+//
+// g++ -fsanitize=kernel-address calls __asan_loadN and __asan_storeN before each access, -fsanitize=alignment and bounds call
+// the __ubsan functions when a pointer is not aligned or an index leaves its array. They are answered here; the runtime library
+// of the sanitizer is not linked.
+#include "checks.h"
+
+#include "driver.h"
+#include "machine.h"
+#include "memory.h"
+
+#include <link.h>
+
+namespace simt {
+
+namespace {
+
+// An access to shared memory: interval between barriers, thread, and how many __syncwarps its warp had done.
+using Stamp = uint64_t;
+constexpr unsigned SYNC_BITS = 22;
+
+uint32_t epoch_of(Stamp s) { return uint32_t(s >> 32); }
+unsigned thread_of(Stamp s) { return unsigned(s >> SYNC_BITS & 1023); }
+uint32_t syncs_of(Stamp s) { return s & ((1u << SYNC_BITS) - 1); }
+
+// What happened to one element of shared memory: the last write, and two reads by different threads. The second is kept from
+// another warp than the first where there was one, so a later write by anybody conflicts with one of them.
+struct Cell {
+    Stamp write, read, other_read;
+};
+
+constexpr unsigned GRANULES = SHARED_ARENA / 16;
+unsigned char valid[GRANULES];      // bytes of each 16 that belong to an array
+unsigned char cell_shift[GRANULES]; // its elements have 1 << shift bytes, at most 4
+// Elements of 1, 2 and 4 bytes are looked up in their own table.
+Cell cells_of_1[SHARED_ARENA], cells_of_2[SHARED_ARENA / 2], cells_of_4[SHARED_ARENA / 4];
+Cell* const cells[3] = {cells_of_1, cells_of_2, cells_of_4};
+
+struct Range {
+    uintptr_t start, end;
+};
+Range image[16];
+int image_parts;
+
+const char* verb(bool write) { return write ? "writes" : "reads"; }
+
+std::string array_name(unsigned offset) {
+    const SharedArray* array = shared_array_below(offset);
+    return array == nullptr ? "shared memory" : std::string(array->name) + " (byte " + std::to_string(offset - array->offset) + ")";
+}
+
+// Whether an access of this interval is ordered before what the running thread does now.
+bool ordered(Stamp before, const Fiber& now) {
+    unsigned thread = thread_of(before);
+    if (thread == now.thread) {
+        return true;
+    }
+    if (thread / 32 != now.thread / 32) {
+        return false;
+    }
+    return now.warp->full_sync > syncs_of(before)
+            || (now.warp->pairs_used && now.warp->pair_sync[now.lane][thread % 32] > syncs_of(before));
+}
+
+[[noreturn]] void fail_race(unsigned offset, bool write, Stamp other, bool other_wrote) {
+    unsigned thread = thread_of(other);
+    uint3 block = machine.block;
+    bool same_warp = thread / 32 == machine.current->thread / 32;
+    fail(CUDA_ERROR_LAUNCH_FAILED, "race on shared memory: %s %s, which thread (%u,%u,%u) %s and nothing orders the two; a %s is "
+            "missing", verb(write), array_name(offset).c_str(), thread % block.x, thread / block.x % block.y,
+            thread / (block.x * block.y), other_wrote ? "wrote" : "read", same_warp ? "__syncwarp or __syncthreads" : "__syncthreads");
+}
+
+void touch_cell(Cell& cell, unsigned offset, bool write, Stamp stamp, const Fiber& now) {
+    uint32_t epoch = machine.epoch;
+    if (write) {
+        if (epoch_of(cell.write) == epoch && !ordered(cell.write, now)) {
+            fail_race(offset, true, cell.write, true);
+        }
+        if (epoch_of(cell.read) == epoch && !ordered(cell.read, now)) {
+            fail_race(offset, true, cell.read, false);
+        }
+        if (epoch_of(cell.other_read) == epoch && !ordered(cell.other_read, now)) {
+            fail_race(offset, true, cell.other_read, false);
+        }
+        cell.write = stamp;
+        return;
+    }
+    if (epoch_of(cell.write) < machine.block_epoch) {
+        fail(CUDA_ERROR_LAUNCH_FAILED, "reads %s in shared memory, which no thread of this block has written", array_name(offset).c_str());
+    }
+    if (epoch_of(cell.write) == epoch && !ordered(cell.write, now)) {
+        fail_race(offset, false, cell.write, true);
+    }
+    if (epoch_of(cell.read) != epoch || ordered(cell.read, now)) {
+        cell.read = stamp;
+        return;
+    }
+    bool keep = epoch_of(cell.other_read) == epoch && thread_of(cell.other_read) / 32 != thread_of(cell.read) / 32
+            && now.thread / 32 == thread_of(cell.read) / 32;
+    if (!keep) {
+        cell.other_read = stamp;
+    }
+}
+
+void touch_shared(unsigned offset, unsigned bytes, bool write) {
+    if (bytes <= 16 && (bytes & (bytes - 1)) == 0 && offset % bytes != 0) {
+        fail(CUDA_ERROR_MISALIGNED_ADDRESS, "%s %u bytes of %s in shared memory, which are not aligned to %u", verb(write), bytes,
+                array_name(offset).c_str(), bytes);
+    }
+    const Fiber& now = *machine.current;
+    Stamp stamp = Stamp(machine.epoch) << 32 | Stamp(now.thread) << SYNC_BITS | now.warp->syncs;
+    unsigned end = offset + bytes;
+    while (offset < end) {
+        unsigned granule = offset / 16;
+        if (granule >= GRANULES || offset % 16 >= valid[granule]) {
+            fail(CUDA_ERROR_ILLEGAL_ADDRESS, "%s shared memory outside every array, after %s", verb(write), array_name(offset).c_str());
+        }
+        unsigned shift = cell_shift[granule];
+        touch_cell(cells[shift][offset >> shift], offset, write, stamp, now);
+        offset = ((offset >> shift) + 1) << shift;
+    }
+}
+
+[[noreturn]] void fail_global(uintptr_t address, size_t bytes, bool write) {
+    if (bytes <= 16 && (bytes & (bytes - 1)) == 0 && address % bytes != 0) {
+        fail(CUDA_ERROR_MISALIGNED_ADDRESS, "%s %zu bytes at 0x%zx, which is not aligned to %zu", verb(write), bytes, address, bytes);
+    }
+    // The first byte that is wrong says how far past an end it lies.
+    uintptr_t wrong = address;
+    while (wrong < address + bytes - 1 && find_allocation(wrong, 1) != nullptr) {
+        wrong++;
+    }
+    fail(CUDA_ERROR_ILLEGAL_ADDRESS, "%s %zu bytes at 0x%zx, of which 0x%zx is %s", verb(write), bytes, address, wrong,
+            describe_address(wrong).c_str());
+}
+
+// Neither device memory nor shared memory nor the own stack.
+void touch_other(uintptr_t address, size_t bytes, bool write) {
+    for (int i = 0; i < image_parts && !write; i++) {
+        if (address >= image[i].start && address + bytes <= image[i].end) {
+            return;
+        }
+    }
+    if (is_registered_host(address, bytes)) {
+        return;
+    }
+    fail_global(address, bytes, write);
+}
+
+bool on_own_stack(uintptr_t address) {
+    return address - uintptr_t(machine.current->stack) < STACK;
+}
+
+template <size_t BYTES, bool WRITE> inline void touch(uintptr_t address) {
+    uintptr_t offset = address - region.base;
+    if (offset < region.bytes) {
+        if ((address & (BYTES - 1)) != 0 || (address & 15) + BYTES > region.shadow[offset / 16]) {
+            fail_global(address, BYTES, WRITE);
+        }
+        return;
+    }
+    if (machine.current == nullptr || on_own_stack(address)) {
+        return;
+    }
+    offset = address - uintptr_t(machine.shared);
+    if (offset < SHARED_ARENA) {
+        touch_shared(unsigned(offset), BYTES, WRITE);
+        return;
+    }
+    touch_other(address, BYTES, WRITE);
+}
+
+void touch_range(uintptr_t address, size_t bytes, bool write) {
+    if (machine.current == nullptr || bytes == 0 || on_own_stack(address)) {
+        return;
+    }
+    uintptr_t offset = address - uintptr_t(machine.shared);
+    if (offset < SHARED_ARENA) {
+        touch_shared(unsigned(offset), unsigned(bytes), write);
+    } else if (address - region.base >= region.bytes) {
+        touch_other(address, bytes, write);
+    } else if (find_allocation(address, bytes) == nullptr) {
+        fail_global(address, bytes, write);
+    }
+}
+
+}  // namespace
+
+void shared_added(unsigned offset, unsigned bytes, unsigned element) {
+    unsigned shift = element % 4 == 0 ? 2 : element % 2 == 0 ? 1 : 0;
+    std::memset(cell_shift + offset / 16, int(shift), (bytes + 15) / 16);
+    std::memset(valid + offset / 16, 16, bytes / 16);
+    if (bytes % 16 != 0) {
+        valid[offset / 16 + bytes / 16] = bytes % 16;
+    }
+}
+
+void shared_gone(unsigned bytes) {
+    std::memset(valid, 0, bytes / 16);
+}
+
+void allow_reading_image_of(const void* symbol) {
+    image_parts = 0;
+    dl_iterate_phdr([](dl_phdr_info* info, size_t, void* wanted) {
+        for (int pass = 0; pass < 2; pass++) {
+            for (int i = 0; i < info->dlpi_phnum; i++) {
+                const auto& header = info->dlpi_phdr[i];
+                uintptr_t start = info->dlpi_addr + header.p_vaddr, end = start + header.p_memsz;
+                if (header.p_type != PT_LOAD) {
+                    continue;
+                }
+                if (pass == 0 && uintptr_t(wanted) >= start && uintptr_t(wanted) < end) {
+                    pass = 1;
+                    i = -1;
+                } else if (pass == 1 && image_parts < 16) {
+                    image[image_parts++] = {start, end};
+                }
+            }
+            if (pass == 0) {
+                return 0;
+            }
+        }
+        return 1;
+    }, const_cast<void*>(symbol));
+}
+
+}  // namespace simt
+
+using namespace simt;
+
+#pragma GCC visibility push(default)
+extern "C" {
+
+#define ACCESS(bytes) \
+    void __asan_load##bytes(uintptr_t address) { touch<bytes, false>(address); } \
+    void __asan_store##bytes(uintptr_t address) { touch<bytes, true>(address); }
+ACCESS(1)
+ACCESS(2)
+ACCESS(4)
+ACCESS(8)
+ACCESS(16)
+#undef ACCESS
+
+void __asan_loadN(uintptr_t address, size_t bytes) { touch_range(address, bytes, false); }
+void __asan_storeN(uintptr_t address, size_t bytes) { touch_range(address, bytes, true); }
+void __asan_handle_no_return() {}
+
+// The linker sends the kernels' calls of memcpy and the like here (--wrap).
+void* __wrap_memcpy(void* to, const void* from, size_t bytes) {
+    touch_range(uintptr_t(from), bytes, false);
+    touch_range(uintptr_t(to), bytes, true);
+    return std::memcpy(to, from, bytes);
+}
+
+void* __wrap_memmove(void* to, const void* from, size_t bytes) {
+    touch_range(uintptr_t(from), bytes, false);
+    touch_range(uintptr_t(to), bytes, true);
+    return std::memmove(to, from, bytes);
+}
+
+void* __wrap_memset(void* to, int value, size_t bytes) {
+    touch_range(uintptr_t(to), bytes, true);
+    return std::memset(to, value, bytes);
+}
+
+// What g++ passes to the __ubsan functions.
+struct Place {
+    const char* file;
+    uint32_t line, column;
+};
+struct Type {
+    uint16_t kind, info;
+    char name[1];
+};
+struct TypeMismatch {
+    Place place;
+    const Type* type;
+    unsigned char log_alignment, kind;
+};
+struct OutOfBounds {
+    Place place;
+    const Type* array;
+    const Type* index;
+};
+
+void __ubsan_handle_type_mismatch_v1_abort(TypeMismatch* data, void* pointer) {
+    fail(CUDA_ERROR_MISALIGNED_ADDRESS, "uses %s at %p, which is not aligned to %u (%s:%u)", data->type->name, pointer,
+            1u << data->log_alignment, data->place.file, data->place.line);
+}
+
+void __ubsan_handle_out_of_bounds_abort(OutOfBounds* data, uintptr_t index) {
+    fail(CUDA_ERROR_ILLEGAL_ADDRESS, "index %zd is outside %s (%s:%u)", ssize_t(index), data->array->name, data->place.file,
+            data->place.line);
+}
+
+}
+#pragma GCC visibility pop

@@ -1,0 +1,354 @@
+// libcublas.so.12 for the SIMT driver: the matrix products that are used here, column by column as in cuBLAS.
+//
+// Each sum runs over k from first to last in fp32 (int32 for int8), whatever the size of the matrices, so results do not depend
+// on how a product is cut into parts.
+#include "enqueue.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <unordered_set>
+#include <vector>
+
+namespace {
+
+enum Status {
+    SUCCESS = 0,
+    NOT_INITIALIZED = 1,
+    INVALID_VALUE = 7,
+    EXECUTION_FAILED = 13,
+    NOT_SUPPORTED = 15,
+};
+
+enum Type { BF16 = 14, FP32 = 0, INT8 = 3, INT32 = 10 };
+
+enum Compute { COMPUTE_32F = 68, COMPUTE_32F_PEDANTIC = 69, COMPUTE_32I = 72, COMPUTE_32I_PEDANTIC = 73, FAST_16F = 74, FAST_16BF = 75,
+    FAST_TF32 = 77 };
+
+struct Handle {
+    void* stream;
+    int math_mode;
+    int pointer_mode;
+    int atomics_mode;
+};
+std::unordered_set<Handle*> handles;
+
+struct Matrix {
+    const void* data;
+    int type;
+    long long ld, stride;
+    bool transposed;
+};
+
+struct Product {
+    const char* name;
+    int m, n, k;
+    Matrix a, b;
+    void* c;
+    int c_type;
+    long long ldc, stride_c;
+    int batches;
+    // Read when the work runs if they lie on the device; copied at the call if they lie on the host.
+    const void* alpha_on_device;
+    const void* beta_on_device;
+    float alpha, beta;
+    bool integer;
+};
+
+size_t bytes_of(int type) { return type == FP32 || type == INT32 ? 4 : type == BF16 ? 2 : 1; }
+
+float to_float(const void* data, int type, size_t index) {
+    if (type == FP32) {
+        return static_cast<const float*>(data)[index];
+    }
+    uint32_t bits = uint32_t(static_cast<const uint16_t*>(data)[index]) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+void store(void* data, int type, size_t index, float value) {
+    if (type == FP32) {
+        static_cast<float*>(data)[index] = value;
+        return;
+    }
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    static_cast<uint16_t*>(data)[index] = value != value ? 0x7fff : uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+// Sixteen rows of A against six columns of B keep all vector registers busy.
+constexpr int ROWS = 16, COLUMNS = 6;
+typedef float Vector __attribute__((vector_size(32)));
+
+// Element (row, inner) of op(A), or (inner, column) of op(B), seen as lines along k.
+struct Lines {
+    const void* data;
+    int type;
+    size_t line_step, inner_step;
+};
+
+// Panels of `width` lines, element by element along k; the lines that are missing in the last panel are zero.
+std::vector<float> pack(const Lines& lines, int count, int k, int width) {
+    std::vector<float> packed(size_t((count + width - 1) / width) * width * k);
+    for (int line = 0; line < count; line++) {
+        float* to = packed.data() + size_t(line / width) * width * k + line % width;
+        size_t from = line * lines.line_step;
+        for (int i = 0; i < k; i++) {
+            to[size_t(i) * width] = to_float(lines.data, lines.type, from + i * lines.inner_step);
+        }
+    }
+    return packed;
+}
+
+void multiply_panels(const float* a, const float* b, int k, float (&sums)[COLUMNS][ROWS]) {
+    Vector low[COLUMNS] = {}, high[COLUMNS] = {};
+    for (int i = 0; i < k; i++) {
+        Vector a_low, a_high;
+        std::memcpy(&a_low, a + size_t(i) * ROWS, sizeof a_low);
+        std::memcpy(&a_high, a + size_t(i) * ROWS + 8, sizeof a_high);
+        for (int j = 0; j < COLUMNS; j++) {
+            float factor = b[size_t(i) * COLUMNS + j];
+            low[j] += a_low * factor;
+            high[j] += a_high * factor;
+        }
+    }
+    for (int j = 0; j < COLUMNS; j++) {
+        std::memcpy(sums[j], &low[j], sizeof low[j]);
+        std::memcpy(sums[j] + 8, &high[j], sizeof high[j]);
+    }
+}
+
+void multiply_floats(const Product& p, const Lines& a, const Lines& b, void* c, float alpha, float beta) {
+    std::vector<float> packed_a = pack(a, p.m, p.k, ROWS), packed_b = pack(b, p.n, p.k, COLUMNS);
+    float sums[COLUMNS][ROWS];
+    for (int column = 0; column < p.n; column += COLUMNS) {
+        for (int row = 0; row < p.m; row += ROWS) {
+            multiply_panels(packed_a.data() + size_t(row) * p.k, packed_b.data() + size_t(column) * p.k, p.k, sums);
+            for (int j = 0; j < std::min(COLUMNS, p.n - column); j++) {
+                for (int i = 0; i < std::min(ROWS, p.m - row); i++) {
+                    size_t index = size_t(column + j) * p.ldc + row + i;
+                    float value = alpha * sums[j][i];
+                    store(c, p.c_type, index, beta == 0.0f ? value : value + beta * to_float(c, p.c_type, index));
+                }
+            }
+        }
+    }
+}
+
+void multiply_integers(const Product& p, const Lines& a, const Lines& b, void* c, int alpha, int beta) {
+    auto a_data = static_cast<const int8_t*>(a.data), b_data = static_cast<const int8_t*>(b.data);
+    auto c_data = static_cast<int32_t*>(c);
+    for (int column = 0; column < p.n; column++) {
+        for (int row = 0; row < p.m; row++) {
+            int32_t sum = 0;
+            for (int i = 0; i < p.k; i++) {
+                sum += a_data[row * a.line_step + i * a.inner_step] * b_data[column * b.line_step + i * b.inner_step];
+            }
+            int32_t& target = c_data[size_t(column) * p.ldc + row];
+            target = alpha * sum + (beta == 0 ? 0 : beta * target);
+        }
+    }
+}
+
+// From the first to the last element of a matrix of rows x columns.
+size_t span(long long rows, long long columns, long long ld, int type) {
+    return rows == 0 || columns == 0 ? 0 : size_t((columns - 1) * ld + rows) * bytes_of(type);
+}
+
+bool check_matrix(const Product& p, const Matrix& matrix, int rows, int columns, int batch) {
+    auto data = static_cast<const char*>(matrix.data) + batch * matrix.stride * (long long)bytes_of(matrix.type);
+    size_t bytes = matrix.transposed ? span(columns, rows, matrix.ld, matrix.type) : span(rows, columns, matrix.ld, matrix.type);
+    return simt::check_range(p.name, data, bytes, false);
+}
+
+Lines lines_of(const Matrix& matrix, int batch, bool along_rows) {
+    auto data = static_cast<const char*>(matrix.data) + batch * matrix.stride * (long long)bytes_of(matrix.type);
+    bool contiguous = along_rows == matrix.transposed;
+    return {data, matrix.type, contiguous ? size_t(matrix.ld) : 1, contiguous ? 1 : size_t(matrix.ld)};
+}
+
+void run(const Product& p) {
+    float alpha = p.alpha, beta = p.beta;
+    if (p.alpha_on_device != nullptr) {
+        if (!simt::check_range(p.name, p.alpha_on_device, 4, false) || !simt::check_range(p.name, p.beta_on_device, 4, false)) {
+            return;
+        }
+        if (p.integer) {
+            alpha = float(*static_cast<const int*>(p.alpha_on_device));
+            beta = float(*static_cast<const int*>(p.beta_on_device));
+        } else {
+            alpha = *static_cast<const float*>(p.alpha_on_device);
+            beta = *static_cast<const float*>(p.beta_on_device);
+        }
+    }
+    for (int batch = 0; batch < p.batches; batch++) {
+        void* c = static_cast<char*>(p.c) + batch * p.stride_c * (long long)bytes_of(p.c_type);
+        bool valid = simt::check_range(p.name, c, span(p.m, p.n, p.ldc, p.c_type), true)
+                && (p.k == 0 || (check_matrix(p, p.a, p.m, p.k, batch) && check_matrix(p, p.b, p.k, p.n, batch)));
+        if (!valid) {
+            return;
+        }
+        Lines a = lines_of(p.a, batch, true), b = lines_of(p.b, batch, false);
+        if (p.integer) {
+            multiply_integers(p, a, b, c, int(alpha), int(beta));
+        } else {
+            multiply_floats(p, a, b, c, alpha, beta);
+        }
+    }
+}
+
+bool aligned(const void* data, int type) { return uintptr_t(data) % bytes_of(type) == 0; }
+
+Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int a_type, long long lda,
+        long long stride_a, const void* b, int b_type, long long ldb, long long stride_b, const void* beta, void* c, int c_type,
+        long long ldc, long long stride_c, int batches, int compute) {
+    if (handles.count(handle) == 0) {
+        return NOT_INITIALIZED;
+    }
+    bool integer = compute == COMPUTE_32I || compute == COMPUTE_32I_PEDANTIC;
+    bool floating = compute == COMPUTE_32F || compute == COMPUTE_32F_PEDANTIC || (compute >= FAST_16F && compute <= FAST_TF32);
+    bool types = integer ? a_type == INT8 && b_type == INT8 && c_type == INT32
+                         : (a_type == FP32 && b_type == FP32 && c_type == FP32)
+                                    || (a_type == BF16 && b_type == BF16 && (c_type == BF16 || c_type == FP32));
+    // The fast kinds of arithmetic are for fp32 matrices only.
+    if (!(integer || floating) || !types || (compute >= FAST_16F && a_type != FP32)) {
+        return NOT_SUPPORTED;
+    }
+    bool transpose_a = op_a != 0, transpose_b = op_b != 0;
+    if (op_a < 0 || op_a > 2 || op_b < 0 || op_b > 2 || m < 0 || n < 0 || k < 0 || batches < 0 || alpha == nullptr || beta == nullptr
+            || lda < std::max(1, transpose_a ? k : m) || ldb < std::max(1, transpose_b ? n : k) || ldc < std::max(1, m)
+            || !aligned(a, a_type) || !aligned(b, b_type) || !aligned(c, c_type)) {
+        return INVALID_VALUE;
+    }
+    if (m == 0 || n == 0 || batches == 0) {
+        return SUCCESS;
+    }
+    Product product{name, m, n, k, {a, a_type, lda, stride_a, transpose_a}, {b, b_type, ldb, stride_b, transpose_b}, c, c_type, ldc, stride_c,
+            batches, nullptr, nullptr, 0, 0, integer};
+    if (handle->pointer_mode == 1) {
+        product.alpha_on_device = alpha;
+        product.beta_on_device = beta;
+    } else {
+        product.alpha = integer ? float(*static_cast<const int*>(alpha)) : *static_cast<const float*>(alpha);
+        product.beta = integer ? float(*static_cast<const int*>(beta)) : *static_cast<const float*>(beta);
+    }
+    return simt::enqueue(handle->stream, name, [product] { run(product); }) == 0 ? SUCCESS : EXECUTION_FAILED;
+}
+
+}  // namespace
+
+extern "C" {
+
+Status cublasCreate_v2(Handle** handle) {
+    // Work of nothing succeeds only where there is a context that is in order.
+    if (simt::enqueue(nullptr, "cublasCreate", [] {}) != 0) {
+        return NOT_INITIALIZED;
+    }
+    *handle = new Handle{};
+    handles.insert(*handle);
+    return SUCCESS;
+}
+
+Status cublasDestroy_v2(Handle* handle) {
+    if (handles.erase(handle) == 0) {
+        return NOT_INITIALIZED;
+    }
+    delete handle;
+    return SUCCESS;
+}
+
+#define SETTING(set, get, type, field) \
+    Status set(Handle* handle, type value) { \
+        if (handles.count(handle) == 0) { \
+            return NOT_INITIALIZED; \
+        } \
+        handle->field = value; \
+        return SUCCESS; \
+    } \
+    Status get(Handle* handle, type* value) { \
+        if (handles.count(handle) == 0) { \
+            return NOT_INITIALIZED; \
+        } \
+        *value = handle->field; \
+        return SUCCESS; \
+    }
+SETTING(cublasSetStream_v2, cublasGetStream_v2, void*, stream)
+SETTING(cublasSetMathMode, cublasGetMathMode, int, math_mode)
+SETTING(cublasSetPointerMode_v2, cublasGetPointerMode_v2, int, pointer_mode)
+SETTING(cublasSetAtomicsMode, cublasGetAtomicsMode, int, atomics_mode)
+#undef SETTING
+
+Status cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
+    if (handles.count(handle) == 0) {
+        return NOT_INITIALIZED;
+    }
+    bool usable = uintptr_t(workspace) % 256 == 0 && (bytes == 0 || simt::check_range("cublasSetWorkspace", workspace, bytes, true));
+    return usable ? SUCCESS : INVALID_VALUE;
+}
+
+Status cublasGetVersion_v2(Handle*, int* version) {
+    *version = 120600;
+    return SUCCESS;
+}
+
+Status cublasGetProperty(int property, int* value) {
+    constexpr int VERSION[] = {12, 6, 0};
+    if (property < 0 || property > 2) {
+        return INVALID_VALUE;
+    }
+    *value = VERSION[property];
+    return SUCCESS;
+}
+
+size_t cublasGetCudartVersion() { return 12060; }
+
+const char* cublasGetStatusName(Status status) {
+    switch (status) {
+        case SUCCESS: return "CUBLAS_STATUS_SUCCESS";
+        case NOT_INITIALIZED: return "CUBLAS_STATUS_NOT_INITIALIZED";
+        case INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
+        case EXECUTION_FAILED: return "CUBLAS_STATUS_EXECUTION_FAILED";
+        case NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";
+    }
+    return "unknown cuBLAS status";
+}
+
+const char* cublasGetStatusString(Status status) { return cublasGetStatusName(status); }
+
+Status cublasGemmEx(Handle* handle, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int a_type, int lda, const void* b,
+        int b_type, int ldb, const void* beta, void* c, int c_type, int ldc, int compute, int) {
+    return gemm(handle, "cublasGemmEx", op_a, op_b, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta, c, c_type, ldc, 0, 1, compute);
+}
+
+Status cublasGemmStridedBatchedEx(Handle* handle, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int a_type, int lda,
+        long long stride_a, const void* b, int b_type, int ldb, long long stride_b, const void* beta, void* c, int c_type, int ldc,
+        long long stride_c, int batches, int compute, int) {
+    return gemm(handle, "cublasGemmStridedBatchedEx", op_a, op_b, m, n, k, alpha, a, a_type, lda, stride_a, b, b_type, ldb, stride_b, beta, c,
+            c_type, ldc, stride_c, batches, compute);
+}
+
+Status cublasSgemm_v2(Handle* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, const float* a, int lda, const float* b, int ldb,
+        const float* beta, float* c, int ldc) {
+    return gemm(handle, "cublasSgemm", op_a, op_b, m, n, k, alpha, a, FP32, lda, 0, b, FP32, ldb, 0, beta, c, FP32, ldc, 0, 1, COMPUTE_32F);
+}
+
+Status cublasSgemmStridedBatched(Handle* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, const float* a, int lda,
+        long long stride_a, const float* b, int ldb, long long stride_b, const float* beta, float* c, int ldc, long long stride_c,
+        int batches) {
+    return gemm(handle, "cublasSgemmStridedBatched", op_a, op_b, m, n, k, alpha, a, FP32, lda, stride_a, b, FP32, ldb, stride_b, beta, c, FP32,
+            ldc, stride_c, batches, COMPUTE_32F);
+}
+
+// y = alpha op(A) x + beta y is a product whose B has one row in memory, of elements incx apart.
+Status cublasSgemv_v2(Handle* handle, int op, int m, int n, const float* alpha, const float* a, int lda, const float* x, int incx, const float* beta,
+        float* y, int incy) {
+    if (incx <= 0 || incy != 1) {
+        return incx == 0 || incy == 0 ? INVALID_VALUE : NOT_SUPPORTED;
+    }
+    int rows = op == 0 ? m : n, inner = op == 0 ? n : m;
+    return gemm(handle, "cublasSgemv", op, 1, rows, 1, inner, alpha, a, FP32, lda, 0, x, FP32, incx, 0, beta, y, FP32, std::max(1, rows), 0, 1,
+            COMPUTE_32F);
+}
+
+}

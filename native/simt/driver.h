@@ -1,0 +1,218 @@
+// What the parts of the driver share: CUDA's constants, and the objects behind its handles.
+#pragma once
+
+#include "enqueue.h"
+#include "simt.h"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+using CUdeviceptr = unsigned long long;
+
+enum : CUresult {
+    CUDA_SUCCESS = 0,
+    CUDA_ERROR_INVALID_VALUE = 1,
+    CUDA_ERROR_OUT_OF_MEMORY = 2,
+    CUDA_ERROR_NOT_INITIALIZED = 3,
+    CUDA_ERROR_NO_DEVICE = 100,
+    CUDA_ERROR_INVALID_DEVICE = 101,
+    CUDA_ERROR_INVALID_CONTEXT = 201,
+    CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
+    CUDA_ERROR_INVALID_PTX = 218,
+    CUDA_ERROR_FILE_NOT_FOUND = 301,
+    CUDA_ERROR_INVALID_HANDLE = 400,
+    CUDA_ERROR_ILLEGAL_STATE = 401,
+    CUDA_ERROR_NOT_FOUND = 500,
+    CUDA_ERROR_NOT_READY = 600,
+    CUDA_ERROR_ILLEGAL_ADDRESS = 700,
+    CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701,
+    CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE = 708,
+    CUDA_ERROR_CONTEXT_IS_DESTROYED = 709,
+    CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED = 712,
+    CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED = 713,
+    CUDA_ERROR_MISALIGNED_ADDRESS = 716,
+    CUDA_ERROR_LAUNCH_FAILED = 719,
+    CUDA_ERROR_NOT_SUPPORTED = 801,
+    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900,
+    CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901,
+    CUDA_ERROR_STREAM_CAPTURE_UNMATCHED = 903,
+    CUDA_ERROR_STREAM_CAPTURE_UNJOINED = 904,
+    CUDA_ERROR_STREAM_CAPTURE_IMPLICIT = 906,
+    CUDA_ERROR_CAPTURED_EVENT = 907,
+    CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD = 908,
+    CUDA_ERROR_UNKNOWN = 999,
+};
+
+namespace simt {
+
+struct Context {
+    int device;
+    unsigned flags;
+    bool primary;
+    CUresult broken;  // what every call returns once a kernel has failed
+};
+
+struct Module {
+    Context* context;
+    std::vector<struct Function*> functions;
+};
+
+struct Function {
+    Module* module;
+    const Kernel* kernel;
+};
+
+// One piece of work in a stream or a graph.
+struct Work {
+    enum Type { KERNEL = 0, MEMCPY = 1, MEMSET = 2, EMPTY = 5 };
+    Type type;
+    Context* context;
+    std::function<void()> run;
+    // Only for kernels: what cuGraphKernelNodeGetParams tells.
+    std::shared_ptr<struct Launch> launch;
+};
+
+struct Node {
+    Work work;
+};
+
+struct Graph {
+    std::vector<std::shared_ptr<Node>> nodes;
+};
+
+// An instantiated graph: its own copy of the work, found by the node of the graph it was made from.
+struct GraphExec {
+    Context* context;
+    std::vector<std::pair<const Node*, Work>> work;
+};
+
+struct Stream;
+
+enum CaptureMode { CAPTURE_GLOBAL = 0, CAPTURE_THREAD_LOCAL = 1, CAPTURE_RELAXED = 2 };
+
+struct Capture {
+    Stream* origin;
+    CaptureMode mode;
+    std::thread::id thread;
+    bool valid;
+    uint64_t id;
+    std::vector<std::shared_ptr<Node>> nodes;
+    std::unordered_set<Stream*> streams;
+    // Streams that took part, other than the origin, and have work that the origin does not wait for yet.
+    std::unordered_set<Stream*> unjoined;
+};
+
+struct Stream {
+    Context* context;
+    unsigned flags;
+    int priority;
+    uint64_t id;
+    std::shared_ptr<Capture> capture;
+};
+
+struct Event {
+    Context* context;
+    unsigned flags;
+    bool recorded;
+    std::chrono::steady_clock::time_point time;
+    std::shared_ptr<Capture> capture;  // it was recorded by this one
+    Stream* captured_in;
+};
+
+// The live objects of one type; a handle that is not among them is refused.
+template <class T> class Handles {
+public:
+    T* add(T object) {
+        auto added = new T(std::move(object));
+        live.insert(added);
+        return added;
+    }
+    bool has(const void* handle) const { return live.count(static_cast<T*>(const_cast<void*>(handle))) != 0; }
+    void remove(T* object) {
+        live.erase(object);
+        delete object;
+    }
+    void remove_all_of(const Context* context) {
+        for (auto i = live.begin(); i != live.end();) {
+            if ((*i)->context == context) {
+                delete *i;
+                i = live.erase(i);
+            } else {
+                ++i;
+            }
+        }
+    }
+    const std::unordered_set<T*>& all() const { return live; }
+
+private:
+    std::unordered_set<T*> live;
+};
+
+extern std::recursive_mutex driver_lock;
+extern Handles<Context> contexts;
+extern Handles<Module> modules;
+extern Handles<Function> functions;
+extern Handles<Stream> streams;
+extern Handles<Event> events;
+extern Handles<GraphExec> graph_execs;
+
+// What a call needs before it may do anything.
+enum class Needs { NOTHING, INIT, CONTEXT };
+
+// Holds the lock of the driver during one call, counts it, and says why it may not go on.
+class Call {
+public:
+    explicit Call(Needs needs);
+    CUresult error;
+    Context* context = nullptr;
+
+private:
+    std::lock_guard<std::recursive_mutex> guard;
+};
+
+// The handle of the current context, dead or alive; null when there is none.
+Context* current_context();
+
+// Does the work now, or puts it into the graph that the stream captures.
+CUresult submit(Context* context, void* stream, Work::Type type, std::function<void()> run, std::shared_ptr<Launch> launch = nullptr);
+
+// The error of work that has just run: as on a GPU, the launch itself does not report it, but every later call does. With
+// CUDA_LAUNCH_BLOCKING=1 in the environment the launch does too.
+CUresult after_work(const Context* context);
+
+// Refuses what a capture under way forbids, and invalidates it.
+CUresult refuse_unsafe_call();
+CUresult refuse_legacy_stream(const Context* context);
+
+// A kernel with copies of its parameters.
+struct Launch {
+    Function* function;
+    uint3 grid, block;
+    unsigned shared;
+    std::vector<unsigned char> bytes;
+    std::vector<void*> params;  // into bytes
+
+    void run(Context* context) const;
+};
+CUresult make_launch(const Context* context, void* function, uint3 grid, uint3 block, unsigned shared, void** params, void** extra,
+        std::shared_ptr<Launch>& launch);
+
+// The kernels of libkernels.so, and what PTX says about them.
+const Kernel* find_kernel(const std::string& name);
+struct PtxEntry {
+    std::string name;
+    std::vector<unsigned> sizes;
+};
+// False when the text is not PTX.
+bool parse_ptx(const char* text, std::vector<PtxEntry>& entries);
+
+// Frees what belongs to a context.
+void destroy_context_content(Context* context);
+
+}  // namespace simt

@@ -1,0 +1,22 @@
+// How a library of the host, such as libcublas.so.12, puts its work into a stream.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+using CUresult = int;
+
+namespace simt {
+
+#pragma GCC visibility push(default)
+
+// Runs the work in stream order, or captures it. The work may be run many times.
+CUresult enqueue(void* stream, const char* name, std::function<void()> work);
+
+// Whether all these bytes are device memory. If not, the context is broken as after a kernel that went there, and a line on
+// stderr says so. For use inside the work.
+bool check_range(const char* name, const void* address, size_t bytes, bool write);
+
+#pragma GCC visibility pop
+
+}  // namespace simt

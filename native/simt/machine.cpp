@@ -1,0 +1,461 @@
+// Fibers, warps, barriers and shared memory of the running block.
+#include "machine.h"
+
+#include "driver.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <sys/mman.h>
+#include <vector>
+
+#ifndef __x86_64__
+#error "The fibers of the SIMT driver are written for x86-64; add the switch for this processor here."
+#endif
+
+// void simt_switch(void** save, void* load): keeps the registers that a call must preserve, and goes on on another stack.
+// It ends in ret, not in a jump: threads of a warp wait at the same place, so the processor predicts these returns.
+asm(R"(
+    .text
+    .p2align 4
+    .hidden simt_switch
+    .globl simt_switch
+    .type simt_switch, @function
+simt_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+    .size simt_switch, .-simt_switch
+)");
+extern "C" void simt_switch(void** save, void* load);
+
+namespace simt {
+
+Machine machine;
+
+namespace {
+
+const Kernel* kernel;
+void* const* params;
+void* main_sp;
+int error;
+
+unsigned threads, warp_count;
+unsigned alive, arrived;  // threads that have not ended; those of them at __syncthreads
+uint32_t ready_warps;
+unsigned running_warp;
+bool descending;  // the order of lanes and warps changes at every barrier, so a missing one shows
+
+Fiber* fiber_of[MOST_THREADS];
+std::vector<Fiber*> fibers, idle;
+std::vector<SharedArray> arrays;
+
+void fiber_main();
+
+// A fiber that begins with fiber_main when it is switched to.
+void rewind(Fiber& fiber, size_t number) {
+    // Stacks lie at multiples of a large power of two: tops at different offsets keep them from sharing cache sets.
+    char* top = fiber.stack + STACK - number * 320 % 4096;
+    auto slots = reinterpret_cast<void**>(top) - 8;
+    for (int i = 0; i < 8; i++) {
+        slots[i] = nullptr;
+    }
+    slots[6] = reinterpret_cast<void*>(&fiber_main);
+    fiber.sp = slots;
+}
+
+Fiber* take_fiber() {
+    if (idle.empty()) {
+        // One page below the stack stays unusable, so a kernel that needs more ends the process and not its neighbour's data.
+        constexpr size_t GUARD = 4096;
+        void* memory = mmap(nullptr, STACK + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED || mprotect(static_cast<char*>(memory) + GUARD, STACK, PROT_READ | PROT_WRITE) != 0) {
+            std::fprintf(stderr, "simt: no memory for the stack of another thread; raise the limit of virtual memory\n");
+            std::abort();
+        }
+        auto fiber = new Fiber();
+        fiber->stack = static_cast<char*>(memory) + GUARD;
+        rewind(*fiber, fibers.size());
+        fibers.push_back(fiber);
+        return fiber;
+    }
+    Fiber* fiber = idle.back();
+    idle.pop_back();
+    return fiber;
+}
+
+void assign(Fiber* fiber, unsigned thread) {
+    fiber->thread = thread;
+    fiber->lane = thread % 32;
+    fiber->warp = &machine.warps[thread / 32];
+    uint3 block = machine.block;
+    if (block.x == threads) {
+        fiber->index = {thread, 0, 0};
+    } else {
+        fiber->index = {thread % block.x, thread / block.x % block.y, thread / (block.x * block.y)};
+    }
+    fiber_of[thread] = fiber;
+}
+
+int pick_bit(uint32_t set) {
+    return descending ? 31 - __builtin_clz(set) : __builtin_ctz(set);
+}
+
+// The next thread that may run, first of the warp that runs now; -1 when there is none.
+int pick() {
+    if (machine.warps[running_warp].ready == 0) {
+        ready_warps &= ~(1u << running_warp);
+        if (ready_warps == 0) {
+            return -1;
+        }
+        running_warp = pick_bit(ready_warps);
+    }
+    Warp& warp = machine.warps[running_warp];
+    int lane = pick_bit(warp.ready);
+    warp.ready &= ~(1u << lane);
+    return int(running_warp) * 32 + lane;
+}
+
+const char* wait_name(Wait at) {
+    switch (at) {
+        case Wait::SHUFFLE: return "a shuffle";
+        case Wait::BALLOT: return "a vote";
+        case Wait::SYNCWARP: return "__syncwarp";
+        default: return "__syncthreads";
+    }
+}
+
+std::string thread_name(unsigned thread) {
+    uint3 block = machine.block;
+    return "(" + std::to_string(thread % block.x) + "," + std::to_string(thread / block.x % block.y) + ","
+            + std::to_string(thread / (block.x * block.y)) + ")";
+}
+
+// No thread may run though some have not ended: says who waits for whom.
+[[noreturn]] void fail_stuck() {
+    // A lane that waits for lanes of its warp says more than those at the barrier.
+    for (unsigned thread = 0; thread < threads; thread++) {
+        Warp& warp = machine.warps[thread / 32];
+        unsigned lane = thread % 32;
+        if (!(warp.waiting >> lane & 1)) {
+            continue;
+        }
+        uint32_t mask = warp.mask[lane];
+        for (unsigned other = 0; other < 32; other++) {
+            if (!(mask >> other & 1)
+                    || ((warp.waiting >> other & 1) && warp.at[other] == warp.at[lane] && warp.mask[other] == mask)) {
+                continue;
+            }
+            machine.current = fiber_of[thread];
+            unsigned awaited = thread / 32 * 32 + other;
+            if (!(warp.exists >> other & 1)) {
+                fail(CUDA_ERROR_LAUNCH_FAILED, "waits at %s with mask 0x%08x for lane %u, which the block does not have; "
+                        "make blocks of whole warps or name only lanes that exist", wait_name(warp.at[lane]), mask, other);
+            }
+            if (warp.ended >> other & 1) {
+                fail(CUDA_ERROR_LAUNCH_FAILED, "waits at %s with mask 0x%08x for thread %s, which has ended; let every thread "
+                        "of the mask get there", wait_name(warp.at[lane]), mask, thread_name(awaited).c_str());
+            }
+            if (warp.barrier >> other & 1) {
+                fail(CUDA_ERROR_LAUNCH_FAILED, "waits at %s with mask 0x%08x for thread %s, which waits at __syncthreads; let "
+                        "every thread take the same barriers", wait_name(warp.at[lane]), mask, thread_name(awaited).c_str());
+            }
+            fail(CUDA_ERROR_LAUNCH_FAILED, "waits at %s with mask 0x%08x for thread %s, which waits at %s with mask 0x%08x; "
+                    "let every thread of a mask take the same operations", wait_name(warp.at[lane]), mask,
+                    thread_name(awaited).c_str(), wait_name(warp.at[other]), warp.mask[other]);
+        }
+    }
+    fail(CUDA_ERROR_LAUNCH_FAILED, "no thread of the block can go on");
+}
+
+// Lets other threads run until this one may go on.
+void give_way() {
+    int thread = pick();
+    if (thread < 0) {
+        fail_stuck();
+    }
+    Fiber* from = machine.current;
+    Fiber* to = fiber_of[thread];
+    if (to == nullptr) {
+        to = take_fiber();
+        assign(to, thread);
+    }
+    if (to != from) {
+        machine.current = to;
+        simt_switch(&from->sp, to->sp);
+    }
+}
+
+void next_epoch() {
+    if (++machine.epoch == 0) {
+        std::fprintf(stderr, "simt: more barriers than the checks of shared memory can count; start the program anew\n");
+        std::abort();
+    }
+    descending = ((machine.epoch ^ machine.block_serial) & 1) != 0;
+}
+
+// All threads that have not ended are at __syncthreads: they go on.
+void release_barrier() {
+    arrived = 0;
+    next_epoch();
+    for (unsigned i = 0; i < warp_count; i++) {
+        Warp& warp = machine.warps[i];
+        warp.ready |= warp.barrier;
+        warp.barrier = 0;
+        if (warp.ready != 0) {
+            ready_warps |= 1u << i;
+        }
+    }
+    running_warp = descending ? warp_count - 1 : 0;
+}
+
+// A thread that never waits runs to its end here, and the next one begins on the same fiber.
+void fiber_main() {
+    for (;;) {
+        kernel->invoke(params);
+        Fiber* self = machine.current;
+        self->warp->ended |= 1u << self->lane;
+        alive--;
+        if (arrived != 0 && arrived == alive) {
+            release_barrier();
+        }
+        int thread = pick();
+        if (thread < 0 && alive != 0) {
+            fail_stuck();
+        }
+        if (thread >= 0 && fiber_of[thread] == nullptr) {
+            assign(self, thread);
+            continue;
+        }
+        idle.push_back(self);
+        if (thread < 0) {
+            simt_switch(&self->sp, main_sp);
+        } else {
+            machine.current = fiber_of[thread];
+            simt_switch(&self->sp, machine.current->sp);
+        }
+    }
+}
+
+void begin_block(uint3 index) {
+    machine.index = index;
+    machine.block_serial++;
+    next_epoch();
+    machine.block_epoch = machine.epoch;
+    shared_gone(machine.shared_top);
+    machine.shared_top = machine.shared_bytes = 0;
+    arrays.clear();
+    alive = threads;
+    arrived = 0;
+    ready_warps = warp_count == 32 ? ~0u : (1u << warp_count) - 1;
+    running_warp = descending ? warp_count - 1 : 0;
+    for (unsigned i = 0; i < warp_count; i++) {
+        Warp& warp = machine.warps[i];
+        unsigned lanes = threads - i * 32;
+        warp.exists = warp.ready = lanes >= 32 ? ~0u : (1u << lanes) - 1;
+        warp.waiting = warp.ended = warp.barrier = 0;
+        warp.syncs = warp.full_sync = 0;
+        if (warp.pairs_used) {
+            std::memset(warp.pair_sync, 0, sizeof warp.pair_sync);
+            warp.pairs_used = false;
+        }
+    }
+    std::memset(fiber_of, 0, threads * sizeof *fiber_of);
+}
+
+// Waits at an operation for all lanes of the mask; the last one to come works out what each of them gets.
+uint64_t meet(Wait at, uint32_t mask, uint64_t value, uint32_t source) {
+    Fiber* self = machine.current;
+    Warp& warp = *self->warp;
+    unsigned lane = self->lane;
+    if (!(mask >> lane & 1)) {
+        fail(CUDA_ERROR_LAUNCH_FAILED, "calls %s with mask 0x%08x, which does not name its own lane %u", wait_name(at), mask, lane);
+    }
+    warp.at[lane] = at;
+    warp.mask[lane] = mask;
+    warp.value[lane] = value;
+    warp.source[lane] = source;
+    warp.waiting |= 1u << lane;
+
+    bool complete = (warp.waiting & mask) == mask;
+    for (uint32_t rest = mask; complete && rest != 0; rest &= rest - 1) {
+        unsigned other = __builtin_ctz(rest);
+        complete = warp.at[other] == at && warp.mask[other] == mask;
+    }
+    if (!complete) {
+        give_way();
+        return warp.result[lane];
+    }
+
+    if (at == Wait::SHUFFLE) {
+        for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
+            unsigned other = __builtin_ctz(rest);
+            if (!(mask >> warp.source[other] & 1)) {
+                machine.current = fiber_of[self->thread - lane + other];
+                fail(CUDA_ERROR_LAUNCH_FAILED, "reads lane %u in a shuffle whose mask 0x%08x does not name that lane",
+                        warp.source[other], mask);
+            }
+            warp.result[other] = warp.value[warp.source[other]];
+        }
+    } else if (at == Wait::BALLOT) {
+        uint64_t votes = 0;
+        for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
+            votes |= warp.value[__builtin_ctz(rest)] << __builtin_ctz(rest);
+        }
+        for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
+            warp.result[__builtin_ctz(rest)] = votes;
+        }
+    } else {
+        warp.syncs++;
+        if (mask == warp.exists) {
+            warp.full_sync = warp.syncs;
+        } else {
+            warp.pairs_used = true;
+            for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
+                for (uint32_t others = mask; others != 0; others &= others - 1) {
+                    warp.pair_sync[__builtin_ctz(rest)][__builtin_ctz(others)] = warp.syncs;
+                }
+            }
+        }
+    }
+    warp.waiting &= ~mask;
+    warp.ready |= mask & ~(1u << lane);
+    ready_warps |= 1u << running_warp;
+    return warp.result[lane];
+}
+
+}  // namespace
+
+int run(const Kernel& k, uint3 grid, uint3 block, void* const* p) {
+    if (machine.shared == nullptr) {
+        void* memory = mmap(nullptr, SHARED_ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) {
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+        machine.shared = static_cast<char*>(memory);
+    }
+    kernel = &k;
+    params = p;
+    error = 0;
+    machine.grid = grid;
+    machine.block = block;
+    threads = block.x * block.y * block.z;
+    warp_count = (threads + 31) / 32;
+
+    // Every other launch takes the blocks from the last to the first, so that a block which needs another one shows.
+    static bool backwards = false;
+    backwards = !backwards;
+    uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;
+    for (uint64_t i = 0; i < blocks && error == 0; i++) {
+        uint64_t b = backwards ? blocks - 1 - i : i;
+        begin_block({unsigned(b % grid.x), unsigned(b / grid.x % grid.y), unsigned(b / (uint64_t(grid.x) * grid.y))});
+        Fiber* first = take_fiber();
+        assign(first, pick());
+        machine.current = first;
+        simt_switch(&main_sp, first->sp);
+    }
+    machine.current = nullptr;
+    if (error != 0) {
+        // The threads of the block stopped where they were.
+        idle.clear();
+        for (size_t i = 0; i < fibers.size(); i++) {
+            rewind(*fibers[i], i);
+            idle.push_back(fibers[i]);
+        }
+    }
+    return error;
+}
+
+void fail(int code, const char* format, ...) {
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    uint3 b = machine.index, t = machine.current->index;
+    std::fprintf(stderr, "simt: kernel %s, block (%u,%u,%u), thread (%u,%u,%u): %s\n", kernel->name, b.x, b.y, b.z, t.x, t.y, t.z,
+            text);
+    error = code;
+    void* unused;
+    simt_switch(&unused, main_sp);
+    __builtin_unreachable();
+}
+
+const SharedArray* shared_array_below(unsigned offset) {
+    const SharedArray* found = nullptr;
+    for (const SharedArray& array : arrays) {
+        if (array.offset <= offset) {
+            found = &array;
+        }
+    }
+    return found;
+}
+
+}  // namespace simt
+
+using namespace simt;
+
+void* simt_shared(Site* site, const char* name, unsigned bytes, unsigned element) {
+    if (site->block != machine.block_serial) {
+        unsigned rounded = (bytes + 15) / 16 * 16;
+        if (machine.shared_bytes + rounded > SHARED_LIMIT || machine.shared_top + rounded + 16 > SHARED_ARENA) {
+            fail(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "needs more than %u bytes of shared memory: %u bytes for %s after %u for others",
+                    SHARED_LIMIT, bytes, name, machine.shared_bytes);
+        }
+        site->block = machine.block_serial;
+        site->offset = machine.shared_top;
+        arrays.push_back({name, site->offset, bytes});
+        shared_added(site->offset, bytes, element);
+        machine.shared_bytes += rounded;
+        machine.shared_top += rounded + 16;
+    }
+    return machine.shared + site->offset;
+}
+
+void simt_syncthreads() {
+    Fiber* self = machine.current;
+    uint32_t bit = 1u << self->lane;
+    self->warp->barrier |= bit;
+    if (++arrived == alive) {
+        release_barrier();
+    }
+    give_way();
+}
+
+void simt_syncwarp(unsigned mask) {
+    meet(Wait::SYNCWARP, mask, 0, 0);
+}
+
+unsigned simt_ballot(unsigned mask, bool predicate) {
+    return unsigned(meet(Wait::BALLOT, mask, predicate, 0));
+}
+
+uint64_t simt_exchange(unsigned mask, uint64_t value, unsigned lane) {
+    return meet(Wait::SHUFFLE, mask, value, lane);
+}
+
+unsigned simt_lane() { return machine.current->lane; }
+unsigned simt_thread_x() { return machine.current->index.x; }
+unsigned simt_thread_y() { return machine.current->index.y; }
+unsigned simt_thread_z() { return machine.current->index.z; }
+unsigned simt_block_x() { return machine.index.x; }
+unsigned simt_block_y() { return machine.index.y; }
+unsigned simt_block_z() { return machine.index.z; }
+unsigned simt_block_dim_x() { return machine.block.x; }
+unsigned simt_block_dim_y() { return machine.block.y; }
+unsigned simt_block_dim_z() { return machine.block.z; }
+unsigned simt_grid_dim_x() { return machine.grid.x; }
+unsigned simt_grid_dim_y() { return machine.grid.y; }
+unsigned simt_grid_dim_z() { return machine.grid.z; }

@@ -1,0 +1,75 @@
+// The machine: runs one block after the other, each thread of a block on a fiber.
+#pragma once
+
+#include "simt.h"
+
+#include <cstdarg>
+
+namespace simt {
+
+constexpr unsigned MOST_THREADS = 1024;
+constexpr unsigned WARPS = MOST_THREADS / 32;
+constexpr size_t STACK = 64 * 1024;
+constexpr unsigned SHARED_LIMIT = 48 * 1024;
+// Arrays have a gap behind them, which the limit does not count.
+constexpr unsigned SHARED_ARENA = 2 * SHARED_LIMIT;
+
+struct Warp;
+
+// A stack, and the thread that runs on it at present.
+struct Fiber {
+    void* sp;
+    char* stack;
+    Warp* warp;
+    unsigned thread, lane;
+    uint3 index;
+};
+
+// What lanes wait at.
+enum class Wait : unsigned { NOTHING, SHUFFLE, BALLOT, SYNCWARP, SYNCTHREADS };
+
+struct Warp {
+    uint32_t exists, ready, waiting, ended;  // lanes: there at all, may run, wait for other lanes, have ended
+    uint32_t barrier;                        // lanes that wait for the whole block
+    Wait at[32];
+    uint32_t mask[32];
+    uint64_t value[32], result[32];
+    uint32_t source[32];
+
+    // __syncwarps so far in this block: all of them, the last that every lane took part in, the last of each pair of lanes.
+    uint32_t syncs, full_sync;
+    bool pairs_used;
+    uint32_t pair_sync[32][32];
+};
+
+struct Machine {
+    Fiber* current;  // null while no kernel runs
+    char* shared;
+    uint32_t epoch;        // counts intervals between barriers over all blocks ever run
+    uint32_t block_epoch;  // the first one of this block
+    uint64_t block_serial;
+    unsigned shared_top, shared_bytes;
+    uint3 grid, block, index;
+    Warp warps[WARPS];
+};
+
+extern Machine machine;
+
+// Runs a kernel to its end; 0 or the CUresult of what went wrong, about which a line was written to stderr.
+int run(const Kernel& kernel, uint3 grid, uint3 block, void* const* params);
+
+// Ends the running kernel with an error.
+[[noreturn]] void fail(int error, const char* format, ...) __attribute__((format(printf, 2, 3)));
+
+// The arrays of shared memory that the running block has; null where there is none at or below the offset.
+struct SharedArray {
+    const char* name;
+    unsigned offset, bytes;
+};
+const SharedArray* shared_array_below(unsigned offset);
+
+// Tells the checks about a new array and about the end of a block (checks.cpp).
+void shared_added(unsigned offset, unsigned bytes, unsigned element);
+void shared_gone(unsigned bytes);
+
+}  // namespace simt

@@ -1,0 +1,486 @@
+// Streams, events, capture and graphs. Work runs at once, so streams are always idle and the order of calls is the order of work.
+#include "driver.h"
+#include "panel.h"
+
+#include <cstdio>
+#include <cstring>
+
+#define EXPORT extern "C" __attribute__((visibility("default"))) CUresult
+
+namespace simt {
+
+Handles<Stream> streams;
+Handles<Event> events;
+Handles<GraphExec> graph_execs;
+
+namespace {
+
+constexpr unsigned NON_BLOCKING = 1;  // CU_STREAM_NON_BLOCKING and its like
+constexpr unsigned EVENT_WITHOUT_TIME = 2;
+
+std::unordered_set<Graph*> graphs;
+uint64_t next_id = 1;
+thread_local CaptureMode thread_mode = CAPTURE_GLOBAL;
+
+// 0 is the legacy stream, and so is 1 by its own name; 2 is the one of the thread, which blocks alike.
+bool is_legacy(const void* stream) { return uintptr_t(stream) <= 2; }
+
+bool is_stream(const void* stream) { return is_legacy(stream) || streams.has(stream); }
+
+Capture* capture_of(void* stream) {
+    return is_legacy(stream) ? nullptr : static_cast<Stream*>(stream)->capture.get();
+}
+
+CUresult forbid(Capture& capture, CUresult error) {
+    capture.valid = false;
+    return error;
+}
+
+void run_work(const Work& work) {
+    if (work.context->broken != CUDA_SUCCESS) {
+        return;
+    }
+    if (work.launch != nullptr) {
+        work.launch->run(work.context);
+    } else if (work.run != nullptr) {
+        work.run();
+    }
+}
+
+}  // namespace
+
+CUresult submit(Context* context, void* stream, Work::Type type, std::function<void()> run, std::shared_ptr<Launch> launch) {
+    if (!is_stream(stream)) {
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
+    Work work{type, context, std::move(run), std::move(launch)};
+    if (is_legacy(stream)) {
+        if (CUresult error = refuse_legacy_stream(context)) {
+            return error;
+        }
+    }
+    Capture* capture = capture_of(stream);
+    if (capture == nullptr) {
+        run_work(work);
+        return after_work(context);
+    }
+    if (!capture->valid) {
+        return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+    }
+    capture->nodes.push_back(std::make_shared<Node>(Node{std::move(work)}));
+    if (stream != capture->origin) {
+        capture->unjoined.insert(static_cast<Stream*>(stream));
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult enqueue(void* stream, const char* name, std::function<void()> work) {
+    Call call(Needs::CONTEXT);
+    if (call.error != CUDA_SUCCESS) {
+        return call.error;
+    }
+    Context* context = call.context;
+    return submit(context, stream, Work::KERNEL, [context, work = std::move(work), name] {
+        panel.library_launches++;
+        if (due(panel.fail_launch)) {
+            std::fprintf(stderr, "simt: %s fails because the test asked for it\n", name);
+            context->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
+            return;
+        }
+        work();
+    });
+}
+
+CUresult refuse_unsafe_call() {
+    if (thread_mode == CAPTURE_RELAXED) {
+        return CUDA_SUCCESS;
+    }
+    CUresult error = CUDA_SUCCESS;
+    for (Stream* stream : streams.all()) {
+        Capture* capture = stream->capture.get();
+        if (capture == nullptr || capture->mode == CAPTURE_RELAXED) {
+            continue;
+        }
+        bool own = capture->thread == std::this_thread::get_id();
+        if (own || (capture->mode == CAPTURE_GLOBAL && thread_mode == CAPTURE_GLOBAL)) {
+            error = forbid(*capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+        }
+    }
+    return error;
+}
+
+CUresult refuse_legacy_stream(const Context* context) {
+    CUresult error = CUDA_SUCCESS;
+    for (Stream* stream : streams.all()) {
+        if (stream->capture != nullptr && stream->context == context && !(stream->flags & NON_BLOCKING)) {
+            error = forbid(*stream->capture, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+        }
+    }
+    return error;
+}
+
+}  // namespace simt
+
+using namespace simt;
+
+#define BEGIN(needs) \
+    Call call(Needs::needs); \
+    if (call.error != CUDA_SUCCESS) { \
+        return call.error; \
+    }
+#define REQUIRE(condition, otherwise) \
+    if (!(condition)) { \
+        return otherwise; \
+    }
+
+// Streams
+
+EXPORT cuStreamCreateWithPriority(Stream** stream, unsigned flags, int priority) {
+    BEGIN(CONTEXT)
+    REQUIRE(flags <= NON_BLOCKING, CUDA_ERROR_INVALID_VALUE)
+    *stream = streams.add(Stream{call.context, flags, priority, next_id++, nullptr});
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuStreamCreate(Stream** stream, unsigned flags) {
+    return cuStreamCreateWithPriority(stream, flags, 0);
+}
+
+EXPORT cuStreamDestroy_v2(Stream* stream) {
+    BEGIN(CONTEXT)
+    REQUIRE(streams.has(stream), CUDA_ERROR_INVALID_HANDLE)
+    if (stream->capture != nullptr) {
+        Capture& capture = *stream->capture;
+        capture.valid = false;
+        capture.streams.erase(stream);
+        capture.unjoined.erase(stream);
+    }
+    streams.remove(stream);
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuStreamSynchronize(Stream* stream) {
+    BEGIN(CONTEXT)
+    REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    if (is_legacy(stream)) {
+        return refuse_legacy_stream(call.context);
+    }
+    return stream->capture == nullptr ? CUDA_SUCCESS : forbid(*stream->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+}
+
+EXPORT cuStreamQuery(Stream* stream) {
+    return cuStreamSynchronize(stream);
+}
+
+EXPORT cuStreamGetFlags(Stream* stream, unsigned* flags) {
+    BEGIN(CONTEXT)
+    REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    *flags = is_legacy(stream) ? 0 : stream->flags;
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuStreamGetPriority(Stream* stream, int* priority) {
+    BEGIN(CONTEXT)
+    REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    *priority = is_legacy(stream) ? 0 : stream->priority;
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuStreamGetId(Stream* stream, unsigned long long* id) {
+    BEGIN(CONTEXT)
+    REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    *id = is_legacy(stream) ? 0 : stream->id;
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuStreamGetCtx(Stream* stream, Context** context) {
+    BEGIN(CONTEXT)
+    REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    *context = is_legacy(stream) ? call.context : stream->context;
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
+    BEGIN(CONTEXT)
+    REQUIRE(is_stream(stream) && events.has(event), CUDA_ERROR_INVALID_HANDLE)
+    if (event->capture == nullptr) {
+        // An event from outside would tie the graph to work that is not in it.
+        Capture* capture = capture_of(stream);
+        return capture != nullptr && event->recorded ? forbid(*capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED) : CUDA_SUCCESS;
+    }
+    if (is_legacy(stream)) {
+        return forbid(*event->capture, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+    }
+    Capture& capture = *event->capture;
+    REQUIRE(capture.origin != nullptr, CUDA_ERROR_CAPTURED_EVENT)
+    REQUIRE(capture.valid, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)
+    if (stream->capture == nullptr) {
+        stream->capture = event->capture;
+        capture.streams.insert(stream);
+    } else if (stream->capture != event->capture) {
+        stream->capture->valid = false;
+        return forbid(capture, 902);  // CUDA_ERROR_STREAM_CAPTURE_MERGE
+    }
+    if (stream == capture.origin) {
+        capture.unjoined.erase(event->captured_in);
+    } else {
+        capture.unjoined.insert(stream);
+    }
+    return CUDA_SUCCESS;
+}
+
+// Events
+
+EXPORT cuEventCreate(Event** event, unsigned flags) {
+    BEGIN(CONTEXT)
+    *event = events.add(Event{call.context, flags, false, {}, nullptr, nullptr});
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuEventDestroy_v2(Event* event) {
+    BEGIN(CONTEXT)
+    REQUIRE(events.has(event), CUDA_ERROR_INVALID_HANDLE)
+    events.remove(event);
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuEventRecord(Event* event, Stream* stream) {
+    BEGIN(CONTEXT)
+    REQUIRE(events.has(event) && is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    if (is_legacy(stream)) {
+        if (CUresult error = refuse_legacy_stream(call.context)) {
+            return error;
+        }
+    }
+    Capture* capture = capture_of(stream);
+    REQUIRE(capture == nullptr || capture->valid, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)
+    event->recorded = true;
+    event->time = std::chrono::steady_clock::now();
+    event->capture = capture == nullptr ? nullptr : stream->capture;
+    event->captured_in = stream;
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuEventRecordWithFlags(Event* event, Stream* stream, unsigned) {
+    return cuEventRecord(event, stream);
+}
+
+EXPORT cuEventSynchronize(Event* event) {
+    BEGIN(CONTEXT)
+    REQUIRE(events.has(event), CUDA_ERROR_INVALID_HANDLE)
+    return event->capture == nullptr ? CUDA_SUCCESS : forbid(*event->capture, CUDA_ERROR_CAPTURED_EVENT);
+}
+
+EXPORT cuEventQuery(Event* event) {
+    return cuEventSynchronize(event);
+}
+
+EXPORT cuEventElapsedTime(float* milliseconds, Event* start, Event* end) {
+    BEGIN(CONTEXT)
+    REQUIRE(events.has(start) && events.has(end) && start->recorded && end->recorded, CUDA_ERROR_INVALID_HANDLE)
+    REQUIRE(!(start->flags & EVENT_WITHOUT_TIME) && !(end->flags & EVENT_WITHOUT_TIME), CUDA_ERROR_INVALID_HANDLE)
+    REQUIRE(start->capture == nullptr && end->capture == nullptr, CUDA_ERROR_CAPTURED_EVENT)
+    *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
+    return CUDA_SUCCESS;
+}
+
+// Capture
+
+EXPORT cuStreamBeginCapture_v2(Stream* stream, int mode) {
+    BEGIN(CONTEXT)
+    REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    REQUIRE(mode >= CAPTURE_GLOBAL && mode <= CAPTURE_RELAXED, CUDA_ERROR_INVALID_VALUE)
+    REQUIRE(!is_legacy(stream), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+    if (stream->capture != nullptr) {
+        return forbid(*stream->capture, CUDA_ERROR_ILLEGAL_STATE);
+    }
+    stream->capture = std::make_shared<Capture>(
+            Capture{stream, CaptureMode(mode), std::this_thread::get_id(), true, next_id++, {}, {stream}, {}});
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuStreamEndCapture(Stream* stream, Graph** graph) {
+    BEGIN(CONTEXT)
+    REQUIRE(streams.has(stream), CUDA_ERROR_INVALID_HANDLE)
+    REQUIRE(graph != nullptr, CUDA_ERROR_INVALID_VALUE)
+    *graph = nullptr;
+    std::shared_ptr<Capture> capture = stream->capture;
+    REQUIRE(capture != nullptr, CUDA_ERROR_ILLEGAL_STATE)
+    if (capture->mode != CAPTURE_RELAXED && capture->thread != std::this_thread::get_id()) {
+        return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+    }
+    if (capture->origin != stream) {
+        return forbid(*capture, CUDA_ERROR_STREAM_CAPTURE_UNMATCHED);
+    }
+    for (Stream* member : capture->streams) {
+        member->capture = nullptr;
+    }
+    capture->origin = nullptr;
+    REQUIRE(capture->valid, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)
+    REQUIRE(capture->unjoined.empty(), CUDA_ERROR_STREAM_CAPTURE_UNJOINED)
+    *graph = new Graph{capture->nodes};
+    graphs.insert(*graph);
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuStreamIsCapturing(Stream* stream, int* status) {
+    BEGIN(CONTEXT)
+    REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    Capture* capture = capture_of(stream);
+    *status = capture == nullptr ? 0 : capture->valid ? 1 : 2;
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuStreamGetCaptureInfo_v2(Stream* stream, int* status, unsigned long long* id, Graph** graph, const Node*** dependencies,
+        size_t* dependency_count) {
+    CUresult error = cuStreamIsCapturing(stream, status);
+    REQUIRE(error == CUDA_SUCCESS, error)
+    if (id != nullptr && *status != 0) {
+        *id = capture_of(stream)->id;
+    }
+    if (graph != nullptr) {
+        *graph = nullptr;
+    }
+    if (dependencies != nullptr) {
+        *dependencies = nullptr;
+    }
+    if (dependency_count != nullptr) {
+        *dependency_count = 0;
+    }
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuThreadExchangeStreamCaptureMode(int* mode) {
+    BEGIN(INIT)
+    REQUIRE(*mode >= CAPTURE_GLOBAL && *mode <= CAPTURE_RELAXED, CUDA_ERROR_INVALID_VALUE)
+    CaptureMode before = thread_mode;
+    thread_mode = CaptureMode(*mode);
+    *mode = before;
+    return CUDA_SUCCESS;
+}
+
+// Graphs
+
+EXPORT cuGraphCreate(Graph** graph, unsigned) {
+    BEGIN(CONTEXT)
+    *graph = new Graph();
+    graphs.insert(*graph);
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuGraphDestroy(Graph* graph) {
+    BEGIN(CONTEXT)
+    REQUIRE(graphs.erase(graph) != 0, CUDA_ERROR_INVALID_VALUE)
+    delete graph;
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuGraphGetNodes(Graph* graph, Node** nodes, size_t* count) {
+    BEGIN(CONTEXT)
+    REQUIRE(graphs.count(graph) != 0 && count != nullptr, CUDA_ERROR_INVALID_VALUE)
+    if (nodes != nullptr) {
+        for (size_t i = 0; i < *count; i++) {
+            nodes[i] = i < graph->nodes.size() ? graph->nodes[i].get() : nullptr;
+        }
+    }
+    if (nodes == nullptr || *count > graph->nodes.size()) {
+        *count = graph->nodes.size();
+    }
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuGraphNodeGetType(Node* node, int* type) {
+    BEGIN(CONTEXT)
+    REQUIRE(node != nullptr, CUDA_ERROR_INVALID_VALUE)
+    *type = node->work.type;
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuGraphInstantiateWithFlags(GraphExec** exec, Graph* graph, unsigned long long) {
+    BEGIN(CONTEXT)
+    REQUIRE(graphs.count(graph) != 0, CUDA_ERROR_INVALID_VALUE)
+    GraphExec made{call.context, {}};
+    for (const auto& node : graph->nodes) {
+        made.work.push_back({node.get(), node->work});
+    }
+    *exec = graph_execs.add(std::move(made));
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuGraphInstantiate_v2(GraphExec** exec, Graph* graph, Node** error_node, char* log, size_t log_bytes) {
+    if (error_node != nullptr) {
+        *error_node = nullptr;
+    }
+    if (log != nullptr && log_bytes > 0) {
+        log[0] = 0;
+    }
+    return cuGraphInstantiateWithFlags(exec, graph, 0);
+}
+
+struct InstantiateParams {
+    unsigned long long flags;
+    Stream* upload;
+    Node* error_node;
+    int result;
+};
+
+EXPORT cuGraphInstantiateWithParams(GraphExec** exec, Graph* graph, InstantiateParams* params) {
+    params->error_node = nullptr;
+    params->result = 0;
+    return cuGraphInstantiateWithFlags(exec, graph, params->flags);
+}
+
+EXPORT cuGraphUpload(GraphExec* exec, Stream* stream) {
+    BEGIN(CONTEXT)
+    REQUIRE(graph_execs.has(exec) && is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuGraphLaunch(GraphExec* exec, Stream* stream) {
+    BEGIN(CONTEXT)
+    REQUIRE(graph_execs.has(exec) && is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    for (const auto& [node, work] : exec->work) {
+        if (CUresult error = submit(call.context, stream, work.type, work.run, work.launch)) {
+            return error;
+        }
+    }
+    return after_work(call.context);
+}
+
+EXPORT cuGraphExecDestroy(GraphExec* exec) {
+    BEGIN(CONTEXT)
+    REQUIRE(graph_execs.has(exec), CUDA_ERROR_INVALID_HANDLE)
+    graph_execs.remove(exec);
+    return CUDA_SUCCESS;
+}
+
+// CUDA_KERNEL_NODE_PARAMS_v2
+struct KernelNodeParams {
+    void* function;
+    uint3 grid, block;
+    unsigned shared;
+    void** params;
+    void** extra;
+    void* kernel;
+    Context* context;
+};
+
+EXPORT cuGraphKernelNodeGetParams_v2(Node* node, KernelNodeParams* params) {
+    BEGIN(CONTEXT)
+    REQUIRE(node != nullptr && node->work.launch != nullptr, CUDA_ERROR_INVALID_VALUE)
+    Launch& launch = *node->work.launch;
+    *params = {launch.function, launch.grid, launch.block, launch.shared, launch.params.data(), nullptr, nullptr, node->work.context};
+    return CUDA_SUCCESS;
+}
+
+EXPORT cuGraphExecKernelNodeSetParams_v2(GraphExec* exec, Node* node, const KernelNodeParams* params) {
+    BEGIN(CONTEXT)
+    REQUIRE(graph_execs.has(exec), CUDA_ERROR_INVALID_HANDLE)
+    for (auto& [original, work] : exec->work) {
+        if (original == node && work.launch != nullptr) {
+            return make_launch(call.context, params->function, params->grid, params->block, params->shared, params->params, params->extra,
+                    work.launch);
+        }
+    }
+    return CUDA_ERROR_INVALID_VALUE;
+}
