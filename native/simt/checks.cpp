@@ -87,7 +87,8 @@ void touch_cell(Cell& cell, unsigned offset, bool write, Stamp stamp, const Fibe
         return;
     }
     if (epoch_of(cell.write) < machine.block_epoch) {
-        fail(CUDA_ERROR_LAUNCH_FAILED, "reads %s in shared memory, which no thread of this block has written", array_name(offset).c_str());
+        fail(CUDA_ERROR_LAUNCH_FAILED, "reads %s in shared memory, which no thread of this block has written yet: it never is, or a barrier is "
+                "missing", array_name(offset).c_str());
     }
     if (epoch_of(cell.write) == epoch && !ordered(cell.write, now)) {
         fail_race(offset, false, cell.write, true);

@@ -238,6 +238,7 @@ Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, 
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 Status cublasCreate_v2(Handle** handle) {
@@ -352,3 +353,4 @@ Status cublasSgemv_v2(Handle* handle, int op, int m, int n, const float* alpha, 
 }
 
 }
+#pragma GCC visibility pop

@@ -283,6 +283,15 @@ uint64_t meet(Wait at, uint32_t mask, uint64_t value, uint32_t source) {
     if (!(mask >> lane & 1)) {
         fail(CUDA_ERROR_LAUNCH_FAILED, "calls %s with mask 0x%08x, which does not name its own lane %u", wait_name(at), mask, lane);
     }
+    if (at == Wait::SHUFFLE && !(mask >> source & 1)) {
+        fail(CUDA_ERROR_LAUNCH_FAILED, "reads lane %u in a shuffle whose mask 0x%08x does not name that lane", source, mask);
+    }
+    if (warp.waiting == 0) {
+        warp.mixed = false;
+    } else {
+        unsigned other = __builtin_ctz(warp.waiting);
+        warp.mixed |= warp.at[other] != at || warp.mask[other] != mask;
+    }
     warp.at[lane] = at;
     warp.mask[lane] = mask;
     warp.value[lane] = value;
@@ -290,23 +299,24 @@ uint64_t meet(Wait at, uint32_t mask, uint64_t value, uint32_t source) {
     warp.waiting |= 1u << lane;
 
     bool complete = (warp.waiting & mask) == mask;
-    for (uint32_t rest = mask; complete && rest != 0; rest &= rest - 1) {
-        unsigned other = __builtin_ctz(rest);
-        complete = warp.at[other] == at && warp.mask[other] == mask;
+    if (warp.mixed) {
+        for (uint32_t rest = mask; complete && rest != 0; rest &= rest - 1) {
+            unsigned other = __builtin_ctz(rest);
+            complete = warp.at[other] == at && warp.mask[other] == mask;
+        }
     }
     if (!complete) {
         give_way();
         return warp.result[lane];
     }
 
-    if (at == Wait::SHUFFLE) {
+    if (at == Wait::SHUFFLE && mask == ~0u) {
+        for (unsigned other = 0; other < 32; other++) {
+            warp.result[other] = warp.value[warp.source[other]];
+        }
+    } else if (at == Wait::SHUFFLE) {
         for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
             unsigned other = __builtin_ctz(rest);
-            if (!(mask >> warp.source[other] & 1)) {
-                machine.current = fiber_of[self->thread - lane + other];
-                fail(CUDA_ERROR_LAUNCH_FAILED, "reads lane %u in a shuffle whose mask 0x%08x does not name that lane",
-                        warp.source[other], mask);
-            }
             warp.result[other] = warp.value[warp.source[other]];
         }
     } else if (at == Wait::BALLOT) {

@@ -31,6 +31,7 @@ enum class Wait : unsigned { NOTHING, SHUFFLE, BALLOT, SYNCWARP, SYNCTHREADS };
 struct Warp {
     uint32_t exists, ready, waiting, ended;  // lanes: there at all, may run, wait for other lanes, have ended
     uint32_t barrier;                        // lanes that wait for the whole block
+    bool mixed;                              // lanes that wait do so at different operations or with different masks
     Wait at[32];
     uint32_t mask[32];
     uint64_t value[32], result[32];

@@ -123,7 +123,6 @@ bool parse_ptx(const char* text, std::vector<PtxEntry>& entries) {
 
 }  // namespace simt
 
-bool simt_register(const simt::Kernel* kernel) {
+void simt_register(const simt::Kernel* kernel) {
     simt::registry()[kernel->name] = kernel;
-    return true;
 }

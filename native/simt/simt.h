@@ -45,7 +45,7 @@ struct Site {
 
 #pragma GCC visibility push(default)
 extern "C" {
-bool simt_register(const simt::Kernel* kernel);
+void simt_register(const simt::Kernel* kernel);
 void* simt_shared(simt::Site* site, const char* name, unsigned bytes, unsigned element);
 void simt_syncthreads();
 void simt_syncwarp(unsigned mask);
@@ -108,7 +108,7 @@ template <class Array> inline Array& shared(Site& site, const char* name) {
     extern "C" __attribute__((noinline, visibility("hidden"))) void name(__VA_ARGS__); \
     static constexpr simt::Kernel name##_kernel = {#name, most_threads, simt::Signature<decltype(&name)>::count, \
             simt::Signature<decltype(&name)>::sizes, simt::Signature<decltype(&name)>::invoke<&name>}; \
-    [[maybe_unused]] static const bool name##_registered = simt_register(&name##_kernel); \
+    __attribute__((constructor)) static void name##_register() { simt_register(&name##_kernel); } \
     extern "C" void name(__VA_ARGS__)
 
 #define SHARED(type, name, dims) \

@@ -1,0 +1,121 @@
+// Kernels that are right: the self-test compares what they compute.
+#include "common/kernel.cuh"
+
+KERNEL(256, add_one, float* x, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) {
+        x[i] += 1.0f;
+    }
+}
+
+// The sum of a row by one warp, twice.
+KERNEL(32, row_sums, const float* __restrict__ x, float* __restrict__ sums, int columns) {
+    float sum = 0.0f, squares = 0.0f;
+    for (int i = threadIdx.x; i < columns; i += WARP) {
+        float value = x[blockIdx.x * columns + i];
+        sum += value;
+        squares += value * value;
+    }
+    sum = warp_sum(sum);
+    squares = warp_sum(squares);
+    if (threadIdx.x == 0) {
+        sums[blockIdx.x * 2] = sum;
+        sums[blockIdx.x * 2 + 1] = squares;
+    }
+}
+
+template <int N> __device__ __forceinline__ float block_sum(float value) {
+    SHARED(float, parts, [N / 32]);
+    value = warp_sum(value);
+    if (threadIdx.x % 32 == 0) {
+        parts[threadIdx.x / 32] = value;
+    }
+    __syncthreads();
+    float sum = 0.0f;
+    for (int i = 0; i < N / 32; i++) {
+        sum += parts[i];
+    }
+    __syncthreads();
+    return sum;
+}
+
+KERNEL(256, block_sums, const float* x, float* sums) {
+    float a = block_sum<256>(x[blockIdx.x * 256 + threadIdx.x]);
+    float b = block_sum<256>(a);
+    if (threadIdx.x == 255) {
+        sums[blockIdx.x] = a + b;
+    }
+}
+
+KERNEL(1024, transpose, const float* __restrict__ in, float* __restrict__ out, int n) {
+    SHARED(float, tile, [32][33]);
+    int x = blockIdx.x * 32 + threadIdx.x, y = blockIdx.y * 32 + threadIdx.y;
+    if (x < n && y < n) {
+        tile[threadIdx.y][threadIdx.x] = in[y * n + x];
+    }
+    __syncthreads();
+    x = blockIdx.y * 32 + threadIdx.x;
+    y = blockIdx.x * 32 + threadIdx.y;
+    if (x < n && y < n) {
+        out[y * n + x] = tile[threadIdx.x][threadIdx.y];
+    }
+}
+
+// All kinds of shuffles, votes and partial masks; one result for each, lane by lane.
+KERNEL(32, exchanges, int* out) {
+    int lane = threadIdx.x;
+    out[lane] = __shfl_sync(ALL_LANES, lane * 10, 5);
+    out[32 + lane] = __shfl_up_sync(ALL_LANES, lane, 3, 8);
+    out[64 + lane] = __shfl_down_sync(ALL_LANES, lane, 3, 8);
+    out[96 + lane] = int(__ballot_sync(ALL_LANES, lane % 3 == 0));
+    unsigned half = lane < 16 ? 0x0000ffffu : 0xffff0000u;
+    double sum = lane;
+    for (int offset = 8; offset > 0; offset /= 2) {
+        sum += __shfl_xor_sync(half, sum, offset);
+    }
+    out[128 + lane] = int(sum);
+    out[160 + lane] = __any_sync(ALL_LANES, lane == 31) + 2 * __all_sync(ALL_LANES, lane < 31);
+    if (lane % 2 == 0) {
+        out[192 + lane] = int(__shfl_sync(0x55555555u, (long long)lane << 33, 4) >> 33);
+    } else {
+        out[192 + lane] = -1;
+    }
+}
+
+__constant__ float factors[4] = {1.0f, 2.0f, 3.0f, 4.0f};
+
+// Vectors, bfloat16, a local array with an index of run time, constants, and threads that end before a barrier.
+KERNEL(64, mixture, const float4* in, __nv_bfloat16* out, int live) {
+    SHARED(__nv_bfloat16, halves, [64]);
+    if (int(threadIdx.x) >= live) {
+        return;
+    }
+    float4 v = in[threadIdx.x];
+    float local[4] = {v.x, v.y, v.z, v.w};
+    float picked = local[threadIdx.x % 4] * factors[threadIdx.x % 4];
+    halves[threadIdx.x] = __float2bfloat16(picked);
+    __syncthreads();
+    out[threadIdx.x] = halves[live - 1 - threadIdx.x];
+}
+
+// A warp's lanes hand values on through shared memory, ordered by __syncwarp alone.
+KERNEL(128, warp_hand_on, int* out) {
+    SHARED(int, slots, [128]);
+    int value = threadIdx.x;
+    for (int round = 0; round < 3; round++) {
+        slots[threadIdx.x] = value;
+        __syncwarp();
+        value = slots[threadIdx.x ^ 1] + 1;
+        __syncwarp();
+    }
+    out[threadIdx.x] = value;
+}
+
+// Nothing but switches between fibers, to time them.
+KERNEL(1024, switches, float* out, int rounds) {
+    float value = threadIdx.x;
+    for (int i = 0; i < rounds; i++) {
+        value = __shfl_xor_sync(ALL_LANES, value, 1);
+    }
+    out[threadIdx.x] = value;
+}
