@@ -275,49 +275,16 @@ void begin_block(uint3 index) {
     std::memset(fiber_of, 0, threads * sizeof *fiber_of);
 }
 
-// Waits at an operation for all lanes of the mask; the last one to come works out what each of them gets.
-uint64_t meet(Wait at, uint32_t mask, uint64_t value, uint32_t source) {
-    Fiber* self = machine.current;
-    Warp& warp = *self->warp;
-    unsigned lane = self->lane;
-    if (!(mask >> lane & 1)) {
-        fail(CUDA_ERROR_LAUNCH_FAILED, "calls %s with mask 0x%08x, which does not name its own lane %u", wait_name(at), mask, lane);
-    }
-    if (at == Wait::SHUFFLE && !(mask >> source & 1)) {
-        fail(CUDA_ERROR_LAUNCH_FAILED, "reads lane %u in a shuffle whose mask 0x%08x does not name that lane", source, mask);
-    }
-    if (warp.waiting == 0) {
-        warp.mixed = false;
-    } else {
-        unsigned other = __builtin_ctz(warp.waiting);
-        warp.mixed |= warp.at[other] != at || warp.mask[other] != mask;
-    }
-    warp.at[lane] = at;
-    warp.mask[lane] = mask;
-    warp.value[lane] = value;
-    warp.source[lane] = source;
-    warp.waiting |= 1u << lane;
-
-    bool complete = (warp.waiting & mask) == mask;
-    if (warp.mixed) {
-        for (uint32_t rest = mask; complete && rest != 0; rest &= rest - 1) {
-            unsigned other = __builtin_ctz(rest);
-            complete = warp.at[other] == at && warp.mask[other] == mask;
-        }
-    }
-    if (!complete) {
-        give_way();
-        return warp.result[lane];
-    }
-
+// All lanes of the mask have come to the operation: works out what each of them gets, and lets them go on.
+__attribute__((noinline)) void complete(Warp& warp, Wait at, uint32_t mask) {
     if (at == Wait::SHUFFLE && mask == ~0u) {
-        for (unsigned other = 0; other < 32; other++) {
-            warp.result[other] = warp.value[warp.source[other]];
+        for (unsigned lane = 0; lane < 32; lane++) {
+            warp.result[lane] = warp.value[warp.source[lane]];
         }
     } else if (at == Wait::SHUFFLE) {
         for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
-            unsigned other = __builtin_ctz(rest);
-            warp.result[other] = warp.value[warp.source[other]];
+            unsigned lane = __builtin_ctz(rest);
+            warp.result[lane] = warp.value[warp.source[lane]];
         }
     } else if (at == Wait::BALLOT) {
         uint64_t votes = 0;
@@ -341,9 +308,66 @@ uint64_t meet(Wait at, uint32_t mask, uint64_t value, uint32_t source) {
         }
     }
     warp.waiting &= ~mask;
-    warp.ready |= mask & ~(1u << lane);
+    warp.ready |= mask;
     ready_warps |= 1u << running_warp;
-    return warp.result[lane];
+}
+
+// Whether every lane of the mask waits at this very operation.
+__attribute__((noinline)) bool all_meet(const Warp& warp, Wait at, uint32_t mask) {
+    for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
+        unsigned lane = __builtin_ctz(rest);
+        if (warp.at[lane] != at || warp.mask[lane] != mask) {
+            return false;
+        }
+    }
+    return true;
+}
+
+[[noreturn]] __attribute__((noinline)) void fail_mask(Wait at, uint32_t mask, uint32_t lane, uint32_t source) {
+    if (!(mask >> lane & 1)) {
+        fail(CUDA_ERROR_LAUNCH_FAILED, "calls %s with mask 0x%08x, which does not name its own lane %u", wait_name(at), mask, lane);
+    }
+    fail(CUDA_ERROR_LAUNCH_FAILED, "reads lane %u in a shuffle whose mask 0x%08x does not name that lane", source, mask);
+}
+
+// Waits at an operation for all lanes of the mask, of which the last one to come goes on at once.
+inline uint64_t meet(Wait at, uint32_t mask, uint64_t value, uint32_t source) {
+    Fiber* self = machine.current;
+    Warp& warp = *self->warp;
+    unsigned lane = self->lane;
+    if (!(mask >> lane & mask >> source & 1)) {
+        fail_mask(at, mask, lane, source);
+    }
+    if (warp.waiting == 0) {
+        warp.mixed = false;
+        warp.first_at = at;
+        warp.first_mask = mask;
+    } else if (warp.first_at != at || warp.first_mask != mask) {
+        warp.mixed = true;
+    }
+    warp.at[lane] = at;
+    warp.mask[lane] = mask;
+    warp.value[lane] = value;
+    warp.source[lane] = source;
+    warp.waiting |= 1u << lane;
+    if ((warp.waiting & mask) == mask && (!warp.mixed || all_meet(warp, at, mask))) {
+        complete(warp, at, mask);
+        warp.ready &= ~(1u << lane);
+    } else if (warp.ready != 0) {
+        // The usual case: another lane of the warp may run.
+        unsigned next = pick_bit(warp.ready);
+        Fiber* to = fiber_of[self->thread - lane + next];
+        if (to == nullptr) {
+            give_way();
+        } else {
+            warp.ready &= ~(1u << next);
+            machine.current = to;
+            simt_switch(&self->sp, to->sp);
+        }
+    } else {
+        give_way();
+    }
+    return self->warp->result[self->lane];
 }
 
 }  // namespace
@@ -445,11 +469,11 @@ void simt_syncthreads() {
 }
 
 void simt_syncwarp(unsigned mask) {
-    meet(Wait::SYNCWARP, mask, 0, 0);
+    meet(Wait::SYNCWARP, mask, 0, machine.current->lane);
 }
 
 unsigned simt_ballot(unsigned mask, bool predicate) {
-    return unsigned(meet(Wait::BALLOT, mask, predicate, 0));
+    return unsigned(meet(Wait::BALLOT, mask, predicate, machine.current->lane));
 }
 
 uint64_t simt_exchange(unsigned mask, uint64_t value, unsigned lane) {

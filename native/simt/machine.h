@@ -31,7 +31,10 @@ enum class Wait : unsigned { NOTHING, SHUFFLE, BALLOT, SYNCWARP, SYNCTHREADS };
 struct Warp {
     uint32_t exists, ready, waiting, ended;  // lanes: there at all, may run, wait for other lanes, have ended
     uint32_t barrier;                        // lanes that wait for the whole block
-    bool mixed;                              // lanes that wait do so at different operations or with different masks
+    // The operation that lanes wait at since the first of them came, and whether others wait at another one.
+    Wait first_at;
+    uint32_t first_mask;
+    bool mixed;
     Wait at[32];
     uint32_t mask[32];
     uint64_t value[32], result[32];
