@@ -1,0 +1,156 @@
+package io.github.drakegpt.backend.cuda;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.Map;
+import java.util.Set;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A folder for libraries that come inside jars. What lies in it is loaded into this process, so nobody else may be able
+ * to write there: it is below the user's cache if only the user (and root) can change anything on the way to it, and
+ * otherwise a new folder that is deleted at exit.
+ *
+ * <p>A file appears whole: it is written beside and renamed. Each content has a folder of its own, so that any number of
+ * processes, also of different versions, can use the files at the same time.
+ */
+final class NativeFolder {
+    private static final Logger log = LoggerFactory.getLogger(NativeFolder.class);
+    private static final FileAttribute<Set<PosixFilePermission>> PRIVATE =
+            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"));
+    private static final int WRITABLE_BY_OTHERS = 0022;
+    private static final int STICKY = 01000;
+    private static final int ROOT = 0;
+
+    private final Path folder;
+    private final boolean temporary;
+
+    private NativeFolder(Path folder, boolean temporary) {
+        this.folder = folder;
+        this.temporary = temporary;
+    }
+
+    /** This user's. */
+    static NativeFolder open() throws IOException {
+        String cache = System.getenv("XDG_CACHE_HOME");
+        Path home = Path.of(System.getProperty("user.home"));
+        return open(cache == null || !cache.startsWith("/") ? home.resolve(".cache") : Path.of(cache));
+    }
+
+    /** The one below {@code cache}, or a temporary one if that is not private. */
+    static NativeFolder open(Path cache) throws IOException {
+        Path folder = cache.resolve("drakegpt/natives").toAbsolutePath();
+        try {
+            Files.createDirectories(folder, PRIVATE);
+            if (isPrivate(folder.toRealPath())) {
+                return new NativeFolder(folder.toRealPath(), false);
+            }
+            log.debug("{} is not used, because others can write to it", folder);
+        } catch (IOException e) {
+            log.debug("{} is not used: {}", folder, e.toString());
+        }
+        Path fresh = Files.createTempDirectory("drakegpt-natives", PRIVATE);
+        fresh.toFile().deleteOnExit();
+        return new NativeFolder(fresh, true);
+    }
+
+    /** Whether the folder is ours, and nobody but us and root can exchange it or anything above it. */
+    private static boolean isPrivate(Path folder) throws IOException {
+        Object self = Files.getAttribute(Path.of("/proc/self"), "unix:uid");
+        for (Path path = folder; path != null; path = path.getParent()) {
+            Map<String, Object> attributes = Files.readAttributes(path, "unix:uid,mode");
+            Object owner = attributes.get("uid");
+            int mode = (int) attributes.get("mode");
+            boolean shared = (mode & WRITABLE_BY_OTHERS) != 0;
+            boolean ours = owner.equals(self);
+            if (path.equals(folder)
+                    ? !ours || shared
+                    : !ours && !owner.equals(ROOT) || shared && (mode & STICKY) == 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /**
+     * Sees to it that a file with this content is there, whatever was there before.
+     *
+     * @return the file
+     */
+    Path put(String name, byte[] content) throws IOException {
+        Path file = create(digest(content)).resolve(name);
+        if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)
+                || !Arrays.equals(Files.readAllBytes(file), content)) {
+            Path part = Files.createTempFile(file.getParent(), name, ".part");
+            try {
+                Files.write(part, content);
+                move(part, file);
+            } finally {
+                Files.deleteIfExists(part);
+            }
+        }
+        return forgetAtExit(file);
+    }
+
+    /**
+     * As {@link #put(String, byte[])}, for files of gigabytes, of which only the size is compared.
+     *
+     * @param set what the file belongs to, in a word that no other content has
+     */
+    Path put(String set, String name, Opening content, long size) throws IOException {
+        Path file = create(set).resolve(name);
+        if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) || Files.size(file) != size) {
+            Path part = Files.createTempFile(file.getParent(), name, ".part");
+            try (InputStream in = content.open()) {
+                Files.copy(in, part, StandardCopyOption.REPLACE_EXISTING);
+                move(part, file);
+            } finally {
+                Files.deleteIfExists(part);
+            }
+        }
+        return forgetAtExit(file);
+    }
+
+    /** Opens what is to be copied. */
+    @FunctionalInterface
+    interface Opening {
+        InputStream open() throws IOException;
+    }
+
+    private Path create(String name) throws IOException {
+        Path created = folder.resolve(name);
+        Files.createDirectories(created, PRIVATE);
+        return forgetAtExit(created);
+    }
+
+    private static void move(Path part, Path file) throws IOException {
+        Files.move(part, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    }
+
+    private Path forgetAtExit(Path path) {
+        if (temporary) {
+            path.toFile().deleteOnExit();
+        }
+        return path;
+    }
+
+    private static String digest(byte[] content) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(content), 0, 16);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("Every Java platform has SHA-256", e);
+        }
+    }
+}
