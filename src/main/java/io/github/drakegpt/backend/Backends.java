@@ -2,6 +2,7 @@ package io.github.drakegpt.backend;
 
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.stream.Collectors;
 import org.slf4j.Logger;
@@ -35,15 +36,16 @@ public final class Backends {
         List<BackendProvider> providers = providers();
         for (BackendProvider provider : providers) {
             boolean chosen = device.equals(provider.name());
-            if (!chosen && !device.equals("auto")) {
+            boolean considered = device.equals("auto") && provider.rank() >= 0 && provider.isPresent();
+            if (!chosen && !considered) {
                 continue;
             }
-            if (provider.obstacle().isPresent()) {
-                String obstacle = provider.obstacle().get();
+            Optional<String> obstacle = provider.obstacle();
+            if (obstacle.isPresent()) {
                 if (chosen) {
-                    throw new IllegalArgumentException("The device " + device + " cannot be used: " + obstacle);
+                    throw new IllegalArgumentException("The device " + device + " cannot be used: " + obstacle.get());
                 }
-                log.info("Not using {}: {}", provider.name(), obstacle);
+                log.info("Not using {}: {}", provider.name(), obstacle.get());
                 continue;
             }
             Backend backend = provider.create(threads);
@@ -51,6 +53,10 @@ public final class Backends {
             return backend;
         }
         throw new IllegalArgumentException("There is no device '" + device + "'; choose auto or one of: "
-                + providers.stream().map(BackendProvider::name).collect(Collectors.joining(", ")) + ".");
+                + providers.stream()
+                        .filter(provider -> provider.rank() >= 0)
+                        .map(BackendProvider::name)
+                        .collect(Collectors.joining(", "))
+                + ".");
     }
 }

@@ -10,7 +10,7 @@ final class DeviceOptions {
             names = "--device",
             paramLabel = "NAME",
             defaultValue = "auto",
-            description = "auto or cpu (default: ${DEFAULT-VALUE}).")
+            description = "auto, cpu or cuda (default: ${DEFAULT-VALUE}: the GPU if it can be used).")
     private String device;
 
     @Option(names = "--threads", paramLabel = "N", description = "CPU threads (default: all cores).")

@@ -37,6 +37,9 @@ final class DoctorCommand implements Callable<Integer> {
         Map<String, Map<String, String>> sections = new LinkedHashMap<>();
         sections.put("machine", machine());
         for (BackendProvider provider : Backends.providers()) {
+            if (provider.rank() < 0 && !provider.isPresent()) {
+                continue; // only developers have it
+            }
             Map<String, String> facts = new LinkedHashMap<>();
             facts.put(
                     "usable",

@@ -1,0 +1,64 @@
+package io.github.drakegpt.backend.cuda;
+
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.BackendProvider;
+import io.github.drakegpt.backend.cuda.CudaLibraries.Driver;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+
+/** The same backend over either driver. */
+abstract class DriverBackendProvider implements BackendProvider {
+    private final Driver driver;
+
+    DriverBackendProvider(Driver driver) {
+        this.driver = driver;
+    }
+
+    @Override
+    public final boolean isPresent() {
+        return CudaLibraries.find(driver).isPresent();
+    }
+
+    @Override
+    public final Optional<String> obstacle() {
+        try {
+            libraries();
+            return Optional.empty();
+        } catch (CudaUnavailableException e) {
+            return Optional.of(e.getMessage());
+        }
+    }
+
+    @Override
+    public final Map<String, String> facts() {
+        Map<String, String> facts = new LinkedHashMap<>();
+        try {
+            facts.putAll(CudaLibraries.load(driver).facts());
+            for (CudaProbe.Device device : CudaProbe.devices()) {
+                facts.put("GPU " + device.index(), device.description());
+                facts.put("GPU " + device.index() + " memory", CudaProbe.memory(device.index()));
+            }
+        } catch (CudaUnavailableException e) {
+            // What is missing is the obstacle; the facts are what there is.
+        }
+        return facts;
+    }
+
+    @Override
+    public final Backend create(int threads) {
+        return new CudaBackend(libraries(), 0);
+    }
+
+    /** The libraries, if all that is needed is there. */
+    private CudaLibraries libraries() {
+        CudaLibraries libraries = CudaLibraries.load(driver);
+        CudaProbe.devices().get(0).obstacle().ifPresent(DriverBackendProvider::refuse);
+        libraries.obstacle().ifPresent(DriverBackendProvider::refuse);
+        return libraries;
+    }
+
+    private static void refuse(String obstacle) {
+        throw new CudaUnavailableException(obstacle);
+    }
+}

@@ -1,0 +1,97 @@
+package io.github.drakegpt.backend.cuda;
+
+import java.io.File;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.function.IntSupplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import jcuda.CudaException;
+import jcuda.JCudaVersion;
+import jcuda.LibUtils;
+import jcuda.driver.CUresult;
+
+/**
+ * Lets JCuda's classes load their native libraries from a private folder. By themselves they would unpack them into the
+ * folder for temporary files under a fixed name, and trust a file that is already there: on a machine with several users
+ * that could be anybody's.
+ */
+final class JCudaNatives {
+    private static final String TEMPORARY_FOLDER = "java.io.tmpdir";
+    private static final Pattern LINK_ERROR = Pattern.compile("UnsatisfiedLinkError: (.+)");
+
+    private final NativeFolder folder;
+
+    JCudaNatives(NativeFolder folder) {
+        this.folder = folder;
+        try {
+            // Both read java.io.tmpdir once, at first use, which must not be while it points to our folder.
+            Files.delete(File.createTempFile("drakegpt", null).toPath());
+            Files.delete(Files.createTempFile("drakegpt", null));
+        } catch (IOException e) {
+            // They have read it all the same.
+        }
+    }
+
+    /** A change to a library before it is loaded. */
+    @FunctionalInterface
+    interface Change {
+        byte[] apply(byte[] library) throws IOException;
+    }
+
+    /**
+     * Loads a library by initialising the class that belongs to it.
+     *
+     * @param name JCuda's name for both, such as {@code JCublas2}
+     * @param initialiser something that makes the class load its library
+     * @throws UnsatisfiedLinkError if it cannot be loaded
+     */
+    void load(String name, Change change, Runnable initialiser) throws IOException {
+        String file =
+                LibUtils.createLibraryFileName(LibUtils.createPlatformLibraryName(name + "-" + JCudaVersion.get()));
+        Path library = folder.put(file, change.apply(resource("/lib/" + file)));
+        String temporary = System.getProperty(TEMPORARY_FOLDER);
+        System.setProperty(TEMPORARY_FOLDER, library.getParent().toString());
+        try {
+            initialiser.run();
+        } finally {
+            System.setProperty(TEMPORARY_FOLDER, temporary);
+        }
+    }
+
+    private static byte[] resource(String name) throws IOException {
+        try (InputStream in = LibUtils.class.getResourceAsStream(name)) {
+            if (in == null) {
+                throw new FileNotFoundException(name + " is not on the class path");
+            }
+            return in.readAllBytes();
+        }
+    }
+
+    /** Why a library could not be loaded; JCuda's own message is pages of stack traces around it. */
+    static String reason(UnsatisfiedLinkError error) {
+        String reason = error.getMessage();
+        Matcher matcher = LINK_ERROR.matcher(reason);
+        while (matcher.find()) {
+            reason = matcher.group(1); // the last is the attempt to load what we have unpacked
+        }
+        return reason;
+    }
+
+    /**
+     * Calls the driver. A program around us may have told JCuda to throw exceptions, so both ways of failing are read.
+     *
+     * @return the name of the error, such as {@code CUDA_ERROR_NO_DEVICE}; empty if there was none
+     */
+    static String error(IntSupplier call) {
+        try {
+            int result = call.getAsInt();
+            return result == CUresult.CUDA_SUCCESS ? "" : CUresult.stringFor(result);
+        } catch (CudaException e) {
+            return e.getMessage();
+        }
+    }
+}

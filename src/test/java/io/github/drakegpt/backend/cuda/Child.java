@@ -1,0 +1,42 @@
+package io.github.drakegpt.backend.cuda;
+
+import io.github.drakegpt.backend.BackendProvider;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import jcuda.driver.JCudaDriver;
+
+/** What tests start in a JVM of its own: loading a driver binds a process. */
+final class Child {
+    private static final Map<String, BackendProvider> PROVIDERS =
+            Map.of("cuda", new CudaBackendProvider(), "simt", new SimtBackendProvider());
+
+    private Child() {}
+
+    /** Prints what the named providers say, in that order; {@code exceptions} switches JCuda to exceptions. */
+    public static void main(String[] args) throws IOException {
+        String temporary = System.getProperty("java.io.tmpdir");
+        for (String name : List.of(args)) {
+            if (name.equals("exceptions")) {
+                PROVIDERS.get("cuda").obstacle(); // loads JCuda's libraries
+                JCudaDriver.setExceptionsEnabled(true);
+            } else {
+                BackendProvider provider = PROVIDERS.get(name);
+                System.out.println(name + ": " + provider.obstacle().orElse("usable"));
+                provider.facts().forEach((fact, value) -> System.out.println(fact + ": " + value));
+            }
+        }
+        if (!System.getProperty("java.io.tmpdir").equals(temporary)) {
+            System.out.println("java.io.tmpdir was not restored");
+        }
+        for (Path file : List.of(File.createTempFile("child", null).toPath(), Files.createTempFile("child", null))) {
+            Files.delete(file);
+            if (!file.getParent().equals(Path.of(temporary))) {
+                System.out.println("temporary files go to " + file.getParent());
+            }
+        }
+    }
+}
