@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
 /** CUDA cannot be used here; the message says in one sentence why, and what would mend that. */
-final class CudaUnavailableException extends RuntimeException {
+public final class CudaUnavailableException extends RuntimeException {
     CudaUnavailableException(String message) {
         super(message);
     }
