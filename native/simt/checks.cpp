@@ -65,7 +65,7 @@ bool ordered(Stamp before, const Fiber& now) {
 [[noreturn]] void fail_race(unsigned offset, bool write, Stamp other, bool other_wrote) {
     unsigned thread = thread_of(other);
     uint3 block = machine.block;
-    bool same_warp = thread / 32 == machine.current->thread / 32;
+    bool same_warp = thread / 32 == simt_current->thread / 32;
     fail(CUDA_ERROR_LAUNCH_FAILED, "race on shared memory: %s %s, which thread (%u,%u,%u) %s and nothing orders the two; a %s is "
             "missing", verb(write), array_name(offset).c_str(), thread % block.x, thread / block.x % block.y,
             thread / (block.x * block.y), other_wrote ? "wrote" : "read", same_warp ? "__syncwarp or __syncthreads" : "__syncthreads");
@@ -109,7 +109,7 @@ void touch_shared(unsigned offset, unsigned bytes, bool write) {
         fail(CUDA_ERROR_MISALIGNED_ADDRESS, "%s %u bytes of %s in shared memory, which are not aligned to %u", verb(write), bytes,
                 array_name(offset).c_str(), bytes);
     }
-    const Fiber& now = *machine.current;
+    const Fiber& now = *simt_current;
     Stamp stamp = Stamp(machine.epoch) << 32 | Stamp(now.thread) << SYNC_BITS | now.warp->syncs;
     unsigned end = offset + bytes;
     while (offset < end) {
@@ -150,7 +150,7 @@ void touch_other(uintptr_t address, size_t bytes, bool write) {
 }
 
 bool on_own_stack(uintptr_t address) {
-    return address - uintptr_t(machine.current->stack) < STACK;
+    return address - uintptr_t(simt_current->stack) < STACK;
 }
 
 template <size_t BYTES, bool WRITE> inline void touch(uintptr_t address) {
@@ -161,7 +161,7 @@ template <size_t BYTES, bool WRITE> inline void touch(uintptr_t address) {
         }
         return;
     }
-    if (machine.current == nullptr || on_own_stack(address)) {
+    if (simt_current == nullptr || on_own_stack(address)) {
         return;
     }
     offset = address - uintptr_t(machine.shared);
@@ -173,7 +173,7 @@ template <size_t BYTES, bool WRITE> inline void touch(uintptr_t address) {
 }
 
 void touch_range(uintptr_t address, size_t bytes, bool write) {
-    if (machine.current == nullptr || bytes == 0 || on_own_stack(address)) {
+    if (simt_current == nullptr || bytes == 0 || on_own_stack(address)) {
         return;
     }
     uintptr_t offset = address - uintptr_t(machine.shared);

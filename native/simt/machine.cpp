@@ -13,33 +13,61 @@
 #error "The fibers of the SIMT driver are written for x86-64; add the switch for this processor here."
 #endif
 
-// void simt_switch(void** save, void* load): keeps the registers that a call must preserve, and goes on on another stack.
-// It ends in ret, not in a jump: threads of a warp wait at the same place, so the processor predicts these returns.
+// simt_meet keeps the registers that a call must preserve, asks arrive() which thread goes on, and goes on there; simt_switch does
+// the same with a stack that is given. Both end in what the thread that goes on had called, so both return the result that the
+// current fiber points to. They jump instead of returning: the threads of a warp go on at different places in turn, which the
+// processor predicts from its history of jumps, but never from the calls of another thread.
 asm(R"(
-    .text
-    .p2align 4
-    .hidden simt_switch
-    .globl simt_switch
-    .type simt_switch, @function
-simt_switch:
+    .macro SIMT_KEEP
     pushq %rbp
     pushq %rbx
     pushq %r12
     pushq %r13
     pushq %r14
     pushq %r15
-    movq %rsp, (%rdi)
-    movq %rsi, %rsp
+    .endm
+
+    .macro SIMT_GO_ON
+    movq simt_current(%rip), %rax
+    movq (%rax), %rax
+    movq (%rax), %rax
     popq %r15
     popq %r14
     popq %r13
     popq %r12
     popq %rbx
     popq %rbp
-    ret
+    popq %rcx
+    jmp *%rcx
+    .endm
+
+    .text
+    .p2align 4
+    .globl simt_meet
+    .type simt_meet, @function
+simt_meet:
+    SIMT_KEEP
+    movq %rsp, %r8
+    subq $8, %rsp
+    call simt_arrive
+    movq %rax, %rsp
+    SIMT_GO_ON
+    .size simt_meet, .-simt_meet
+
+    .p2align 4
+    .hidden simt_switch
+    .globl simt_switch
+    .type simt_switch, @function
+simt_switch:
+    SIMT_KEEP
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    SIMT_GO_ON
     .size simt_switch, .-simt_switch
 )");
 extern "C" void simt_switch(void** save, void* load);
+extern "C" __attribute__((visibility("hidden"))) void* simt_arrive(uint32_t mask, uint64_t value, uint32_t source, simt::Wait at, void* sp);
+simt::Fiber* simt_current;
 
 namespace simt {
 
@@ -100,6 +128,7 @@ void assign(Fiber* fiber, unsigned thread) {
     fiber->thread = thread;
     fiber->lane = thread % 32;
     fiber->warp = &machine.warps[thread / 32];
+    fiber->result = &fiber->warp->result[fiber->lane];
     uint3 block = machine.block;
     if (block.x == threads) {
         fiber->index = {thread, 0, 0};
@@ -158,7 +187,7 @@ std::string thread_name(unsigned thread) {
                     || ((warp.waiting >> other & 1) && warp.at[other] == warp.at[lane] && warp.mask[other] == mask)) {
                 continue;
             }
-            machine.current = fiber_of[thread];
+            simt_current = fiber_of[thread];
             unsigned awaited = thread / 32 * 32 + other;
             if (!(warp.exists >> other & 1)) {
                 fail(CUDA_ERROR_LAUNCH_FAILED, "waits at %s with mask 0x%08x for lane %u, which the block does not have; "
@@ -180,22 +209,18 @@ std::string thread_name(unsigned thread) {
     fail(CUDA_ERROR_LAUNCH_FAILED, "no thread of the block can go on");
 }
 
-// Lets other threads run until this one may go on.
-void give_way() {
+// The thread that goes on while the running one waits.
+Fiber* next_fiber() {
     int thread = pick();
     if (thread < 0) {
         fail_stuck();
     }
-    Fiber* from = machine.current;
-    Fiber* to = fiber_of[thread];
-    if (to == nullptr) {
-        to = take_fiber();
-        assign(to, thread);
+    Fiber* fiber = fiber_of[thread];
+    if (fiber == nullptr) {
+        fiber = take_fiber();
+        assign(fiber, thread);
     }
-    if (to != from) {
-        machine.current = to;
-        simt_switch(&from->sp, to->sp);
-    }
+    return fiber;
 }
 
 void next_epoch() {
@@ -225,7 +250,7 @@ void release_barrier() {
 void fiber_main() {
     for (;;) {
         kernel->invoke(params);
-        Fiber* self = machine.current;
+        Fiber* self = simt_current;
         self->warp->ended |= 1u << self->lane;
         alive--;
         if (arrived != 0 && arrived == alive) {
@@ -243,8 +268,8 @@ void fiber_main() {
         if (thread < 0) {
             simt_switch(&self->sp, main_sp);
         } else {
-            machine.current = fiber_of[thread];
-            simt_switch(&self->sp, machine.current->sp);
+            simt_current = fiber_of[thread];
+            simt_switch(&self->sp, simt_current->sp);
         }
     }
 }
@@ -330,46 +355,6 @@ __attribute__((noinline)) bool all_meet(const Warp& warp, Wait at, uint32_t mask
     fail(CUDA_ERROR_LAUNCH_FAILED, "reads lane %u in a shuffle whose mask 0x%08x does not name that lane", source, mask);
 }
 
-// Waits at an operation for all lanes of the mask, of which the last one to come goes on at once.
-inline uint64_t meet(Wait at, uint32_t mask, uint64_t value, uint32_t source) {
-    Fiber* self = machine.current;
-    Warp& warp = *self->warp;
-    unsigned lane = self->lane;
-    if (!(mask >> lane & mask >> source & 1)) {
-        fail_mask(at, mask, lane, source);
-    }
-    if (warp.waiting == 0) {
-        warp.mixed = false;
-        warp.first_at = at;
-        warp.first_mask = mask;
-    } else if (warp.first_at != at || warp.first_mask != mask) {
-        warp.mixed = true;
-    }
-    warp.at[lane] = at;
-    warp.mask[lane] = mask;
-    warp.value[lane] = value;
-    warp.source[lane] = source;
-    warp.waiting |= 1u << lane;
-    if ((warp.waiting & mask) == mask && (!warp.mixed || all_meet(warp, at, mask))) {
-        complete(warp, at, mask);
-        warp.ready &= ~(1u << lane);
-    } else if (warp.ready != 0) {
-        // The usual case: another lane of the warp may run.
-        unsigned next = pick_bit(warp.ready);
-        Fiber* to = fiber_of[self->thread - lane + next];
-        if (to == nullptr) {
-            give_way();
-        } else {
-            warp.ready &= ~(1u << next);
-            machine.current = to;
-            simt_switch(&self->sp, to->sp);
-        }
-    } else {
-        give_way();
-    }
-    return self->warp->result[self->lane];
-}
-
 }  // namespace
 
 int run(const Kernel& k, uint3 grid, uint3 block, void* const* p) {
@@ -397,10 +382,10 @@ int run(const Kernel& k, uint3 grid, uint3 block, void* const* p) {
         begin_block({unsigned(b % grid.x), unsigned(b / grid.x % grid.y), unsigned(b / (uint64_t(grid.x) * grid.y))});
         Fiber* first = take_fiber();
         assign(first, pick());
-        machine.current = first;
+        simt_current = first;
         simt_switch(&main_sp, first->sp);
     }
-    machine.current = nullptr;
+    simt_current = nullptr;
     if (error != 0) {
         // The threads of the block stopped where they were.
         idle.clear();
@@ -418,7 +403,7 @@ void fail(int code, const char* format, ...) {
     va_start(arguments, format);
     std::vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    uint3 b = machine.index, t = machine.current->index;
+    uint3 b = machine.index, t = simt_current->index;
     std::fprintf(stderr, "simt: kernel %s, block (%u,%u,%u), thread (%u,%u,%u): %s\n", kernel->name, b.x, b.y, b.z, t.x, t.y, t.z,
             text);
     error = code;
@@ -458,32 +443,60 @@ void* simt_shared(Site* site, const char* name, unsigned bytes, unsigned element
     return machine.shared + site->offset;
 }
 
-void simt_syncthreads() {
-    Fiber* self = machine.current;
-    uint32_t bit = 1u << self->lane;
-    self->warp->barrier |= bit;
-    if (++arrived == alive) {
-        release_barrier();
+// The running thread has come to an operation: says on which stack to go on, its own where it need not wait.
+void* simt_arrive(uint32_t mask, uint64_t value, uint32_t source, Wait at, void* sp) {
+    Fiber* self = simt_current;
+    Warp& warp = *self->warp;
+    unsigned lane = self->lane;
+    self->sp = sp;
+    if (at == Wait::SYNCTHREADS) {
+        warp.barrier |= 1u << lane;
+        if (++arrived == alive) {
+            release_barrier();
+        }
+        simt_current = next_fiber();
+        return simt_current->sp;
     }
-    give_way();
+    if (!(mask >> lane & mask >> source & 1)) {
+        fail_mask(at, mask, lane, source);
+    }
+    if (warp.waiting == 0) {
+        warp.mixed = false;
+        warp.first_at = at;
+        warp.first_mask = mask;
+    } else if (warp.first_at != at || warp.first_mask != mask) {
+        warp.mixed = true;
+    }
+    warp.at[lane] = at;
+    warp.mask[lane] = mask;
+    warp.value[lane] = value;
+    warp.source[lane] = source;
+    warp.waiting |= 1u << lane;
+    if ((warp.waiting & mask) == mask && (!warp.mixed || all_meet(warp, at, mask))) {
+        complete(warp, at, mask);
+        warp.ready &= ~(1u << lane);
+        return sp;
+    }
+    // In the usual case another lane of the warp goes on.
+    Fiber* next = nullptr;
+    if (warp.ready != 0) {
+        unsigned other = pick_bit(warp.ready);
+        next = fiber_of[self->thread - lane + other];
+        if (next != nullptr) {
+            warp.ready &= ~(1u << other);
+        }
+    }
+    if (next == nullptr) {
+        next = next_fiber();
+    }
+    simt_current = next;
+    return next->sp;
 }
 
-void simt_syncwarp(unsigned mask) {
-    meet(Wait::SYNCWARP, mask, 0, machine.current->lane);
-}
-
-unsigned simt_ballot(unsigned mask, bool predicate) {
-    return unsigned(meet(Wait::BALLOT, mask, predicate, machine.current->lane));
-}
-
-uint64_t simt_exchange(unsigned mask, uint64_t value, unsigned lane) {
-    return meet(Wait::SHUFFLE, mask, value, lane);
-}
-
-unsigned simt_lane() { return machine.current->lane; }
-unsigned simt_thread_x() { return machine.current->index.x; }
-unsigned simt_thread_y() { return machine.current->index.y; }
-unsigned simt_thread_z() { return machine.current->index.z; }
+unsigned simt_lane() { return simt_current->lane; }
+unsigned simt_thread_x() { return simt_current->index.x; }
+unsigned simt_thread_y() { return simt_current->index.y; }
+unsigned simt_thread_z() { return simt_current->index.z; }
 unsigned simt_block_x() { return machine.index.x; }
 unsigned simt_block_y() { return machine.index.y; }
 unsigned simt_block_z() { return machine.index.z; }

@@ -18,15 +18,13 @@ struct Warp;
 
 // A stack, and the thread that runs on it at present.
 struct Fiber {
+    uint64_t* result;  // of the operation it waits at; simt_meet wants it first
     void* sp;
     char* stack;
     Warp* warp;
     unsigned thread, lane;
     uint3 index;
 };
-
-// What lanes wait at.
-enum class Wait : unsigned { NOTHING, SHUFFLE, BALLOT, SYNCWARP, SYNCTHREADS };
 
 struct Warp {
     uint32_t exists, ready, waiting, ended;  // lanes: there at all, may run, wait for other lanes, have ended
@@ -47,7 +45,6 @@ struct Warp {
 };
 
 struct Machine {
-    Fiber* current;  // null while no kernel runs
     char* shared;
     uint32_t epoch;        // counts intervals between barriers over all blocks ever run
     uint32_t block_epoch;  // the first one of this block
@@ -58,6 +55,13 @@ struct Machine {
 };
 
 extern Machine machine;
+
+}  // namespace simt
+
+// The running thread; null while no kernel runs.
+extern "C" __attribute__((visibility("hidden"))) simt::Fiber* simt_current;
+
+namespace simt {
 
 // Runs a kernel to its end; 0 or the CUresult of what went wrong, about which a line was written to stderr.
 int run(const Kernel& kernel, uint3 grid, uint3 block, void* const* params);

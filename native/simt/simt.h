@@ -35,6 +35,9 @@ struct Kernel {
     void (*invoke)(void* const* params);
 };
 
+// What a thread waits at.
+enum class Wait : unsigned { SHUFFLE, BALLOT, SYNCWARP, SYNCTHREADS };
+
 // One SHARED declaration: where its array lies in the block that last reached it.
 struct Site {
     uint64_t block;
@@ -47,10 +50,8 @@ struct Site {
 extern "C" {
 void simt_register(const simt::Kernel* kernel);
 void* simt_shared(simt::Site* site, const char* name, unsigned bytes, unsigned element);
-void simt_syncthreads();
-void simt_syncwarp(unsigned mask);
-unsigned simt_ballot(unsigned mask, bool predicate);
-uint64_t simt_exchange(unsigned mask, uint64_t value, unsigned lane);
+// Waits for the lanes of the mask, or the block; what the lane `source` brought, or the votes of all.
+uint64_t simt_meet(unsigned mask, uint64_t value, unsigned source, simt::Wait at);
 
 // These do not change while a function runs, so the compiler may call them once.
 #define SIMT_CONSTANT(name) unsigned name() __attribute__((const, nothrow, leaf))
@@ -117,11 +118,13 @@ template <class Array> inline Array& shared(Site& site, const char* name) {
 
 // Threads of a block and of a warp
 
-inline void __syncthreads() { simt_syncthreads(); }
-inline void __syncwarp(unsigned mask = 0xffffffffu) { simt_syncwarp(mask); }
-inline unsigned __ballot_sync(unsigned mask, int predicate) { return simt_ballot(mask, predicate != 0); }
-inline int __any_sync(unsigned mask, int predicate) { return simt_ballot(mask, predicate != 0) != 0; }
-inline int __all_sync(unsigned mask, int predicate) { return simt_ballot(mask, predicate != 0) == mask; }
+inline void __syncthreads() { simt_meet(0, 0, 0, simt::Wait::SYNCTHREADS); }
+inline void __syncwarp(unsigned mask = 0xffffffffu) { simt_meet(mask, 0, simt_lane(), simt::Wait::SYNCWARP); }
+inline unsigned __ballot_sync(unsigned mask, int predicate) {
+    return unsigned(simt_meet(mask, predicate != 0, simt_lane(), simt::Wait::BALLOT));
+}
+inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
+inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == mask; }
 
 namespace simt {
 
@@ -129,7 +132,7 @@ template <class T> inline T exchange(unsigned mask, T value, unsigned lane) {
     static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8, "a shuffle moves a number");
     uint64_t bits = 0;
     __builtin_memcpy(&bits, &value, sizeof value);
-    bits = simt_exchange(mask, bits, lane);
+    bits = simt_meet(mask, bits, lane, Wait::SHUFFLE);
     __builtin_memcpy(&value, &bits, sizeof value);
     return value;
 }
