@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <unordered_set>
 #include <vector>
 
@@ -32,6 +33,12 @@ struct Handle {
     int atomics_mode;
 };
 std::unordered_set<Handle*> handles;
+std::mutex handles_lock;
+
+bool is_handle(Handle* handle) {
+    std::lock_guard<std::mutex> guard(handles_lock);
+    return handles.count(handle) != 0;
+}
 
 struct Matrix {
     const void* data;
@@ -203,7 +210,7 @@ bool aligned(const void* data, int type) { return uintptr_t(data) % bytes_of(typ
 Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int a_type, long long lda,
         long long stride_a, const void* b, int b_type, long long ldb, long long stride_b, const void* beta, void* c, int c_type,
         long long ldc, long long stride_c, int batches, int compute) {
-    if (handles.count(handle) == 0) {
+    if (!is_handle(handle)) {
         return NOT_INITIALIZED;
     }
     bool integer = compute == COMPUTE_32I || compute == COMPUTE_32I_PEDANTIC;
@@ -247,11 +254,13 @@ Status cublasCreate_v2(Handle** handle) {
         return NOT_INITIALIZED;
     }
     *handle = new Handle{};
+    std::lock_guard<std::mutex> guard(handles_lock);
     handles.insert(*handle);
     return SUCCESS;
 }
 
 Status cublasDestroy_v2(Handle* handle) {
+    std::lock_guard<std::mutex> guard(handles_lock);
     if (handles.erase(handle) == 0) {
         return NOT_INITIALIZED;
     }
@@ -261,14 +270,14 @@ Status cublasDestroy_v2(Handle* handle) {
 
 #define SETTING(set, get, type, field) \
     Status set(Handle* handle, type value) { \
-        if (handles.count(handle) == 0) { \
+        if (!is_handle(handle)) { \
             return NOT_INITIALIZED; \
         } \
         handle->field = value; \
         return SUCCESS; \
     } \
     Status get(Handle* handle, type* value) { \
-        if (handles.count(handle) == 0) { \
+        if (!is_handle(handle)) { \
             return NOT_INITIALIZED; \
         } \
         *value = handle->field; \
@@ -281,7 +290,7 @@ SETTING(cublasSetAtomicsMode, cublasGetAtomicsMode, int, atomics_mode)
 #undef SETTING
 
 Status cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
-    if (handles.count(handle) == 0) {
+    if (!is_handle(handle)) {
         return NOT_INITIALIZED;
     }
     bool usable = uintptr_t(workspace) % 256 == 0 && (bytes == 0 || simt::check_range("cublasSetWorkspace", workspace, bytes, true));

@@ -296,6 +296,7 @@ CUresult after_work(const Context* context) {
 void Launch::run(Context* context) const {
     panel.launches++;
     if (due(panel.fail_launch)) {
+        std::fprintf(stderr, "simt: kernel %s fails because the test asked for it\n", function->kernel->name);
         context->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
         return;
     }

@@ -9,7 +9,7 @@ namespace simt {
 
 constexpr unsigned MOST_THREADS = 1024;
 constexpr unsigned WARPS = MOST_THREADS / 32;
-constexpr size_t STACK = 64 * 1024;
+constexpr size_t STACK = 128 * 1024;
 constexpr unsigned SHARED_LIMIT = 48 * 1024;
 // Arrays have a gap behind them, which the limit does not count.
 constexpr unsigned SHARED_ARENA = 2 * SHARED_LIMIT;

@@ -37,6 +37,7 @@ CUresult cuMemcpyDtoHAsync_v2(void*, CUdeviceptr, size_t, void*);
 CUresult cuMemsetD32_v2(CUdeviceptr, unsigned, size_t);
 CUresult cuMemsetD32Async(CUdeviceptr, unsigned, size_t, void*);
 CUresult cuModuleLoadData(void**, const void*);
+CUresult cuModuleLoadDataEx(void**, const void*, unsigned, int*, void**);
 CUresult cuModuleGetFunction(void**, void*, const char*);
 CUresult cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
 CUresult cuStreamCreate(void**, unsigned);
@@ -264,6 +265,11 @@ void refused_calls() {
         error = cuModuleLoadData(&other, ".version 8.0\n.entry stale(.param .u64 a, .param .u64 b)\n{ ret; }\n");
     });
     check("PTX with a wider parameter", error == 218 && text.find("has 8 bytes in the PTX and 4") != std::string::npos, text);
+    char log[40];
+    int options[] = {5, 6};  // CU_JIT_ERROR_LOG_BUFFER and its size
+    void* values[] = {log, reinterpret_cast<void*>(sizeof log)};
+    errors_of([&] { error = cuModuleLoadDataEx(&other, "int main", 2, options, values); });
+    check("the log of an image that is not PTX", error == 218 && std::string(log) == "the image is not PTX text", log);
     expect("a handle that is none", cuStreamSynchronize(&other), 400);
 }
 
@@ -413,7 +419,9 @@ void panel() {
 
     cuCtxSetLimit(LAUNCH, 1);
     CUdeviceptr x = upload(ramp(32));
-    expect("a launch that fails", launch("add_one", {1}, {32}, x, 32), 700);
+    CUresult error = 0;
+    errors_of([&] { error = launch("add_one", {1}, {32}, x, 32); });
+    expect("a launch that fails", error, 700);
     renew();
     cuCtxSetLimit(TOTAL, 1000);
     cuCtxSetLimit(OTHERS, 800);
