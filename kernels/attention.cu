@@ -58,13 +58,16 @@ __device__ __forceinline__ void load_rows(float (&own)[ROWS][S], const T* rows, 
     }
 }
 
-// The scores of a warp's rows with the lane's row of a tile.
+// The scores of a warp's rows with the lane's row of a tile, 0 for lanes beyond the tile's end.
 template <int S>
-__device__ __forceinline__ void multiply(const float (&own)[ROWS][S], const float (&tile)[WARP][S + 1],
+__device__ __forceinline__ void multiply(const float (&own)[ROWS][S], const float (&tile)[WARP][S + 1], int count,
                                          float (&scores)[ROWS]) {
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         scores[r] = 0;
+    }
+    if (int(threadIdx.x) >= count) {
+        return;
     }
 #pragma unroll 8
     for (int d = 0; d < S; d++) {
@@ -170,7 +173,7 @@ __device__ void attention(const T* q, const T* k, const T* v, T* out, float* sta
         load_tile<T, S>(values, first_v + (long long)j0 * kv_stride, count, kv_stride, head_size);
         __syncthreads();
         float scores[ROWS];
-        multiply<S>(queries[warp], keys, scores);
+        multiply<S>(queries[warp], keys, count, scores);
         if (dropout.active()) {
             factors[warp].draw(dropout, mask_row * t + j0, t);
         }
@@ -265,8 +268,8 @@ __device__ void attention_grad_q(const T* qkv, const T* out, const float* stats,
         __syncthreads();
         float scores[ROWS];
         float dweights[ROWS];
-        multiply<S>(queries[warp], keys, scores);
-        multiply<S>(grads[warp], values, dweights);
+        multiply<S>(queries[warp], keys, count, scores);
+        multiply<S>(grads[warp], values, count, dweights);
         if (dropout.active()) {
             factors[warp].draw(dropout, mask_row * t + j0, t);
         }
@@ -329,8 +332,8 @@ __device__ void attention_grad_kv(const T* qkv, const float* stats, const T* dou
         float row_sum = exists ? rows[stat_row + i0 + lane] : 0;
         float scores[ROWS];
         float dweights[ROWS];
-        multiply<S>(keys[warp], queries, scores);
-        multiply<S>(values[warp], grads, dweights);
+        multiply<S>(keys[warp], queries, count, scores);
+        multiply<S>(values[warp], grads, count, dweights);
         float factors[ROWS];
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {

@@ -47,12 +47,12 @@ public final class CudaBackend implements Backend {
     private final List<CUdeviceptr> scratches = new ArrayList<>();
     private long scratchBytes;
 
-    /** A GPU of this process's own choice. */
+    /** @param libraries says that they are loaded */
     CudaBackend(CudaLibraries libraries, int device) {
-        this(libraries, CudaContext.open(device, libraries.driver() == CudaLibraries.Driver.SIMT));
+        this(CudaContext.open(device));
     }
 
-    private CudaBackend(CudaLibraries libraries, CudaContext context) {
+    private CudaBackend(CudaContext context) {
         this.context = context;
         this.staging = new Staging(context);
         this.kernels = new Kernels(context);
@@ -68,7 +68,11 @@ public final class CudaBackend implements Backend {
      * @throws CudaUnavailableException if cuBLAS cannot be found
      */
     public static CudaBackend on(CUcontext context, CUstream stream) {
-        return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.NVIDIA), CudaContext.of(context, stream));
+        CudaLibraries libraries = CudaLibraries.load(CudaLibraries.Driver.NVIDIA);
+        libraries.obstacle().ifPresent(obstacle -> {
+            throw new CudaUnavailableException(obstacle);
+        });
+        return new CudaBackend(CudaContext.of(context, stream));
     }
 
     @Override

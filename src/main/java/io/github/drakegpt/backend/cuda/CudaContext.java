@@ -2,7 +2,7 @@ package io.github.drakegpt.backend.cuda;
 
 import static jcuda.driver.CUresult.CUDA_SUCCESS;
 
-import java.util.ArrayList;
+import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
@@ -32,35 +32,26 @@ import org.slf4j.LoggerFactory;
  */
 final class CudaContext implements AutoCloseable {
     private static final Logger log = LoggerFactory.getLogger(CudaContext.class);
-    /** Of a long list of kernels, how many are named. */
-    private static final int NAMED = 12;
-
     private final int ordinal;
     private final CUcontext context;
     private final CUstream stream;
     private final boolean own;
     private final boolean blocking;
-    private final boolean synchronous;
-    private final List<String> launched = new ArrayList<>();
+    private final Set<String> launched = new LinkedHashSet<>(); // since the device was last known to be well
     private boolean capturing;
     private boolean broken;
     private int liveAllocations;
 
-    private CudaContext(int ordinal, CUcontext context, CUstream stream, boolean own, boolean synchronous) {
+    private CudaContext(int ordinal, CUcontext context, CUstream stream, boolean own) {
         this.ordinal = ordinal;
         this.context = context;
         this.stream = stream;
         this.own = own;
-        this.synchronous = synchronous;
         this.blocking = "1".equals(System.getenv("CUDA_LAUNCH_BLOCKING"));
     }
 
-    /**
-     * The primary context of a device, shared with whatever else uses CUDA in this process, and a stream of our own.
-     *
-     * @param synchronous whether the driver is known to run everything at once
-     */
-    static CudaContext open(int ordinal, boolean synchronous) {
+    /** The primary context of a device, shared with whatever else uses CUDA in this process, and a stream of our own. */
+    static CudaContext open(int ordinal) {
         require(JCudaDriver.cuInit(0), "starting CUDA");
         CUdevice device = new CUdevice();
         require(JCudaDriver.cuDeviceGet(device, ordinal), "finding GPU " + ordinal);
@@ -73,7 +64,7 @@ final class CudaContext implements AutoCloseable {
             JCudaDriver.cuDevicePrimaryCtxRelease(device);
             require(result, "making a stream");
         }
-        return new CudaContext(ordinal, context, stream, true, synchronous);
+        return new CudaContext(ordinal, context, stream, true);
     }
 
     /** A context and a stream that a caller made and will destroy. */
@@ -85,7 +76,7 @@ final class CudaContext implements AutoCloseable {
             CUdevice candidate = new CUdevice();
             require(JCudaDriver.cuDeviceGet(candidate, ordinal), "finding the GPU of the given context");
             if (candidate.equals(device)) {
-                return new CudaContext(ordinal, context, stream, false, false);
+                return new CudaContext(ordinal, context, stream, false);
             }
         }
     }
@@ -107,7 +98,7 @@ final class CudaContext implements AutoCloseable {
         while (name[length] != 0) {
             length++;
         }
-        return new String(name, 0, length, java.nio.charset.StandardCharsets.UTF_8);
+        return new String(name, 0, length, StandardCharsets.UTF_8);
     }
 
     /** Compute capability, such as 9.0. */
@@ -183,14 +174,13 @@ final class CudaContext implements AutoCloseable {
     }
 
     private String suspects() {
-        Set<String> names = new LinkedHashSet<>(launched);
-        if (names.size() <= 1) {
-            return names.isEmpty() ? "" : " (kernel " + names.iterator().next() + ")";
-        }
-        List<String> last = new ArrayList<>(names);
-        int from = Math.max(0, last.size() - NAMED);
-        return " (one of the kernels " + (from > 0 ? "..., " : "") + String.join(", ", last.subList(from, last.size()))
-                + "; with CUDA_LAUNCH_BLOCKING=1 in the environment the one is named)";
+        return switch (launched.size()) {
+            case 0 -> "";
+            case 1 -> " (kernel " + launched.iterator().next() + ")";
+            default ->
+                " (one of the kernels " + String.join(", ", launched)
+                        + "; with CUDA_LAUNCH_BLOCKING=1 in the environment the one is named)";
+        };
     }
 
     /** Waits until everything has been done. */
@@ -264,9 +254,6 @@ final class CudaContext implements AutoCloseable {
 
     /** Says that a kernel or a library's work is about to be launched. */
     void launching(String name) {
-        if (synchronous && !capturing) {
-            launched.clear(); // what came before has ended well
-        }
         launched.add(name);
     }
 

@@ -159,10 +159,6 @@ final class CudaLibraries {
         }
     }
 
-    Driver driver() {
-        return driver;
-    }
-
     /** CUDA's version that the driver supports, as 12040 for 12.4. */
     int driverVersion() {
         return driverVersion;
