@@ -13,10 +13,13 @@ public interface Arena extends AutoCloseable {
      */
     Tensor allocate(DType dtype, Shape shape);
 
+    /** Makes closing the arena do this too: before its memory goes, and before what was asked for earlier. */
+    void onClose(Runnable release);
+
     /** Bytes allocated so far. */
     long bytes();
 
-    /** Bytes that the device could still give: about as large may what is allocated next be, all in all. */
+    /** About how many bytes the device could still give. */
     long available();
 
     /** Gives the memory back; its tensors must not be used any more. */

@@ -41,7 +41,7 @@ public final class Benchmark {
      * @param seconds how long to measure, after half as long to warm up; at least three steps are timed
      */
     public static Timing train(Backend backend, ModelConfig model, TrainConfig config, double seconds) {
-        try (TrainingStep step = new TrainingStep(backend, model, config, randomTokens(model.vocabSize()))) {
+        try (TrainingStep step = TrainingStep.create(backend, model, config, randomTokens(model.vocabSize()))) {
             int[] number = new int[1];
             Runnable once = () -> {
                 step.run(++number[0]);

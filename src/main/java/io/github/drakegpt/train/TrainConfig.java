@@ -94,6 +94,26 @@ public record TrainConfig(
         return Math.multiplyExact(batchSize, gradAccum);
     }
 
+    TrainConfig withBatchSize(int size) {
+        return new TrainConfig(
+                size,
+                iters,
+                evalInterval,
+                evalIters,
+                schedule,
+                baseLr,
+                maxLr,
+                stepSizeUp,
+                warmupIters,
+                betas,
+                eps,
+                weightDecay,
+                gradClip,
+                gradAccum,
+                patience,
+                seed);
+    }
+
     AdamWSettings adamW() {
         return new AdamWSettings(betas.get(0), betas.get(1), eps, weightDecay, gradClip);
     }

@@ -49,7 +49,7 @@ public final class Trainer implements AutoCloseable {
         this.run = run;
         this.listeners = listeners;
         int length = modelConfig.contextLength();
-        step = new TrainingStep(backend, modelConfig, config, corpus.train());
+        step = TrainingStep.create(backend, modelConfig, config, corpus.train());
         trainEvaluator = evaluator(step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH)));
         valEvaluator = evaluator(new BatchSampler(
                 backend, step.arena(), "validation", corpus.val(), length, step.stream(RandomStream.EVAL_VAL_BATCH)));

@@ -2,6 +2,8 @@ package io.github.drakegpt.train;
 
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.MeasuringArena;
+import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.data.BatchSampler;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
@@ -23,7 +25,9 @@ import java.util.List;
  */
 public final class TrainingStep implements TrainingListener.Step, AutoCloseable {
     private final Backend backend;
+    private final ModelConfig modelConfig;
     private final TrainConfig config;
+    private final char[] tokens;
     private final Arena arena;
     private final LanguageModel[] replicas;
     private final List<Pass> shards;
@@ -50,11 +54,27 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
      *
      * @param tokens of the training split
      * @throws IllegalArgumentException if the split is too short for the model's context
+     * @throws OutOfMemoryException that names the largest batch for which the device has the memory
      */
-    public TrainingStep(Backend backend, ModelConfig modelConfig, TrainConfig config, char[] tokens) {
+    public static TrainingStep create(Backend backend, ModelConfig modelConfig, TrainConfig config, char[] tokens) {
+        Arena arena = backend.newArena();
+        try {
+            return new TrainingStep(backend, arena, modelConfig, config, tokens);
+        } catch (OutOfMemoryException e) {
+            arena.close();
+            throw tooLarge(e, arena.available(), backend, modelConfig, config, tokens);
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    private TrainingStep(Backend backend, Arena arena, ModelConfig modelConfig, TrainConfig config, char[] tokens) {
         this.backend = backend;
+        this.modelConfig = modelConfig;
         this.config = config;
-        this.arena = backend.newArena();
+        this.tokens = tokens;
+        this.arena = arena;
         int length = modelConfig.contextLength();
         stepNumber = arena.allocate(DType.I32, Shape.of(1));
         batches = new BatchSampler(backend, arena, "training", tokens, length, stream(RandomStream.TRAIN_BATCH));
@@ -82,6 +102,35 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         weights.write(parameters().initialValues(config.seed()));
     }
 
+    /**
+     * Adds to what the device says the largest batch that fits into {@code available} bytes, of which a twentieth is left
+     * for what operations need besides and for what is lost to rounding.
+     */
+    private static OutOfMemoryException tooLarge(
+            OutOfMemoryException e,
+            long available,
+            Backend backend,
+            ModelConfig modelConfig,
+            TrainConfig config,
+            char[] tokens) {
+        int fits = 0;
+        int tooMany = config.batchSize();
+        while (tooMany - fits > 1) {
+            int batch = fits + (tooMany - fits) / 2;
+            MeasuringArena measure = new MeasuringArena();
+            new TrainingStep(backend, measure, modelConfig, config.withBatchSize(batch), tokens);
+            if (measure.bytes() <= available / 20 * 19) {
+                fits = batch;
+            } else {
+                tooMany = batch;
+            }
+        }
+        String advice = fits > 0
+                ? " The largest batch that fits is " + fits + ": --set train.batch_size=" + fits + "."
+                : " Not even a batch of one sequence fits; choose a smaller model.";
+        return new OutOfMemoryException(e.getMessage() + advice, e);
+    }
+
     /** The elements of a vector as tensors (1). */
     static Tensor[] slots(Tensor vector) {
         Tensor[] slots = new Tensor[(int) vector.size()];
@@ -107,7 +156,11 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         rate = config.schedule().learningRate(config, number);
         stepNumber.write(number);
         learningRate.write((float) rate);
-        operations.run();
+        try {
+            operations.run();
+        } catch (OutOfMemoryException e) { // scratch memory that grows in the first steps
+            throw tooLarge(e, arena.bytes() + arena.available(), backend, modelConfig, config, tokens);
+        }
     }
 
     /** What is done in every step; what changes from one to the next is read from tensors. */

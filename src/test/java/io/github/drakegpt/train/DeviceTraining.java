@@ -64,7 +64,7 @@ abstract class DeviceTraining {
     private static float[] losses(String device, ModelConfig model, int steps) {
         float[] losses = new float[steps];
         try (Backend backend = Backends.create(device, 1);
-                TrainingStep step = new TrainingStep(backend, model, config(STEPS, STEPS), CORPUS.train())) {
+                TrainingStep step = TrainingStep.create(backend, model, config(STEPS, STEPS), CORPUS.train())) {
             for (int i = 0; i < steps; i++) {
                 step.run(i + 1);
                 losses[i] = step.loss();
@@ -91,7 +91,7 @@ abstract class DeviceTraining {
     }
 
     /** Begins the run of a folder or goes on with it, as a new process would. */
-    private Checkpoint train(ModelConfig model, String folder, BooleanSupplier stop) throws IOException {
+    Checkpoint train(ModelConfig model, String folder, BooleanSupplier stop) throws IOException {
         Path path = temp.resolve(folder);
         RunFolder run = Files.exists(path) ? RunFolder.open(path) : create(path, model);
         try (Backend backend = Backends.create(device, 1);
@@ -140,7 +140,7 @@ abstract class DeviceTraining {
     /** Weights that predict something: equal probabilities would leave it to rounding what is drawn. */
     private static float[] trained(ModelConfig model) {
         try (Backend backend = Backends.create("cpu", 1);
-                TrainingStep step = new TrainingStep(backend, model, config(100, 100), CORPUS.train())) {
+                TrainingStep step = TrainingStep.create(backend, model, config(100, 100), CORPUS.train())) {
             for (int i = 1; i <= 100; i++) {
                 step.run(i);
             }
@@ -161,7 +161,7 @@ abstract class DeviceTraining {
         }
     }
 
-    private static ModelConfig model(String name, float dropout) {
+    static ModelConfig model(String name, float dropout) {
         return new ModelConfig(name, CORPUS.tokenizer().size(), 8, 32, 32, 4, 3, dropout, true, Init.PYTORCH);
     }
 

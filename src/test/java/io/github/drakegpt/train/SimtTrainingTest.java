@@ -1,8 +1,19 @@
 package io.github.drakegpt.train;
 
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+
+import io.github.drakegpt.backend.cuda.CudaException;
 import io.github.drakegpt.backend.cuda.Simt;
+import io.github.drakegpt.backend.cuda.SimtPanel;
+import io.github.drakegpt.checkpoint.Checkpoint;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Models;
+import java.io.IOException;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 
 /** Training through JCuda, on the SIMT driver. */
 @Tag("simt")
@@ -14,5 +25,39 @@ class SimtTrainingTest extends DeviceTraining {
     @BeforeAll
     static void build() {
         Simt.build();
+    }
+
+    /** What the GPU held is lost, but not what was saved: the run goes on from there to the same end. */
+    @Test
+    void anIllegalAddressInTheMiddleOfTrainingLosesNothingThatWasSaved() throws IOException {
+        ModelConfig model = model(Models.SINGLE_HEAD, 0);
+        Checkpoint whole = train(model, "whole", () -> false);
+        int[] steps = new int[1];
+        assertThatExceptionOfType(CudaException.class)
+                .isThrownBy(() -> train(model, "run", () -> {
+                    if (++steps[0] == 35) {
+                        SimtPanel.FAIL_LAUNCH.set(3);
+                    }
+                    return false;
+                }))
+                .withMessageContaining("CUDA_ERROR_ILLEGAL_ADDRESS")
+                .withMessageContaining("embedding_f32");
+        assertThat(RunFolder.open(temp.resolve("run")).state().step()).isEqualTo(20);
+        assertThat(train(model, "run", () -> false).weights()).containsExactly(whole.weights());
+    }
+
+    /** Once the first evaluation is done, nothing more is allocated. */
+    @Test
+    void trainingAllocatesNothingOnceItRuns() throws IOException {
+        int[] steps = new int[1];
+        long[] allocations = new long[1];
+        train(model(Models.TRANSFORMER, 0.1f), "run", () -> {
+            allocations[0] = ++steps[0] == 22 ? SimtPanel.LIVE_ALLOCATIONS.get() : allocations[0];
+            if (steps[0] > 22) {
+                assertThat(SimtPanel.LIVE_ALLOCATIONS.get()).isEqualTo(allocations[0]);
+            }
+            return steps[0] == 25;
+        });
+        assertThat(allocations[0]).isPositive();
     }
 }

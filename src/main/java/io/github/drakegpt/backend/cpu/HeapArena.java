@@ -5,11 +5,14 @@ import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 
 /** Memory on the Java heap; the garbage collector frees it. */
 final class HeapArena implements Arena {
     private static final int MAX_LENGTH = Integer.MAX_VALUE - (1 << 20); // leaves room for a spare row
 
+    private final List<Runnable> releases = new ArrayList<>();
     private long bytes;
 
     @Override
@@ -41,6 +44,11 @@ final class HeapArena implements Arena {
     }
 
     @Override
+    public void onClose(Runnable release) {
+        releases.add(release);
+    }
+
+    @Override
     public long bytes() {
         return bytes;
     }
@@ -48,11 +56,16 @@ final class HeapArena implements Arena {
     @Override
     public long available() {
         Runtime runtime = Runtime.getRuntime();
+        runtime.gc(); // what nobody needs any more would count as taken
         return runtime.maxMemory() - (runtime.totalMemory() - runtime.freeMemory());
     }
 
     @Override
     public void close() {
+        for (int i = releases.size() - 1; i >= 0; i--) {
+            releases.get(i).run();
+        }
+        releases.clear();
         bytes = 0;
     }
 }

@@ -4,7 +4,6 @@ import io.github.drakegpt.backend.AdamWSettings;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
-import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.tensor.DType;
@@ -52,11 +51,16 @@ public final class CudaBackend implements Backend {
         this(CudaContext.open(device));
     }
 
-    private CudaBackend(CudaContext context) {
+    CudaBackend(CudaContext context) {
         this.context = context;
-        this.staging = new Staging(context);
         this.kernels = new Kernels(context);
-        this.gemm = new Gemm(context);
+        try {
+            this.staging = new Staging(context);
+            this.gemm = new Gemm(context);
+        } catch (RuntimeException e) {
+            context.close();
+            throw e;
+        }
         this.description =
                 context.deviceName() + ", compute capability " + context.capability() + ", cuBLAS " + gemm.version();
     }
@@ -90,6 +94,11 @@ public final class CudaBackend implements Backend {
         return new DeviceArena(context, staging);
     }
 
+    /** The matrix products, for tests of those that no operation uses. */
+    Gemm gemm() {
+        return gemm;
+    }
+
     /** The context, for tests. */
     CudaContext context() {
         return context;
@@ -121,7 +130,7 @@ public final class CudaBackend implements Backend {
     @Override
     public Runnable record(Arena arena, Runnable work) {
         Recording recording = new Recording(context, work);
-        ((DeviceArena) arena).own(recording);
+        arena.onClose(recording::close);
         return recording;
     }
 
@@ -155,15 +164,8 @@ public final class CudaBackend implements Backend {
     private CUdeviceptr scratch(long bytes) {
         if (scratchBytes < bytes) {
             long larger = Math.max(bytes, 2 * scratchBytes);
-            CUdeviceptr pointer = context.allocate(larger);
-            if (pointer == null) {
-                throw new OutOfMemoryException(
-                        String.format(
-                                "The GPU has no %,d MB for intermediate results: %,d MB are free; choose a smaller batch.",
-                                larger >> 20, context.memory()[0] >> 20),
-                        null);
-            }
-            scratches.add(pointer); // the smaller ones stay: what is recorded may use them
+            // the smaller ones stay: what is recorded may use them
+            scratches.add(context.allocate(larger, "intermediate results"));
             scratchBytes = larger;
         }
         return scratches.get(scratches.size() - 1);
@@ -733,10 +735,12 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void close() {
-        kernels.close();
-        gemm.close();
-        staging.close();
-        scratches.forEach(context::free);
+        if (!context.broken()) { // else all of it goes with the context
+            kernels.close();
+            gemm.close();
+            staging.close();
+            scratches.forEach(context::free);
+        }
         context.close();
     }
 }

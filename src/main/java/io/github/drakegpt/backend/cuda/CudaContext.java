@@ -2,6 +2,7 @@ package io.github.drakegpt.backend.cuda;
 
 import static jcuda.driver.CUresult.CUDA_SUCCESS;
 
+import io.github.drakegpt.backend.OutOfMemoryException;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -32,6 +33,8 @@ import org.slf4j.LoggerFactory;
  */
 final class CudaContext implements AutoCloseable {
     private static final Logger log = LoggerFactory.getLogger(CudaContext.class);
+    private static final double MEGABYTE = 1 << 20;
+
     private final int ordinal;
     private final CUcontext context;
     private final CUstream stream;
@@ -168,6 +171,8 @@ final class CudaContext implements AutoCloseable {
                 message.append("; the GPU is lost to this process, the last checkpoint is whole:")
                         .append(" look at nvidia-smi and the system's log, and start again.");
             }
+            case "CUDA_ERROR_OUT_OF_MEMORY" ->
+                message.append("; end what else needs memory on this machine or its GPU.");
             default -> message.append("; run doctor to see what CUDA finds.");
         }
         return new CudaException(error, message.toString());
@@ -181,6 +186,11 @@ final class CudaContext implements AutoCloseable {
                 " (one of the kernels " + String.join(", ", launched)
                         + "; with CUDA_LAUNCH_BLOCKING=1 in the environment the one is named)";
         };
+    }
+
+    /** Whether nothing can be done on it any more. */
+    boolean broken() {
+        return broken;
     }
 
     /** Waits until everything has been done. */
@@ -203,15 +213,22 @@ final class CudaContext implements AutoCloseable {
     /**
      * Allocates device memory of undefined content.
      *
-     * @return null if there is not enough
+     * @param use what it is for, as in "matrix products"
+     * @throws OutOfMemoryException if there is not enough
      */
-    CUdeviceptr allocate(long bytes) {
+    CUdeviceptr allocate(long bytes, String use) {
         requireNotCapturing();
         enter();
         CUdeviceptr pointer = new CUdeviceptr();
         int result = JCudaDriver.cuMemAlloc(pointer, Math.max(bytes, 1));
         if (result == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
-            return null;
+            long[] memory = memory();
+            throw new OutOfMemoryException(
+                    String.format(
+                            "The GPU has no memory for %s: that takes %.1f MB, and %.1f of its %,d MB are free; choose a smaller batch, or end"
+                                    + " what else uses the GPU (nvidia-smi shows it).",
+                            use, bytes / MEGABYTE, memory[0] / MEGABYTE, memory[1] >> 20),
+                    null);
         }
         check(result, "allocating " + bytes + " bytes on the GPU");
         liveAllocations++;

@@ -34,11 +34,7 @@ final class Gemm implements AutoCloseable {
         context.enter();
         check(JCublas2.cublasCreate(handle), "starting cuBLAS");
         check(JCublas2.cublasSetStream(handle, new cudaStream_t(context.stream())), "giving cuBLAS its stream");
-        workspace = context.allocate(WORKSPACE_BYTES);
-        if (workspace == null) {
-            JCublas2.cublasDestroy(handle);
-            throw context.failure("CUDA_ERROR_OUT_OF_MEMORY", "allocating 32 MB for cuBLAS");
-        }
+        workspace = context.allocate(WORKSPACE_BYTES, "matrix products");
         check(JCublas2.cublasSetWorkspace(handle, workspace, WORKSPACE_BYTES), "giving cuBLAS its workspace");
     }
 
@@ -89,6 +85,51 @@ final class Gemm implements AutoCloseable {
                         cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
                 "multiplying matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
         context.launched("cublasGemmEx");
+    }
+
+    /**
+     * c[i] = a[i] b[i] for {@code batch} products of matrices that lie in memory one after another; the rest as in
+     * {@link #multiply}.
+     */
+    void multiplyBatched(
+            CUdeviceptr a,
+            boolean transposedA,
+            CUdeviceptr b,
+            boolean transposedB,
+            CUdeviceptr c,
+            int m,
+            int n,
+            int k,
+            int batch) {
+        context.enter();
+        context.launching("cublasGemmStridedBatchedEx");
+        check(
+                JCublas2.cublasGemmStridedBatchedEx_new(
+                        handle,
+                        transposedB ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
+                        transposedA ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
+                        n,
+                        m,
+                        k,
+                        ONE,
+                        b,
+                        cudaDataType.CUDA_R_32F,
+                        transposedB ? k : n,
+                        (long) k * n,
+                        a,
+                        cudaDataType.CUDA_R_32F,
+                        transposedA ? m : k,
+                        (long) m * k,
+                        ZERO,
+                        c,
+                        cudaDataType.CUDA_R_32F,
+                        n,
+                        (long) m * n,
+                        batch,
+                        cublasComputeType.CUBLAS_COMPUTE_32F,
+                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
+                "multiplying " + batch + " times matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
+        context.launched("cublasGemmStridedBatchedEx");
     }
 
     private void check(int status, String doing) {

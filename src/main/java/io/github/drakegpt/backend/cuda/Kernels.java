@@ -125,7 +125,11 @@ final class Kernels implements AutoCloseable {
     }
 
     private void load(String file) {
-        String ptx = read(file);
+        load(file, read(file));
+    }
+
+    /** Loads the kernels of a file from its PTX. */
+    void load(String file, String ptx) {
         byte[] image = (ptx + '\0').getBytes(StandardCharsets.UTF_8);
         byte[] errors = new byte[LOG_BYTES];
         JITOptions options = new JITOptions();

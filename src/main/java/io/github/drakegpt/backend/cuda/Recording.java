@@ -4,7 +4,7 @@ package io.github.drakegpt.backend.cuda;
  * Work that is repeated. The first run launches it as it is: that loads its kernels and lets scratch memory grow to its
  * size. The second captures it as a graph, which it and all later runs replay in one call.
  */
-final class Recording implements Runnable, AutoCloseable {
+final class Recording implements Runnable {
     private final CudaContext context;
     private final Runnable work;
     private boolean ranOnce;
@@ -28,8 +28,8 @@ final class Recording implements Runnable, AutoCloseable {
         context.launch(graph);
     }
 
-    @Override
-    public void close() {
+    /** Gives the graph back. */
+    void close() {
         if (graph != null) {
             context.destroy(graph);
             graph = null;

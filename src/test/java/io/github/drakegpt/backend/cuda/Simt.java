@@ -14,7 +14,7 @@ public final class Simt {
     private Simt() {}
 
     /** A backend on the SIMT driver. */
-    static CudaBackend open() {
+    public static CudaBackend open() {
         build();
         return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.SIMT), 0);
     }

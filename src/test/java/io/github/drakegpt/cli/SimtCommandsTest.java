@@ -1,0 +1,148 @@
+package io.github.drakegpt.cli;
+
+import static io.github.drakegpt.cli.TinyRuns.args;
+import static io.github.drakegpt.cli.TinyRuns.assertFails;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.cuda.Simt;
+import io.github.drakegpt.backend.cuda.SimtPanel;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.checkpoint.Safetensors;
+import io.github.drakegpt.checkpoint.TrainingState;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The command line on a GPU's driver that can be made to fail. */
+@Tag("simt")
+class SimtCommandsTest {
+    private static final String[] TRANSFORMER = {"--model", "TransformerLM", "--device", "simt"};
+
+    @TempDir
+    Path temp;
+
+    Path corpus;
+
+    @BeforeAll
+    static void build() {
+        Simt.open().close(); // the driver is loaded
+    }
+
+    @BeforeEach
+    void prepare() throws IOException {
+        corpus = TinyRuns.corpus(temp.resolve("corpus"));
+    }
+
+    @AfterEach
+    void reset() {
+        SimtPanel.RESET.set(0);
+    }
+
+    private static TrainingState state(Path run) throws IOException {
+        return RunFolder.open(run).state();
+    }
+
+    @Test
+    void trainsGeneratesAndScores() throws Exception {
+        Path run = TinyRuns.train(corpus, temp.resolve("run"), TRANSFORMER);
+        String[] generate = {"generate", "--run", run.toString(), "--length", "50", "--seed", "1"};
+        Cli.Result text = Cli.runIn(temp, with(generate, "--device", "simt"));
+        assertThat(text.code()).as(text.err()).isZero();
+        assertThat(text.out())
+                .isEqualTo(Cli.runIn(temp, with(generate, "--device", "cpu")).out());
+        Cli.Result score = Cli.run("score", "--run", run.toString(), "--string", "It rained.", "--device", "simt");
+        assertThat(score.out())
+                .isEqualTo(Cli.run("score", "--run", run.toString(), "--string", "It rained.", "--device", "cpu")
+                        .out());
+        assertThat(Cli.run("doctor").out()).contains("device simt", "SIMT driver (no GPU)");
+    }
+
+    private static String[] with(String[] args, String... more) {
+        String[] all = Arrays.copyOf(args, args.length + more.length);
+        System.arraycopy(more, 0, all, args.length, more.length);
+        return all;
+    }
+
+    /** What --device auto takes is never the driver for tests. */
+    @Test
+    void autoTakesTheCpu() {
+        Cli.Result result = Cli.run(args(corpus, temp.resolve("run"), "--model", "BigramLM"));
+        assertThat(result.err()).contains("Device cpu:").doesNotContain("SIMT");
+    }
+
+    @Test
+    void anIllegalAddressInTheMiddleOfTrainingLeavesTheCheckpoint() throws IOException {
+        Path run = temp.resolve("run");
+        SimtPanel.FAIL_LAUNCH.set(2000); // 20 steps with their evaluations are some
+        Cli.Result result = Cli.run(args(corpus, run, with(TRANSFORMER, "--set", "train.iters=1000")));
+        assertFails(result, 1, "CUDA_ERROR_ILLEGAL_ADDRESS");
+        assertThat(result.err()).contains(" (one of the kernels ").contains("the last checkpoint is whole");
+        assertThat(state(run).step()).isPositive();
+        Safetensors.read(run.resolve(RunFolder.MODEL));
+    }
+
+    @Test
+    void aDeviceThatIsLostInTheMiddleOfTrainingLeavesTheCheckpoint() throws IOException {
+        Path run = temp.resolve("run");
+        SimtPanel.LOSE_DEVICE.set(2000); // 10 steps with their evaluation make fewer calls
+        Cli.Result result = Cli.run(args(corpus, run, with(TRANSFORMER, "--set", "train.iters=1000")));
+        assertFails(result, 1, "the GPU is lost to this process, the last checkpoint is whole");
+        assertThat(state(run).step()).isPositive();
+        assertFails(
+                Cli.run(args(corpus, temp.resolve("another"), TRANSFORMER)),
+                2,
+                "The device simt cannot be used: The NVIDIA driver does not start (CUDA_ERROR_UNKNOWN)");
+    }
+
+    @Test
+    void whereOthersHoldTheMemoryTheLargestBatchIsSaidAndFits() throws IOException {
+        long free;
+        try (Backend backend = Backends.create("simt", 1);
+                Arena arena = backend.newArena()) {
+            free = arena.available();
+        }
+        SimtPanel.OTHERS.set(free - (3 << 20));
+        String[] large = with(TRANSFORMER, "--set", "train.batch_size=10000");
+        Cli.Result result = Cli.run(args(corpus, temp.resolve("large"), large));
+        assertFails(result, 1, "The GPU has no memory for a tensor F32 (");
+        Matcher batch = Pattern.compile("The largest batch that fits is (\\d+): --set train.batch_size=\\1\\.")
+                .matcher(result.err());
+        assertThat(batch.find()).as(result.err()).isTrue();
+        assertThat(Integer.parseInt(batch.group(1))).isBetween(10, 1000);
+        String[] fitting = with(TRANSFORMER, "--set", "train.batch_size=" + batch.group(1), "--iters", "3");
+        Cli.Result fits = Cli.run(args(corpus, temp.resolve("fits"), fitting));
+        assertThat(fits.code()).as(fits.err()).isZero();
+    }
+
+    @Test
+    void anAllocationThatFailsAtTheBeginningIsOneSentence() {
+        for (int n : new int[] {1, 2, 5, 40, 90}) {
+            SimtPanel.FAIL_ALLOCATION.set(n);
+            Cli.Result result = Cli.run(args(corpus, temp.resolve("run" + n), TRANSFORMER));
+            assertFails(result, 1, "memory");
+            SimtPanel.RESET.set(0);
+        }
+    }
+
+    @Test
+    void devicesThatCannotBeUsedAreRefused() {
+        Path run = temp.resolve("run");
+        SimtPanel.CAPABILITY.set(75);
+        assertFails(Cli.run(args(corpus, run, TRANSFORMER)), 2, "has compute capability 7.5 where 8.0 is needed");
+        SimtPanel.CAPABILITY.set(80);
+        SimtPanel.DEVICES.set(0);
+        assertFails(Cli.run(args(corpus, run, TRANSFORMER)), 2, "finds no GPU");
+        assertThat(run).doesNotExist();
+    }
+}
