@@ -35,15 +35,16 @@ struct Place {
     }
 };
 
-// Copies `count` rows of head_size elements, `stride` apart, into a tile; what is missing up to S and WARP becomes 0.
+// Copies `count` rows of head_size elements, `stride` apart, into a tile; what is missing up to S becomes 0. Nobody looks at
+// the rows beyond.
 template <typename T, int S>
 __device__ __forceinline__ void load_tile(float (&tile)[WARP][S + 1], const T* rows, int count, long long stride,
                                           int head_size) {
     int thread = threadIdx.y * WARP + threadIdx.x;
-    for (int i = thread; i < WARP * S; i += blockDim.y * WARP) {
+    for (int i = thread; i < count * S; i += blockDim.y * WARP) {
         int row = i / S;
         int d = i % S;
-        tile[row][d] = row < count && d < head_size ? float(rows[row * stride + d]) : 0.0f;
+        tile[row][d] = d < head_size ? float(rows[row * stride + d]) : 0.0f;
     }
 }
 

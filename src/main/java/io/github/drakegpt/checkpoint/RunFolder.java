@@ -11,6 +11,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.data.CharTokenizer;
+import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.nn.Parameters;
 import java.io.IOException;
@@ -291,8 +292,12 @@ public final class RunFolder {
                 state());
     }
 
-    /** Reads only the newest weights. */
-    public float[] loadWeights(Parameters parameters) throws IOException {
+    /** Reads only the newest weights: a flat buffer, as Generator and Scorer take it. */
+    public float[] loadWeights() throws IOException {
+        return loadWeights(LanguageModel.parametersOf(modelConfig));
+    }
+
+    private float[] loadWeights(Parameters parameters) throws IOException {
         return StateDict.read(Safetensors.read(require(MODEL)), parameters, "");
     }
 

@@ -1,12 +1,10 @@
 package io.github.drakegpt.cli;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.model.Generator;
-import io.github.drakegpt.model.LanguageModel;
 import java.io.IOException;
 
 /** Text from trained runs. */
@@ -14,14 +12,6 @@ final class Texts {
     private static final long SAMPLE_SEED = 42;
 
     private Texts() {}
-
-    /** The newest weights of a run, as a flat buffer. */
-    static float[] weights(Backend backend, RunFolder run) throws IOException {
-        try (Arena arena = backend.newArena()) {
-            LanguageModel model = LanguageModel.forEvaluation(run.modelConfig(), backend, arena, 1, null);
-            return run.loadWeights(model.parameters());
-        }
-    }
 
     /** What a model that has seen nothing yet is prompted with: a line break, as at the start of a line. */
     static int[] emptyPrompt(CharTokenizer tokenizer) {
@@ -31,7 +21,7 @@ final class Texts {
     /** A sample of plain text from a run. */
     static String sample(Backend backend, RunFolder run, int length) throws IOException {
         StringBuilder text = new StringBuilder();
-        try (Generator generator = new Generator(backend, run.modelConfig(), weights(backend, run))) {
+        try (Generator generator = new Generator(backend, run.modelConfig(), run.loadWeights())) {
             generator.generate(
                     emptyPrompt(run.tokenizer()),
                     length,

@@ -3,7 +3,6 @@ package io.github.drakegpt.cli;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
@@ -156,16 +155,13 @@ final class TrainingRun {
             throw new IllegalArgumentException(initFrom + " was trained with another vocabulary than " + corpus.name()
                     + " has; begin without --init-from, or give the corpus it was trained on.");
         }
-        try (Arena arena = backend.newArena()) {
-            Parameters theirs = LanguageModel.forEvaluation(other.modelConfig(), backend, arena, 1, null)
-                    .parameters();
-            if (!theirs.entries().equals(trainer.parameters().entries())) {
-                throw new IllegalArgumentException(initFrom + " holds a "
-                        + other.modelConfig().name() + " with other weights than this "
-                        + folder.modelConfig().name() + " has; train with the model settings of its config.json, or"
-                        + " begin without --init-from.");
-            }
-            return other.loadWeights(theirs);
+        Parameters theirs = LanguageModel.parametersOf(other.modelConfig());
+        if (!theirs.entries().equals(trainer.parameters().entries())) {
+            throw new IllegalArgumentException(initFrom + " holds a "
+                    + other.modelConfig().name() + " with other weights than this "
+                    + folder.modelConfig().name() + " has; train with the model settings of its config.json, or"
+                    + " begin without --init-from.");
         }
+        return other.loadWeights();
     }
 }

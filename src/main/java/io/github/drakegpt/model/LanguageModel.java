@@ -2,6 +2,7 @@ package io.github.drakegpt.model;
 
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.MeasuringArena;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.LayerContext.Capacity;
 import io.github.drakegpt.nn.LayerContext.Use;
@@ -66,6 +67,11 @@ public abstract class LanguageModel {
             ModelConfig config, Backend backend, Arena arena, int batch, Tensor weights) {
         return build(
                 config, backend, arena, new Capacity(batch, config.contextLength(), Use.GENERATION), 0, null, weights);
+    }
+
+    /** The parameters of a model with this configuration: their names, shapes and places; no memory is taken. */
+    public static Parameters parametersOf(ModelConfig config) {
+        return forEvaluation(config, null, new MeasuringArena(), 1, null).parameters();
     }
 
     private static LanguageModel build(

@@ -6,9 +6,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.github.drakegpt.backend.Arena;
-import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
@@ -170,7 +167,7 @@ class RunFolderTest {
         RunFolder opened = RunFolder.open(path);
         assertThat(opened.hasCheckpoint()).isTrue();
         assertSame(opened.load(PARAMETERS), saved);
-        assertThat(opened.loadWeights(PARAMETERS)).containsExactly(saved.weights());
+        assertThat(opened.loadWeights()).containsExactly(saved.weights());
         assertThat(opened.state()).isEqualTo(saved.state());
     }
 
@@ -540,10 +537,7 @@ class RunFolderTest {
     }
 
     private static Parameters parameters() {
-        try (Backend backend = Backends.create("cpu", 1);
-                Arena arena = backend.newArena()) {
-            return LanguageModel.forEvaluation(MODEL, backend, arena, 1, null).parameters();
-        }
+        return LanguageModel.parametersOf(MODEL);
     }
 
     private static TrainingState state(int step, int bestStep) {

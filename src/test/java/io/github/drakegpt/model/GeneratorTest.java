@@ -217,12 +217,8 @@ class GeneratorTest {
     }
 
     private Generator generator(String name) {
-        try (Arena arena = backend.newArena()) {
-            float[] weights = LanguageModel.forEvaluation(config(name), backend, arena, 1, null)
-                    .parameters()
-                    .initialValues(5);
-            return new Generator(backend, config(name), weights);
-        }
+        float[] weights = LanguageModel.parametersOf(config(name)).initialValues(5);
+        return new Generator(backend, config(name), weights);
     }
 
     private static ModelConfig config(String name) {

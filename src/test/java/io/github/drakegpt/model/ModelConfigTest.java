@@ -253,10 +253,7 @@ class ModelConfigTest {
     }
 
     private static Parameters parameters(ModelConfig config) {
-        try (Backend backend = Backends.create("cpu", 1);
-                Arena arena = backend.newArena()) {
-            return LanguageModel.forEvaluation(config, backend, arena, 1, null).parameters();
-        }
+        return LanguageModel.parametersOf(config);
     }
 
     private static Parameters parametersForTraining(ModelConfig config) {

@@ -9,6 +9,8 @@ import io.github.drakegpt.backend.AdamWSettings;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.cuda.Gpu;
+import io.github.drakegpt.backend.cuda.Simt;
 import io.github.drakegpt.checkpoint.Safetensors;
 import io.github.drakegpt.checkpoint.StateDict;
 import io.github.drakegpt.nn.Parameters;
@@ -16,28 +18,75 @@ import io.github.drakegpt.nn.Pass;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.io.InputStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Each model against numbers that PyTorch computed in float64 from the same weights: scripts/make_fixtures.py. */
 class PyTorchFixtureTest {
-    private static final Path FIXTURES = Path.of("src/test/resources/fixtures");
+    @Nested
+    class OnTheCpu extends Fixtures {
+        OnTheCpu() {
+            super("cpu");
+        }
+    }
 
-    @ParameterizedTest
-    @ValueSource(
-            strings = {
-                "BigramLM",
-                "SingleHeadAttentionLM",
-                "MultiHeadAttentionLM",
-                "BlocksLM",
-                "ResidualBlocksLM",
-                "TransformerLM",
-                "TransformerLM-no-final-norm"
-            })
-    void logitsLossGradientsAndThreeAdamWStepsEqualPyTorchs(String fixture) throws Exception {
-        Safetensors file = Safetensors.read(FIXTURES.resolve(fixture + ".safetensors"));
+    @Nested
+    @Tag("simt")
+    class OnSimt extends Fixtures {
+        OnSimt() {
+            super("simt");
+            Simt.build();
+        }
+    }
+
+    @Nested
+    @Tag("gpu")
+    class OnAGpu extends Fixtures {
+        OnAGpu() {
+            super("cuda");
+            Gpu.require();
+        }
+    }
+
+    abstract static class Fixtures {
+        private final String device;
+
+        @TempDir
+        Path temp;
+
+        Fixtures(String device) {
+            this.device = device;
+        }
+
+        @ParameterizedTest
+        @ValueSource(
+                strings = {
+                    "BigramLM",
+                    "SingleHeadAttentionLM",
+                    "MultiHeadAttentionLM",
+                    "BlocksLM",
+                    "ResidualBlocksLM",
+                    "TransformerLM",
+                    "TransformerLM-no-final-norm"
+                })
+        void logitsLossGradientsAndThreeAdamWStepsEqualPyTorchs(String fixture) throws Exception {
+            Path file = temp.resolve("fixture");
+            try (InputStream in =
+                    PyTorchFixtureTest.class.getResourceAsStream("/fixtures/" + fixture + ".safetensors")) {
+                Files.copy(in, file);
+            }
+            assertEqualsPyTorch(device, Safetensors.read(file));
+        }
+    }
+
+    private static void assertEqualsPyTorch(String device, Safetensors file) throws Exception {
         ObjectMapper json = new ObjectMapper();
         ObjectNode settings = (ObjectNode) json.readTree(file.metadata().get("config"));
         ModelConfig config = json.treeToValue(settings.put("init", "pytorch"), ModelConfig.class);
@@ -49,7 +98,7 @@ class PyTorchFixtureTest {
         int[] targets = file.readInts("targets", tokenShape);
         Pass pass = Pass.training(batch, config.contextLength(), 0);
 
-        try (Backend backend = Backends.create("cpu", 1);
+        try (Backend backend = Backends.create(device, 1);
                 Arena arena = backend.newArena()) {
             Tensor step = arena.allocate(DType.I32, Shape.of(1));
             LanguageModel model = LanguageModel.forTraining(config, backend, arena, batch, 0, step, null);

@@ -58,7 +58,7 @@ class ScorerTest {
     void oneScorerScoresManyTexts() {
         ModelConfig config = config(Models.TRANSFORMER);
         try (Backend backend = Backends.create("cpu", 2);
-                Scorer scorer = new Scorer(backend, config, weights(config, backend))) {
+                Scorer scorer = new Scorer(backend, config, weights(config))) {
             Scorer.Score first = scorer.score(tokens(50));
             scorer.score(tokens(3000));
             assertThat(scorer.score(tokens(50))).isEqualTo(first);
@@ -79,7 +79,7 @@ class ScorerTest {
         try (Backend backend = Backends.create("cpu", 1);
                 Arena arena = backend.newArena()) {
             LanguageModel model = LanguageModel.forEvaluation(config, backend, arena, 1, null);
-            model.weights().write(weights(config, backend));
+            model.weights().write(weights(config));
             double sum = 0;
             for (int from = 0; from < tokens.length - 1; from += T) {
                 int to = Math.min(from + T, tokens.length - 1);
@@ -100,7 +100,7 @@ class ScorerTest {
 
     private static Scorer.Score score(ModelConfig config, int[] tokens, int threads) {
         try (Backend backend = Backends.create("cpu", threads);
-                Scorer scorer = new Scorer(backend, config, weights(config, backend))) {
+                Scorer scorer = new Scorer(backend, config, weights(config))) {
             return scorer.score(tokens);
         }
     }
@@ -109,12 +109,8 @@ class ScorerTest {
         return new ModelConfig(name, V, T, 16, 16, 2, 2, 0.3f, true, Init.PYTORCH);
     }
 
-    private static float[] weights(ModelConfig config, Backend backend) {
-        try (Arena arena = backend.newArena()) {
-            return LanguageModel.forEvaluation(config, backend, arena, 1, null)
-                    .parameters()
-                    .initialValues(5);
-        }
+    private static float[] weights(ModelConfig config) {
+        return LanguageModel.parametersOf(config).initialValues(5);
     }
 
     private static int[] tokens(int length) {

@@ -235,7 +235,7 @@ final class CudaContext implements AutoCloseable {
         return pointer;
     }
 
-    /** Gives memory back, after all work that was started before. */
+    /** Gives memory back, which no work that is still running may use. */
     void free(CUdeviceptr pointer) {
         liveAllocations--;
         if (!broken) { // the memory of a broken context goes when the context does

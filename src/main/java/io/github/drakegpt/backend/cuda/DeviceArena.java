@@ -48,6 +48,9 @@ final class DeviceArena implements Arena {
 
     @Override
     public void close() {
+        if (!context.broken()) {
+            context.synchronize(); // what still runs may use the memory
+        }
         for (int i = releases.size() - 1; i >= 0; i--) {
             releases.get(i).run();
         }
