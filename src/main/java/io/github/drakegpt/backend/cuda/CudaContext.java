@@ -5,7 +5,6 @@ import static jcuda.driver.CUresult.CUDA_SUCCESS;
 import io.github.drakegpt.backend.OutOfMemoryException;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashSet;
-import java.util.List;
 import java.util.Set;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
@@ -293,30 +292,33 @@ final class CudaContext implements AutoCloseable {
     }
 
     /** A captured piece of work: how to run it, and the kernels in it. */
-    record Graph(CUgraphExec exec, List<String> kernels) {}
+    record Graph(CUgraphExec exec, Set<String> kernels) {}
 
     /** Writes down what {@code work} launches, without running it. */
     Graph capture(Runnable work) {
         enter();
-        List<String> before = List.copyOf(launched);
+        Set<String> before = Set.copyOf(launched);
         launched.clear();
         check(
                 JCudaDriver.cuStreamBeginCapture(stream, CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
                 "beginning to record");
-        capturing = true;
         CUgraph graph = new CUgraph();
-        int result;
         try {
+            capturing = true;
             work.run();
+        } catch (RuntimeException e) {
+            if (JCudaDriver.cuStreamEndCapture(stream, graph) == CUDA_SUCCESS) {
+                JCudaDriver.cuGraphDestroy(graph);
+            }
+            throw e;
         } finally {
             capturing = false;
-            result = JCudaDriver.cuStreamEndCapture(stream, graph);
         }
-        check(result, "recording");
+        check(JCudaDriver.cuStreamEndCapture(stream, graph), "recording");
         CUgraphExec exec = new CUgraphExec();
         check(JCudaDriver.cuGraphInstantiate(exec, graph, 0), "preparing what was recorded");
         check(JCudaDriver.cuGraphDestroy(graph), "preparing what was recorded");
-        List<String> kernels = List.copyOf(launched);
+        Set<String> kernels = new LinkedHashSet<>(launched);
         launched.clear();
         launched.addAll(before);
         return new Graph(exec, kernels);
@@ -324,7 +326,6 @@ final class CudaContext implements AutoCloseable {
 
     void launch(Graph graph) {
         enter();
-        launched.clear(); // a graph names enough
         launched.addAll(graph.kernels());
         check(JCudaDriver.cuGraphLaunch(graph.exec(), stream), "running what was recorded");
     }
