@@ -43,8 +43,9 @@ KERNEL(256, adamw_f32, float* params, const float* grads, float* first_moments, 
     SHARED(float, shared, [4]);
     if (threadIdx.x == 0) {
         float rate = *learning_rate;
-        // PyTorch's clip_grad_norm_ has the same 1e-6
-        shared[0] = clip > 0 ? fminf(1.0f, clip / (*grad_norm + 1e-6f)) : 1.0f;
+        // PyTorch's clip_grad_norm_ has the same 1e-6, and passes NaN on
+        float clipped = clip > 0 ? clip / (*grad_norm + 1e-6f) : 1.0f;
+        shared[0] = clipped > 1 ? 1.0f : clipped;
         shared[1] = 1 - rate * weight_decay;
         shared[2] = float(rate / (1 - pow(double(beta1), double(*step))));
         shared[3] = float(1 / sqrt(1 - pow(double(beta2), double(*step))));

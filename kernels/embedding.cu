@@ -36,13 +36,13 @@ KERNEL(256, embedding_f32, const int* tokens, const float* wte, const float* wpe
     embedding(tokens, wte, wpe, position, out, rows, t, c);
 }
 
-// dwte (gridDim.y, C): row v is the sum of the rows of dout whose token is v. Blocks of (WARP, 8): WARP channels, and eight
-// stretches of rows whose sums are added up in their order.
+// dwte (gridDim.x, C): row v is the sum of the rows of dout whose token is v. Blocks of (WARP, 8): WARP channels, and eight
+// stretches of rows whose sums are added up in their order. Tokens are along x, since a grid has only 65,535 blocks along y.
 template <typename T>
 __device__ void token_embedding_grad(const int* tokens, const T* dout, float* dwte, int rows, int c) {
     SHARED(float, parts, [8][WARP]);
-    int column = blockIdx.x * WARP + threadIdx.x;
-    int token = blockIdx.y;
+    int column = blockIdx.y * WARP + threadIdx.x;
+    int token = blockIdx.x;
     int stretch = (rows + 7) / 8;
     int first = threadIdx.y * stretch;
     int last = first + stretch < rows ? first + stretch : rows;

@@ -45,8 +45,14 @@ public abstract class BackendOperations {
     /** The backend to test, the same one at each call; closed after the last test. */
     protected abstract Backend backend();
 
+    /** Whether tensors begin at multiples of 16 bytes; at odd places otherwise. */
+    protected boolean aligned() {
+        return false;
+    }
+
     @BeforeEach
     void openArena() {
+        GuardedTensor.placeAt(aligned() ? GuardedTensor.ALIGNED : GuardedTensor.ODD);
         random = new Random(42);
         arena = backend().newArena();
     }
@@ -203,9 +209,17 @@ public abstract class BackendOperations {
     }
 
     @ParameterizedTest
-    @CsvSource({"1,1,1,0", "2,7,31,0", "3,8,33,5", "1,1,384,12", "5,2,2,3", "2,33,80,1"})
-    void embedding(int batch, int t, int c, int position) {
-        int vocabSize = 11;
+    @CsvSource({
+        "1,1,1,0,11",
+        "2,7,31,0,11",
+        "3,8,33,5,11",
+        "1,1,384,12,11",
+        "5,2,2,3,11",
+        "2,33,80,1,11",
+        "7,80,5,0,3",
+        "2,3,1,0,65536"
+    })
+    void embedding(int batch, int t, int c, int position, int vocabSize) {
         int context = position + t + 2;
         int[] tokens = tokens(batch * t, vocabSize);
         float[] wte = gaussian(vocabSize * c);
@@ -244,7 +258,11 @@ public abstract class BackendOperations {
         "127,33,0",
         "3,1000,0",
         "3,80,100",
-        "2,1000,-30"
+        "2,1000,-30",
+        "1100,5,0",
+        "9,1028,0",
+        "2,3001,0",
+        "300,1100,0"
     })
     void layerNorm(int rows, int c, float mean) {
         float[] x = gaussian(rows * c);
@@ -308,7 +326,21 @@ public abstract class BackendOperations {
     }
 
     @ParameterizedTest
-    @CsvSource({"1,1", "2,2", "3,31", "1,33", "31,80", "5,127", "2,384", "127,33", "3,1000", "9,1028", "2,3001"})
+    @CsvSource({
+        "1,1",
+        "2,2",
+        "3,31",
+        "1,33",
+        "31,80",
+        "5,127",
+        "2,384",
+        "127,33",
+        "3,1000",
+        "9,1028",
+        "2,3001",
+        "1100,5",
+        "300,1100"
+    })
     void rmsNorm(int rows, int c) {
         float[] x = gaussian(rows * c);
         float[] weight = gaussian(c);
@@ -372,7 +404,18 @@ public abstract class BackendOperations {
     }
 
     @ParameterizedTest
-    @CsvSource({"1,1,0", "2,2,1", "3,31,5", "31,33,3", "1,80,7", "5,127,9", "2,384,0", "3,1000,1001", "1,1,123456789012"
+    @CsvSource({
+        "1,1,0",
+        "2,2,1",
+        "3,31,5",
+        "31,33,3",
+        "1,80,7",
+        "5,127,9",
+        "2,384,0",
+        "3,1000,1001",
+        "1,1,123456789012",
+        "3,1500,2",
+        "2,4096,1"
     })
     void residual(int rows, int c, long firstRow) {
         int n = rows * c;
@@ -485,6 +528,12 @@ public abstract class BackendOperations {
             sizes.add(new int[] {2, t, 1, 1});
         }
         sizes.add(new int[] {1, 130, 6, 16});
+        for (int t : new int[] {7, 40}) { // a GPU has kernels for heads of up to 8, 16, 32, 64 and 128
+            sizes.add(new int[] {2, t, 2, 20});
+            sizes.add(new int[] {2, t, 2, 64});
+            sizes.add(new int[] {1, t, 2, 100});
+            sizes.add(new int[] {1, t, 1, 128});
+        }
         return sizes.stream();
     }
 
@@ -895,7 +944,7 @@ public abstract class BackendOperations {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 2, 31, 33, 1000, 32767, 32768, 32769, 100_003})
+    @ValueSource(ints = {1, 2, 31, 33, 1000, 32767, 32768, 32769, 100_003, 300_007})
     void norm(int n) {
         float[] x = gaussian(n);
         assertNorm(x);
@@ -979,6 +1028,22 @@ public abstract class BackendOperations {
         for (int i = 0; i < 100; i++) {
             assertThat(Float.isNaN(after[i])).as("parameter %d", i).isEqualTo(i == 40);
         }
+    }
+
+    @Test
+    void adamWPassesTheNanOfAGradientThatIsClippedOn() {
+        GuardedTensor params = GuardedTensor.of(arena, gaussian(33));
+        backend()
+                .adamW(
+                        params.tensor(),
+                        of(gaussian(33)),
+                        GuardedTensor.of(arena, new float[33]).tensor(),
+                        GuardedTensor.of(arena, new float[33]).tensor(),
+                        of(new float[] {1e-3f}),
+                        ints(1),
+                        of(new float[] {Float.NaN}),
+                        new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 1));
+        assertThat(params.read()).containsOnly(Float.NaN);
     }
 
     // ---------------------------------------------------------------------------------------------- generation

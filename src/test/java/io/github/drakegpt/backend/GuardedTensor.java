@@ -8,26 +8,38 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 
 /**
- * A tensor in the middle of a larger one, at an odd offset, that notices when an operation writes beside it. What an
- * operation should not read is NaN: what lies around an input, and an output before it is written.
+ * A tensor in the middle of a larger one that notices when an operation writes beside it. What an operation should not
+ * read is NaN: what lies around an input, and an output before it is written.
  */
 final class GuardedTensor {
-    private static final int BEFORE = 7;
+    /** Elements before a tensor, so that it begins at no multiple of 16 bytes. */
+    static final int ODD = 7;
+    /** So that it begins at one, if the memory does: there a GPU reads and writes 16 bytes at a time. */
+    static final int ALIGNED = 8;
+
     private static final int AFTER = 5;
+    private static int before = ODD;
 
     private final Tensor whole;
     private final Tensor tensor;
     private final float[] written;
+    private final int start;
     private final int used;
 
     private GuardedTensor(Arena arena, float[] values, int spare) {
         used = values.length;
-        written = new float[BEFORE + used + spare + AFTER];
+        start = before;
+        written = new float[start + used + spare + AFTER];
         Arrays.fill(written, Float.NaN);
-        System.arraycopy(values, 0, written, BEFORE, used);
+        System.arraycopy(values, 0, written, start, used);
         whole = arena.allocate(DType.F32, Shape.of(written.length));
         whole.write(written);
-        tensor = whole.slice(BEFORE, Shape.of(used + spare));
+        tensor = whole.slice(start, Shape.of(used + spare));
+    }
+
+    /** Says where tensors that are made from now on begin: {@link #ODD} or {@link #ALIGNED}. */
+    static void placeAt(int elements) {
+        before = elements;
     }
 
     /** A tensor that holds {@code values} and nothing else. */
@@ -63,8 +75,8 @@ final class GuardedTensor {
     /** The elements now, once nothing beside them has changed. */
     float[] read() {
         float[] now = whole.toFloats();
-        float[] values = Arrays.copyOfRange(now, BEFORE, BEFORE + used);
-        System.arraycopy(written, BEFORE, now, BEFORE, used);
+        float[] values = Arrays.copyOfRange(now, start, start + used);
+        System.arraycopy(written, start, now, start, used);
         assertThat(bits(now)).as("what lies around the tensor").isEqualTo(bits(written));
         return values;
     }

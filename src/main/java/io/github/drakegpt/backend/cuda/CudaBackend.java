@@ -269,7 +269,7 @@ public final class CudaBackend implements Backend {
         kernels.launch(
                 "embedding",
                 "token_embedding_grad_f32",
-                new Grid(Grid.blocks(c, WARP), vocabSize, WARP, 8),
+                new Grid(vocabSize, Grid.blocks(c, WARP), WARP, 8),
                 i32(tokens, rows),
                 douts,
                 f32(dwte, (long) vocabSize * c),
@@ -421,7 +421,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void residual(Tensor x, Tensor branch, Dropout dropout, long firstRow, Tensor sum, int rows, int c) {
-        int n = rows * c;
+        int n = Math.multiplyExact(rows, c);
         kernels.launch(
                 "residual",
                 "residual_f32",
@@ -436,7 +436,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, int rows, int c) {
-        int n = rows * c;
+        int n = Math.multiplyExact(rows, c);
         kernels.launch(
                 "dropout",
                 "dropout_f32",
