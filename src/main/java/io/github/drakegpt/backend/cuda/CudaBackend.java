@@ -34,7 +34,9 @@ public final class CudaBackend implements Backend {
     /** Blocks that share sums over many rows or elements; their parts are then added up. */
     private static final int MOST_PARTS = 128;
 
-    private static final int[] HEAD_SIZES = {8, 16, 32, 64, 128};
+    /** Head sizes that there are attention kernels for; smaller heads take the next larger. */
+    static final int[] HEAD_SIZES = {8, 16, 32, 64, 128};
+
     private static final int ROWS_PER_WARP = 4;
     private static final Pointer NULL = new CUdeviceptr();
 
