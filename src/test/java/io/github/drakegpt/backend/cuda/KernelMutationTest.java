@@ -1,0 +1,331 @@
+package io.github.drakegpt.backend.cuda;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.platform.engine.CancellationToken;
+import org.junit.platform.engine.FilterResult;
+import org.junit.platform.engine.TestExecutionResult;
+import org.junit.platform.engine.discovery.DiscoverySelectors;
+import org.junit.platform.engine.support.descriptor.MethodSource;
+import org.junit.platform.launcher.LauncherDiscoveryRequest;
+import org.junit.platform.launcher.PostDiscoveryFilter;
+import org.junit.platform.launcher.TestExecutionListener;
+import org.junit.platform.launcher.TestIdentifier;
+import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
+import org.junit.platform.launcher.core.LauncherExecutionRequestBuilder;
+import org.junit.platform.launcher.core.LauncherFactory;
+
+/**
+ * Kernels that are broken on purpose are caught by the tests of the operations: each here is one change of a kernel's
+ * source, compiled for the SIMT driver and tested in a JVM of its own.
+ */
+@Tag("simt")
+class KernelMutationTest {
+    private static final Path KERNELS = Path.of("kernels");
+    /** Kept between runs, for the driver's objects in it. */
+    private static final Path BUILD = Path.of("target/simt-mutants");
+
+    @TempDir
+    Path temp;
+
+    /**
+     * A change of the source.
+     *
+     * @param file of kernels/, with the text that {@code to} replaces exactly once
+     * @param uses the other kernels that the tests run
+     * @param test a test class and its methods, as in {@code Class#method,method}
+     * @param names the kernel that the failure must name, or null where only a value is wrong
+     */
+    private record Mutation(
+            String what, String file, String from, String to, List<String> uses, String test, String names) {
+        @Override
+        public String toString() {
+            return what;
+        }
+    }
+
+    private static Mutation mutation(
+            String what, String file, String from, String to, List<String> uses, String methods) {
+        return mutation(what, file, from, to, uses, methods, null);
+    }
+
+    private static Mutation mutation(
+            String what, String file, String from, String to, List<String> uses, String methods, String names) {
+        return new Mutation(what, file, from, to, uses, "SimtOperationsTest#" + methods, names);
+    }
+
+    static List<Mutation> mutations() {
+        return List.of(
+                mutation(
+                        "a place read one too early",
+                        "gather.cu",
+                        "corpus[token + 1]",
+                        "corpus[token]",
+                        List.of(),
+                        "gatherBatch"),
+                mutation(
+                        "a place written one too late",
+                        "sum.cu",
+                        "blockIdx.y * c + column] = sum",
+                        "blockIdx.y * c + column + 1] = sum",
+                        List.of(),
+                        "linearGrad"),
+                mutation(
+                        "a bound that lets a block too many write",
+                        "embedding.cu",
+                        "if (i >= (long long)context * c)",
+                        "if (i >= (long long)context * c + blockDim.x)",
+                        List.of(),
+                        "embedding",
+                        "position_embedding_grad_f32"),
+                mutation(
+                        "an element that is not written",
+                        "common/pack.cuh",
+                        "if (k < left) {",
+                        "if (k < left - 1) {",
+                        List.of("sum.cu"),
+                        "sum"),
+                new Mutation(
+                        "elements written in another order, where 16 bytes are written at a time",
+                        "common/pack.cuh",
+                        "pack.elements[k] = T(values[k]);",
+                        "pack.elements[k] = T(values[PACK<T> - 1 - k]);",
+                        List.of("relu.cu"),
+                        "SimtAlignedOperationsTest#reluGrad",
+                        null),
+                mutation(
+                        "16 bytes read at an address that is no multiple of them",
+                        "common/pack.cuh",
+                        "& 15) == 0",
+                        "& 3) == 0",
+                        List.of("relu.cu"),
+                        "reluGrad",
+                        "relu_grad_f32"),
+                mutation(
+                        "no barrier before the shared memory of a sum is used again",
+                        "common/reduce.cuh",
+                        "__syncthreads();  // all have read what the last call left",
+                        "",
+                        List.of("layer_norm.cu", "sum.cu"),
+                        "layerNorm",
+                        "layer_norm_block_f32"),
+                mutation(
+                        "no barrier between the warps' sums and their sum",
+                        "sum.cu",
+                        "parts[threadIdx.y][threadIdx.x] = sum;\n    __syncthreads();",
+                        "parts[threadIdx.y][threadIdx.x] = sum;",
+                        List.of(),
+                        "linearGrad",
+                        "column_sums_f32"),
+                mutation(
+                        "no barrier between a warp's weights and their use",
+                        "attention.cu",
+                        "__syncwarp();\n        accumulate<S>(weights[warp], values",
+                        "accumulate<S>(weights[warp], values",
+                        List.of(),
+                        "attentionCached",
+                        "attention_f32_8"),
+                mutation(
+                        "a query that sees the key after its own",
+                        "attention.cu",
+                        "j0 + lane <= offset + place.row + r",
+                        "j0 + lane <= offset + place.row + r + 1",
+                        List.of(),
+                        "attentionSeesNothingThatComesLater"),
+                mutation(
+                        "a gradient of keys without its scale",
+                        "attention.cu",
+                        "dk[r], scale, head_size",
+                        "dk[r], 1, head_size",
+                        List.of(),
+                        "attentionToSpecialScores"),
+                mutation(
+                        "another dropout mask backward than forward",
+                        "attention.cu",
+                        "(mask_row + i0 + lane) * t + place.row",
+                        "(mask_row + i0 + lane) * t + place.row + 1",
+                        List.of(),
+                        "attention"),
+                mutation(
+                        "a dropout mask of another purpose",
+                        "common/philox.cuh",
+                        "unsigned(stream.purpose) << 16",
+                        "unsigned(stream.purpose + 1) << 16",
+                        List.of("residual.cu", "layer_norm.cu", "dropout.cu"),
+                        "residual"),
+                mutation(
+                        "a softmax that does not subtract the maximum",
+                        "common/online_softmax.cuh",
+                        "expf(x - max)",
+                        "expf(x)",
+                        List.of("softmax.cu"),
+                        "softmax"),
+                mutation(
+                        "a first moment with the decay of the second",
+                        "adamw.cu",
+                        "m[k] = beta1 * m[k]",
+                        "m[k] = beta2 * m[k]",
+                        List.of(),
+                        "adamW"),
+                mutation(
+                        "a gradient without the last row",
+                        "layer_norm.cu",
+                        "row < rows; row += ",
+                        "row < rows - 1; row += ",
+                        List.of("sum.cu"),
+                        "layerNorm"),
+                mutation(
+                        "a norm that skips what a second pass should take",
+                        "adamw.cu",
+                        "int stride = gridDim.x",
+                        "int stride = 2 * gridDim.x",
+                        List.of(),
+                        "norm"));
+    }
+
+    @BeforeAll
+    static void buildDriver() throws IOException {
+        Simt.build();
+        if (!Files.exists(BUILD)) {
+            copy(Path.of("target/simt"), BUILD); // its objects need not be made again
+            copy(Path.of("target/simt/obj"), BUILD.resolve("obj"));
+        }
+    }
+
+    @ParameterizedTest
+    @org.junit.jupiter.params.provider.MethodSource("mutations") // the launcher has a class of this name
+    void isCaught(Mutation mutation) throws Exception {
+        Path source = KERNELS.resolve(mutation.file());
+        String text = Files.readString(source);
+        int at = text.indexOf(mutation.from());
+        assertThat(at >= 0 && at == text.lastIndexOf(mutation.from()))
+                .as("%s has the text \"%s\" once; fit the mutation to it", source, mutation.from())
+                .isTrue();
+        Path mutated = temp.resolve("kernels");
+        copy(KERNELS.resolve("common"), mutated.resolve("common"));
+        for (String use : mutation.uses()) {
+            Files.copy(KERNELS.resolve(use), mutated.resolve(use));
+        }
+        Files.writeString(mutated.resolve(mutation.file()), text.replace(mutation.from(), mutation.to()));
+
+        ProcessBuilder build = new ProcessBuilder("scripts/build-simt", BUILD.toString());
+        build.environment().put("KERNELS", mutated.toString());
+        run(build);
+        List<String> failures = tests(BUILD.resolve("libkernels.so"), mutation.test()).stream()
+                .filter(line -> line.startsWith("failed "))
+                .toList();
+        assertThat(failures)
+                .as("failures of %s; make it test what this breaks", mutation.test())
+                .isNotEmpty();
+        if (mutation.names() != null) {
+            assertThat(failures.get(0)).contains("(kernel " + mutation.names() + ")");
+        }
+    }
+
+    private static void copy(Path folder, Path target) throws IOException {
+        Files.createDirectories(target);
+        try (Stream<Path> files = Files.list(folder)) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                Files.copy(file, target.resolve(file.getFileName()), StandardCopyOption.COPY_ATTRIBUTES);
+            }
+        }
+    }
+
+    @Test
+    void withoutAMutationTheSameTestsPass() throws Exception {
+        Map<String, TreeSet<String>> methods = new TreeMap<>();
+        for (Mutation mutation : mutations()) {
+            String[] parts = mutation.test().split("#");
+            methods.computeIfAbsent(parts[0], name -> new TreeSet<>()).addAll(List.of(parts[1].split(",")));
+        }
+        for (Map.Entry<String, TreeSet<String>> entry : methods.entrySet()) {
+            List<String> lines = tests(
+                    Path.of("target/simt/libkernels.so"), entry.getKey() + "#" + String.join(",", entry.getValue()));
+            assertThat(new TreeSet<>(lines))
+                    .isEqualTo(new TreeSet<>(entry.getValue().stream()
+                            .map(name -> "passed " + name)
+                            .toList()));
+        }
+    }
+
+    /** What {@link #main} prints when the SIMT driver runs these kernels. */
+    private static List<String> tests(Path kernels, String test) throws IOException, InterruptedException {
+        ProcessBuilder java = new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-XX:TieredStopAtLevel=1", // it ends before more would pay
+                "-Dlogback.configurationFile=" + System.getProperty("logback.configurationFile"),
+                "-cp",
+                System.getProperty("java.class.path"),
+                KernelMutationTest.class.getName(),
+                test);
+        java.environment().put("SIMT_KERNELS", kernels.toAbsolutePath().toString());
+        java.environment().put("CUDA_LAUNCH_BLOCKING", "1"); // so that a failure names one kernel
+        return run(java)
+                .lines()
+                .filter(line -> line.startsWith("passed ") || line.startsWith("failed "))
+                .toList();
+    }
+
+    private static String run(ProcessBuilder builder) throws IOException, InterruptedException {
+        Process process = builder.redirectErrorStream(true).start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(process.waitFor()).as(output).isZero();
+        return output;
+    }
+
+    /** Runs tests up to the first that fails, and prints each one's result with its method's name. */
+    public static void main(String[] args) {
+        String[] parts = args[0].split("#");
+        List<String> methods = List.of(parts[1].split(","));
+        PostDiscoveryFilter selected = test -> FilterResult.includedIf(test.getSource()
+                .filter(MethodSource.class::isInstance)
+                .map(MethodSource.class::cast)
+                .map(source -> methods.contains(source.getMethodName()))
+                .orElse(true));
+        LauncherDiscoveryRequest request = LauncherDiscoveryRequestBuilder.request()
+                .selectors(DiscoverySelectors.selectClass(KernelMutationTest.class.getPackageName() + "." + parts[0]))
+                .filters(selected)
+                .build();
+        CancellationToken firstFailure = CancellationToken.create();
+        LauncherFactory.create()
+                .execute(LauncherExecutionRequestBuilder.request(request)
+                        .cancellationToken(firstFailure)
+                        .listeners(new TestExecutionListener() {
+                            @Override
+                            public void executionFinished(TestIdentifier test, TestExecutionResult result) {
+                                if (result.getThrowable().isPresent()) {
+                                    System.out.println("failed " + name(test) + ": "
+                                            + String.valueOf(result.getThrowable()
+                                                            .get())
+                                                    .replace('\n', ' '));
+                                    firstFailure.cancel();
+                                } else if (test.isTest()) {
+                                    System.out.println("passed " + name(test));
+                                }
+                            }
+                        })
+                        .build());
+    }
+
+    private static String name(TestIdentifier test) {
+        return test.getSource()
+                .filter(MethodSource.class::isInstance)
+                .map(source -> ((MethodSource) source).getMethodName())
+                .orElse(test.getDisplayName());
+    }
+}
