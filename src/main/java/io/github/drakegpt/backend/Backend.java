@@ -196,6 +196,9 @@ public interface Backend extends AutoCloseable {
     /** Sets the first n elements to zero. */
     void zero(Tensor x, int n);
 
+    /** Copies the first n elements: what a device does fastest, so what operations bound by memory are measured against. */
+    void copy(Tensor source, Tensor target, int n);
+
     // ---------------------------------------------------------------------------------------------- training
 
     /**

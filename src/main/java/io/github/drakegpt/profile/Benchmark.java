@@ -52,7 +52,8 @@ public final class Benchmark {
         }
     }
 
-    private static long[] repeat(Runnable work, double seconds, int least) {
+    /** Does {@code work} again and again for some seconds, and {@code least} times in any case: the time of each in ns. */
+    static long[] repeat(Runnable work, double seconds, int least) {
         long[] nanos = new long[MOST_RUNS];
         int runs = 0;
         long begin = System.nanoTime();

@@ -872,6 +872,15 @@ public abstract class BackendOperations {
         assertThat(x.read()).containsOnly(0f);
     }
 
+    @ParameterizedTest
+    @ValueSource(ints = {1, 31, 1000})
+    void copy(int n) {
+        float[] source = gaussian(n);
+        GuardedTensor target = GuardedTensor.output(arena, n);
+        backend().copy(larger(source), target.tensor(), n);
+        assertThat(target.read()).containsExactly(source);
+    }
+
     // ---------------------------------------------------------------------------------------------- training
 
     @ParameterizedTest

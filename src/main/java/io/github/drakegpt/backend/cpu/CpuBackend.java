@@ -549,6 +549,11 @@ public final class CpuBackend implements Backend {
         Arrays.fill(floats(x), start(x), start(x) + n, 0f);
     }
 
+    @Override
+    public void copy(Tensor source, Tensor target, int n) {
+        System.arraycopy(floats(source), start(source), floats(target), start(target), n);
+    }
+
     // ---------------------------------------------------------------------------------------------- training
 
     @Override

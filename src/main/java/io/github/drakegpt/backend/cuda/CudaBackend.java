@@ -637,6 +637,11 @@ public final class CudaBackend implements Backend {
         context.zero(f32(x, n), (long) n * Float.BYTES);
     }
 
+    @Override
+    public void copy(Tensor source, Tensor target, int n) {
+        context.copy(f32(target, n), f32(source, n), (long) n * Float.BYTES);
+    }
+
     // ---------------------------------------------------------------------------------------------- training
 
     @Override

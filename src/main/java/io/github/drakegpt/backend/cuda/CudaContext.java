@@ -254,6 +254,12 @@ final class CudaContext implements AutoCloseable {
         check(JCudaDriver.cuMemsetD8Async(pointer, (byte) 0, bytes, stream), "zeroing memory on the GPU");
     }
 
+    /** Copies within the GPU's memory. */
+    void copy(CUdeviceptr target, CUdeviceptr source, long bytes) {
+        enter();
+        check(JCudaDriver.cuMemcpyDtoDAsync(target, source, bytes, stream), "copying on the GPU");
+    }
+
     void copyToDevice(CUdeviceptr target, Pointer pinned, long bytes) {
         requireNotCapturing();
         enter();

@@ -1,0 +1,444 @@
+package io.github.drakegpt.profile;
+
+import io.github.drakegpt.backend.AdamWSettings;
+import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.model.LanguageModel;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import java.util.function.Function;
+
+/**
+ * Times single operations of a backend at the sizes that they have when a model is trained. An operation is run many
+ * times in a row, as recorded work, before the device is waited for: the host's part does not count.
+ */
+public final class KernelBenchmark {
+    private static final long SEED = 42;
+    private static final int COPIED = 1 << 25; // 128 MB to read and as much to write
+    private static final int CORPUS_TOKENS = 1_000_000;
+    /** Operands of more than this do not wait in a cache for their next use in training either. */
+    private static final long CACHED_BYTES = 16L << 20;
+    /** So much lies between two uses of the same memory, for such operands: more than any GPU's cache holds. */
+    private static final long ROTATED_BYTES = 256L << 20;
+
+    private static final int MOST_RECORDED = 64;
+    private static final double RECORDED_NANOS = 1e6;
+    /** Time between two waits, of which each takes a GPU some 20 us. */
+    private static final double SAMPLE_NANOS = 2e7;
+
+    private final Backend backend;
+    private final ModelConfig model;
+    private final int batch;
+    private final double seconds;
+    private final List<Result> results = new ArrayList<>();
+
+    private KernelBenchmark(Backend backend, ModelConfig model, int batch, double seconds) {
+        this.backend = backend;
+        this.model = model;
+        this.batch = batch;
+        this.seconds = seconds;
+    }
+
+    /**
+     * One operation at one size.
+     *
+     * @param operation the name of its method in {@link Backend}
+     * @param shape its sizes, in the order of its arguments
+     * @param bytes it has to move if it reads and writes each element once
+     * @param flops multiplications and additions of its matrix products; 0 if it has none
+     */
+    public record Result(String operation, Shape shape, long bytes, long flops, Benchmark.Timing timing) {
+        /** What it moves, in 10^9 bytes per second. */
+        public double gigabytesPerSecond() {
+            return bytes / timing.median() / 1e6;
+        }
+
+        /** What its matrix products compute, in 10^9 operations per second. */
+        public double gigaflopsPerSecond() {
+            return flops / timing.median() / 1e6;
+        }
+    }
+
+    /**
+     * Times a copy, to compare with, and then each operation of training and generating.
+     *
+     * @param model whose sizes they get
+     * @param batch sequences of a training step
+     * @param seconds how long to measure each, after half as long to warm up
+     */
+    public static List<Result> run(Backend backend, ModelConfig model, int batch, double seconds) {
+        KernelBenchmark benchmark = new KernelBenchmark(backend, model, batch, seconds);
+        benchmark.elementwise();
+        benchmark.norms();
+        benchmark.products();
+        benchmark.attention();
+        benchmark.tokens();
+        benchmark.optimizer();
+        return benchmark.results;
+    }
+
+    // ---------------------------------------------------------------------------------------------- operations
+
+    private void elementwise() {
+        time("copy", 0, Shape.of(COPIED), operands -> {
+            Tensor source = operands.read(COPIED);
+            Tensor target = operands.write(COPIED);
+            return () -> backend.copy(source, target, COPIED);
+        });
+        int rows = batch * model.contextLength();
+        int c = model.embeddingDim();
+        int n = rows * 4 * c;
+        time("reluGrad", 0, Shape.of(n), operands -> {
+            Tensor y = operands.read(n);
+            Tensor dy = operands.update(n);
+            return () -> backend.reluGrad(y, dy, n);
+        });
+        time("residual", 0, Shape.of(rows, c), operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor branch = operands.read(rows * c);
+            Tensor sum = operands.write(rows * c);
+            Dropout dropout = operands.dropout();
+            return () -> backend.residual(x, branch, dropout, 0, sum, rows, c);
+        });
+        time("residualGrad", 0, Shape.of(rows, c), operands -> {
+            Tensor dsum = operands.read(rows * c);
+            Tensor dbranch = operands.write(rows * c);
+            Dropout dropout = operands.dropout();
+            return () -> backend.residualGrad(dsum, dropout, 0, dbranch, rows, c);
+        });
+    }
+
+    private void norms() {
+        int rows = batch * model.contextLength();
+        int c = model.embeddingDim();
+        Shape shape = Shape.of(rows, c);
+        time("layerNorm", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor weight = operands.read(c);
+            Tensor bias = operands.read(c);
+            Tensor out = operands.write(rows * c);
+            Tensor stats = operands.write(rows * 2);
+            return () -> backend.layerNorm(x, weight, bias, out, stats, rows, c);
+        });
+        time("residualNorm", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor branch = operands.read(rows * c);
+            Tensor sum = operands.write(rows * c);
+            Tensor weight = operands.read(c);
+            Tensor bias = operands.read(c);
+            Tensor out = operands.write(rows * c);
+            Tensor stats = operands.write(rows * 2);
+            Dropout dropout = operands.dropout();
+            return () -> backend.residualNorm(x, branch, dropout, 0, sum, weight, bias, out, stats, rows, c);
+        });
+        time("layerNormGrad", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor weight = operands.read(c);
+            Tensor stats = operands.read(rows * 2);
+            Tensor dout = operands.read(rows * c);
+            Tensor dx = operands.update(rows * c);
+            Tensor dweight = operands.write(c);
+            Tensor dbias = operands.write(c);
+            return () -> backend.layerNormGrad(x, weight, stats, dout, dx, dweight, dbias, rows, c);
+        });
+        time("rmsNorm", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor weight = operands.read(c);
+            Tensor out = operands.write(rows * c);
+            Tensor stats = operands.write(rows);
+            return () -> backend.rmsNorm(x, weight, out, stats, rows, c);
+        });
+        time("rmsNormGrad", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor weight = operands.read(c);
+            Tensor stats = operands.read(rows);
+            Tensor dout = operands.read(rows * c);
+            Tensor dx = operands.update(rows * c);
+            Tensor dweight = operands.write(c);
+            return () -> backend.rmsNormGrad(x, weight, stats, dout, dx, dweight, rows, c);
+        });
+    }
+
+    /** Queries, keys and values; the projection; the two layers of the feed-forward network; the head. */
+    private void products() {
+        int c = model.embeddingDim();
+        linear(c, 3 * c, false, false);
+        linear(c, c, true, false);
+        linear(c, 4 * c, true, true);
+        linear(4 * c, c, true, false);
+        linear(c, model.vocabSize(), true, false);
+    }
+
+    private void linear(int in, int out, boolean withBias, boolean relu) {
+        int rows = batch * model.contextLength();
+        long flops = 2L * rows * in * out;
+        time("linear", flops, Shape.of(rows, in, out), operands -> {
+            Tensor x = operands.read(rows * in);
+            Tensor w = operands.read(out * in);
+            Tensor bias = withBias ? operands.read(out) : null;
+            Tensor y = operands.write(rows * out);
+            return () -> backend.linear(x, w, bias, relu, y, rows, in, out);
+        });
+        time("linearGrad", 2 * flops, Shape.of(rows, in, out), operands -> {
+            Tensor x = operands.read(rows * in);
+            Tensor w = operands.read(out * in);
+            Tensor dy = operands.read(rows * out);
+            Tensor dx = operands.write(rows * in);
+            Tensor dw = operands.write(out * in);
+            Tensor dbias = withBias ? operands.write(out) : null;
+            return () -> backend.linearGrad(x, w, dy, dx, dw, dbias, rows, in, out);
+        });
+    }
+
+    private void attention() {
+        int t = model.contextLength();
+        int heads = model.numHeads();
+        int headSize = model.embeddingDim() / heads;
+        int width = heads * headSize;
+        int rows = batch * t;
+        int squares = batch * heads * t; // rows of the (T, T) matrices
+        // a row looks back at (T + 1) / 2 others on average; its products with keys and with values
+        long flops = 2L * squares * (t + 1) * headSize;
+        Shape shape = Shape.of(batch, t, heads, headSize);
+        time("attention", flops, shape, operands -> {
+            Tensor qkv = operands.read(rows * 3 * width);
+            Tensor out = operands.write(rows * width);
+            Tensor stats = operands.write(squares * 2);
+            Dropout dropout = operands.dropout();
+            return () -> backend.attention(qkv, out, stats, dropout, 0, batch, t, heads, headSize);
+        });
+        // the weights once more, and the gradients of queries, keys, values and weights: five products for two
+        time("attentionGrad", flops / 2 * 5, shape, operands -> {
+            Tensor qkv = operands.read(rows * 3 * width);
+            Tensor out = operands.read(rows * width);
+            Tensor stats = operands.read(squares * 2);
+            Tensor dout = operands.read(rows * width);
+            Tensor dqkv = operands.write(rows * 3 * width);
+            Dropout dropout = operands.dropout();
+            return () -> backend.attentionGrad(qkv, out, stats, dout, dqkv, dropout, 0, batch, t, heads, headSize);
+        });
+        time("attentionCached", 0, Shape.of(batch, 1, t, heads, headSize), operands -> {
+            Tensor qkv = operands.read(batch * 3 * width);
+            Tensor cache = operands.read(rows * 2 * width);
+            Tensor position = operands.number(t - 1);
+            Tensor out = operands.write(batch * width);
+            return () -> backend.attentionCached(qkv, cache, position, out, batch, 1, t, heads, headSize);
+        });
+        time("softmax", 0, Shape.of(squares, t), operands -> {
+            Tensor x = operands.read(squares * t);
+            Tensor y = operands.write(squares * t);
+            return () -> backend.softmax(x, y, false, squares, t);
+        });
+        time("softmaxGrad", 0, Shape.of(squares, t), operands -> {
+            Tensor y = operands.read(squares * t);
+            Tensor dy = operands.read(squares * t);
+            Tensor dx = operands.write(squares * t);
+            return () -> backend.softmaxGrad(y, dy, dx, false, squares, t);
+        });
+    }
+
+    private void tokens() {
+        int t = model.contextLength();
+        int rows = batch * t;
+        int c = model.embeddingDim();
+        int v = model.vocabSize();
+        time("gatherBatch", 0, Shape.of(batch, t), operands -> {
+            Tensor corpus = operands.corpus(rows + batch);
+            RandomStream stream = operands.stream(RandomStream.TRAIN_BATCH);
+            Tensor x = operands.tokens(rows);
+            Tensor y = operands.tokens(rows);
+            return () -> backend.gatherBatch(corpus, stream, 0, x, y, batch, t);
+        });
+        time("embedding", 0, Shape.of(batch, t, c), operands -> {
+            Tensor tokens = operands.tokens(rows);
+            Tensor wte = operands.read(v * c);
+            Tensor wpe = operands.read(t * c);
+            Tensor out = operands.write(rows * c);
+            return () -> backend.embedding(tokens, wte, wpe, null, out, batch, t, c);
+        });
+        time("embeddingGrad", 0, Shape.of(batch, t, c), operands -> {
+            Tensor tokens = operands.tokens(rows);
+            Tensor dout = operands.read(rows * c);
+            Tensor dwte = operands.write(v * c);
+            Tensor dwpe = operands.write(t * c);
+            return () -> backend.embeddingGrad(tokens, dout, dwte, dwpe, batch, t, c);
+        });
+        time("crossEntropy", 0, Shape.of(rows, v), operands -> {
+            Tensor logits = operands.update(rows * v);
+            Tensor targets = operands.tokens(rows);
+            Tensor loss = operands.write(1);
+            return () -> backend.crossEntropy(logits, targets, loss, logits, 1f / rows, rows, v);
+        });
+        time("sample", 0, Shape.of(batch, 1, v), operands -> {
+            Tensor logits = operands.read(batch * v);
+            RandomStream stream = operands.stream(RandomStream.SAMPLE);
+            Tensor drawn = operands.tokens(batch);
+            return () -> backend.sample(logits, Sampling.PLAIN, stream, 0, drawn, batch, 1, v);
+        });
+    }
+
+    private void optimizer() {
+        int n;
+        try (Arena arena = backend.newArena()) {
+            n = Math.toIntExact(LanguageModel.forEvaluation(model, backend, arena, 1, null)
+                    .weights()
+                    .size());
+        }
+        time("zero", 0, Shape.of(n), operands -> {
+            Tensor x = operands.write(n);
+            return () -> backend.zero(x, n);
+        });
+        time("sum", 0, Shape.of(2, n), operands -> {
+            Tensor[] parts = {operands.read(n), operands.read(n)};
+            Tensor sum = operands.write(n);
+            return () -> backend.sum(parts, parts.length, false, sum);
+        });
+        time("norm", 0, Shape.of(n), operands -> {
+            Tensor x = operands.read(n);
+            Tensor norm = operands.write(1);
+            return () -> backend.norm(x, norm);
+        });
+        time("adamW", 0, Shape.of(n), operands -> {
+            Tensor params = operands.update(n);
+            Tensor grads = operands.read(n);
+            Tensor firstMoments = operands.update(n);
+            Tensor secondMoments = operands.update(n);
+            Tensor learningRate = operands.read(1);
+            Tensor step = operands.number(1);
+            Tensor norm = operands.read(1);
+            AdamWSettings settings = new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 0);
+            return () -> backend.adamW(params, grads, firstMoments, secondMoments, learningRate, step, norm, settings);
+        });
+    }
+
+    // ---------------------------------------------------------------------------------------------- timing
+
+    /** Allocates what an operation works on, random, and counts what the operation has to move. */
+    private final class Operands {
+        private static final float[] VALUES = values();
+
+        private final Arena arena;
+        private long bytes;
+
+        Operands(Arena arena) {
+            this.arena = arena;
+        }
+
+        /** From 0 to 1, so that they can also be moments and inverse deviations: not zeros, on which GPUs are faster. */
+        private static float[] values() {
+            SplittableRandom random = new SplittableRandom(SEED);
+            float[] values = new float[1 << 20];
+            for (int i = 0; i < values.length; i++) {
+                values[i] = random.nextFloat();
+            }
+            return values;
+        }
+
+        /** An input. */
+        Tensor read(int n) {
+            Tensor tensor = arena.allocate(DType.F32, Shape.of(n));
+            for (int start = 0; start < n; start += VALUES.length) {
+                int length = Math.min(VALUES.length, n - start);
+                tensor.slice(start, Shape.of(length)).write(Arrays.copyOf(VALUES, length));
+            }
+            bytes += (long) n * DType.F32.bytes();
+            return tensor;
+        }
+
+        /** An output. */
+        Tensor write(int n) {
+            bytes += (long) n * DType.F32.bytes();
+            return arena.allocate(DType.F32, Shape.of(n));
+        }
+
+        /** What is read and overwritten. */
+        Tensor update(int n) {
+            bytes += (long) n * DType.F32.bytes();
+            return read(n);
+        }
+
+        /** Tokens that are read, or written. */
+        Tensor tokens(int n) {
+            SplittableRandom random = new SplittableRandom(SEED);
+            Tensor tensor = arena.allocate(DType.I32, Shape.of(n));
+            tensor.write(random.ints(n, 0, model.vocabSize()).toArray());
+            bytes += (long) n * DType.I32.bytes();
+            return tensor;
+        }
+
+        /** Tokens of which only some are read. */
+        Tensor corpus(int read) {
+            bytes += (long) read * DType.U16.bytes();
+            return arena.allocate(DType.U16, Shape.of(CORPUS_TOKENS));
+        }
+
+        Tensor number(int value) {
+            Tensor tensor = arena.allocate(DType.I32, Shape.of(1));
+            tensor.write(value);
+            return tensor;
+        }
+
+        RandomStream stream(int purpose) {
+            return new RandomStream(SEED, purpose, number(1));
+        }
+
+        /** The model's; null if it has none. */
+        Dropout dropout() {
+            return model.dropout() > 0 ? new Dropout(model.dropout(), stream(RandomStream.dropout(0))) : null;
+        }
+    }
+
+    /** Times an operation, which {@code prepare} makes with operands of its own each time. */
+    private void time(String operation, long flops, Shape shape, Function<Operands, Runnable> prepare) {
+        try (Arena arena = backend.newArena()) {
+            Operands first = new Operands(arena);
+            List<Runnable> operations = new ArrayList<>(List.of(prepare.apply(first)));
+            long sets = first.bytes <= CACHED_BYTES ? 1 : 1 + ROTATED_BYTES / first.bytes;
+            while (operations.size() < sets) {
+                operations.add(prepare.apply(new Operands(arena)));
+            }
+            results.add(new Result(operation, shape, first.bytes, flops, time(arena, operations)));
+        }
+    }
+
+    private Benchmark.Timing time(Arena arena, List<Runnable> operations) {
+        Tensor end = arena.allocate(DType.F32, Shape.of(1));
+        nanos(operations.get(0), 1, end); // loads the kernel
+        double once = nanos(operations.get(0), 1, end);
+        int count = (int) Math.max(operations.size(), Math.min(MOST_RECORDED, RECORDED_NANOS / once));
+        Runnable recorded = backend.record(arena, () -> {
+            for (int i = 0; i < count; i++) {
+                operations.get(i % operations.size()).run();
+            }
+        });
+        nanos(recorded, 2, end); // the second run is recorded
+        double sample = Math.min(SAMPLE_NANOS, seconds * 1e9 / 5);
+        int times = (int) Math.max(1, sample / nanos(recorded, 1, end));
+        Runnable work = () -> nanos(recorded, times, end);
+        Benchmark.repeat(work, seconds / 2, 1);
+        long[] nanos = Benchmark.repeat(work, seconds, 3);
+        for (int i = 0; i < nanos.length; i++) {
+            nanos[i] /= (long) times * count;
+        }
+        return Benchmark.Timing.of(nanos);
+    }
+
+    /** Runs something several times and waits until the device has done it. */
+    private static long nanos(Runnable work, int times, Tensor end) {
+        long start = System.nanoTime();
+        for (int i = 0; i < times; i++) {
+            work.run();
+        }
+        end.toFloats(); // reading waits for what was started before
+        return System.nanoTime() - start;
+    }
+}
