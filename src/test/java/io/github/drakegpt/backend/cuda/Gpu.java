@@ -10,6 +10,7 @@ public final class Gpu {
     /** Skips the calling test unless the device cuda can be used. */
     public static void require() {
         Optional<String> obstacle = new CudaBackendProvider().obstacle();
+        obstacle.ifPresent(reason -> System.out.println("Tests on a GPU are skipped: " + reason));
         Assumptions.assumeTrue(obstacle.isEmpty(), () -> "no GPU: " + obstacle.orElseThrow());
     }
 
