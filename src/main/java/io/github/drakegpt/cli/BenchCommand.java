@@ -150,7 +150,7 @@ final class BenchCommand implements Callable<Integer> {
                     .put("us_p10", result.timing().p10() * 1e3)
                     .put("us_p90", result.timing().p90() * 1e3)
                     .put("gb_per_s", result.gigabytesPerSecond())
-                    .put("percent_of_copy", 100 * result.gigabytesPerSecond() / copy);
+                    .put("percent_of_copy", 100 * (result.gigabytesPerSecond() / copy));
             if (result.flops() > 0) {
                 row.put("gflop_per_s", result.gigaflopsPerSecond());
             }
