@@ -5,13 +5,20 @@ import org.junit.jupiter.api.Assumptions;
 
 /** The GPU for tests, which are skipped where there is none. */
 public final class Gpu {
+    private static final Optional<String> OBSTACLE = obstacle();
+
     private Gpu() {}
+
+    /** Why there is none, said once: of a skipped test the build shows no more than the number. */
+    private static Optional<String> obstacle() {
+        Optional<String> obstacle = new CudaBackendProvider().obstacle();
+        obstacle.ifPresent(reason -> System.out.println("Tests on a GPU are skipped: " + reason));
+        return obstacle;
+    }
 
     /** Skips the calling test unless the device cuda can be used. */
     public static void require() {
-        Optional<String> obstacle = new CudaBackendProvider().obstacle();
-        obstacle.ifPresent(reason -> System.out.println("Tests on a GPU are skipped: " + reason));
-        Assumptions.assumeTrue(obstacle.isEmpty(), () -> "no GPU: " + obstacle.orElseThrow());
+        Assumptions.assumeTrue(OBSTACLE.isEmpty(), () -> "no GPU: " + OBSTACLE.orElseThrow());
     }
 
     /** A backend on the first GPU. */
