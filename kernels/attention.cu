@@ -10,7 +10,7 @@
 #include "common/pack.cuh"
 #include "common/philox.cuh"
 
-constexpr int ROWS = 4;
+constexpr int ROWS = 4;  // CudaBackend divides rows among warps by this and by WARPS
 
 // Warps of a block: as many as their rows fit into 48 KB of shared memory beside two tiles.
 template <int S>

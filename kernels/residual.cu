@@ -1,4 +1,4 @@
-// sum = x + dropout(branch), and sums of several tensors.
+// sum = x + dropout(branch).
 //
 // Bound by memory: 2 n elements read and n written.
 #include "common/pack.cuh"

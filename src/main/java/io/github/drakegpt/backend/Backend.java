@@ -141,7 +141,7 @@ public interface Backend extends AutoCloseable {
      * Causal self-attention (Vaswani et al., 2017) with scale S^-0.5 and dropout on the attention weights. qkv (B, T,
      * 3A) holds in each row the queries of all heads, then the keys, then the values; out (B, T, A); stats (B, H, T, 2)
      * keeps each softmax's maximum and inverse denominator for the gradient, so that no (T, T) matrix is stored (Dao et al.,
-     * "FlashAttention", 2022).
+     * "FlashAttention", 2022). A value that is NaN or infinite may reach rows before it, times their weights of 0.
      *
      * @param firstSequence place of the first sequence in the whole batch, for the mask: element (b, h, i, j) of the
      *     weights has index (((firstSequence + b) * H + h) * T + i) * T + j
@@ -243,6 +243,7 @@ public interface Backend extends AutoCloseable {
             int t,
             int v);
 
+    /** Gives back what the backend has; its arenas must have been closed. */
     @Override
     void close();
 }

@@ -48,7 +48,16 @@ public final class Backends {
                 log.info("Not using {}: {}", provider.name(), obstacle.get());
                 continue;
             }
-            Backend backend = provider.create(threads);
+            Backend backend;
+            try {
+                backend = provider.create(threads);
+            } catch (RuntimeException e) {
+                if (chosen) {
+                    throw e;
+                }
+                log.warn("Not using {}: {}", provider.name(), e.getMessage());
+                continue;
+            }
             log.info("Device {}: {}", backend.name(), backend.description());
             return backend;
         }

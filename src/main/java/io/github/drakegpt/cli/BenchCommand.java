@@ -36,7 +36,8 @@ import picocli.CommandLine.Parameters;
             "Times training steps, generated characters and single operations on random text: median, 10th and 90th"
                     + " percentile.",
             "The operations are those of training and generating, at the sizes they have there. The GB/s count each"
-                    + " tensor that an operation reads or writes once, and are told in percent of those of a copy."
+                    + " tensor that an operation reads or writes once, and are told in percent of those of a copy from"
+                    + " memory to memory; small operands stay in a cache, and may exceed that."
         })
 final class BenchCommand implements Callable<Integer> {
     private static final int VOCAB_SIZE = 65;

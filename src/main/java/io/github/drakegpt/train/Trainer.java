@@ -50,9 +50,19 @@ public final class Trainer implements AutoCloseable {
         this.listeners = listeners;
         int length = modelConfig.contextLength();
         step = TrainingStep.create(backend, modelConfig, config, corpus.train());
-        trainEvaluator = evaluator(step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH)));
-        valEvaluator = evaluator(new BatchSampler(
-                backend, step.arena(), "validation", corpus.val(), length, step.stream(RandomStream.EVAL_VAL_BATCH)));
+        try {
+            trainEvaluator = evaluator(step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH)));
+            valEvaluator = evaluator(new BatchSampler(
+                    backend,
+                    step.arena(),
+                    "validation",
+                    corpus.val(),
+                    length,
+                    step.stream(RandomStream.EVAL_VAL_BATCH)));
+        } catch (RuntimeException e) {
+            step.close();
+            throw e;
+        }
     }
 
     private Evaluator evaluator(BatchSampler split) {

@@ -59,7 +59,9 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     public static TrainingStep create(Backend backend, ModelConfig modelConfig, TrainConfig config, char[] tokens) {
         Arena arena = backend.newArena();
         try {
-            return new TrainingStep(backend, arena, modelConfig, config, tokens);
+            TrainingStep step = new TrainingStep(backend, arena, modelConfig, config, tokens);
+            step.weights.write(step.parameters().initialValues(config.seed()));
+            return step;
         } catch (OutOfMemoryException e) {
             arena.close();
             throw tooLarge(e, arena.available(), backend, modelConfig, config, tokens);
@@ -99,7 +101,6 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         losses = arena.allocate(DType.F32, Shape.of(shards.size()));
         lossSlots = slots(losses);
         operations = backend.record(arena, this::operations);
-        weights.write(parameters().initialValues(config.seed()));
     }
 
     /**

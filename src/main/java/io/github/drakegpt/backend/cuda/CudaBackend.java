@@ -37,7 +37,7 @@ public final class CudaBackend implements Backend {
     /** Head sizes that there are attention kernels for; smaller heads take the next larger. */
     static final int[] HEAD_SIZES = {8, 16, 32, 64, 128};
 
-    private static final int ROWS_PER_WARP = 4;
+    private static final int ROWS_PER_WARP = 4; // with the warps of a block, as in attention.cu
     private static final Pointer NULL = new CUdeviceptr();
 
     private final CudaContext context;
@@ -56,21 +56,30 @@ public final class CudaBackend implements Backend {
     CudaBackend(CudaContext context) {
         this.context = context;
         this.kernels = new Kernels(context);
+        Staging made = null;
         try {
-            this.staging = new Staging(context);
+            made = new Staging(context);
             this.gemm = new Gemm(context);
         } catch (RuntimeException e) {
+            if (made != null && !context.broken()) {
+                made.close();
+            }
             context.close();
             throw e;
         }
+        this.staging = made;
         this.description =
                 context.deviceName() + ", compute capability " + context.capability() + ", cuBLAS " + gemm.version();
     }
 
     /**
      * Works in a context and on a stream that the calling program made: what it starts there and what is started here run
-     * in the order of the calls. Closing the backend leaves both as they are.
+     * in the order of the calls. Closing the backend leaves both as they are. The context becomes, and stays, that of each
+     * thread that calls. While recorded work runs for the second time it is captured: a stream that waits for the default
+     * stream (made without CU_STREAM_NON_BLOCKING) forbids the program to use the default stream in that moment. JCuda's
+     * exceptions have to be off, as they are unless a program turns them on.
      *
+     * @param stream not the default one
      * @throws CudaUnavailableException if cuBLAS cannot be found
      */
     public static CudaBackend on(CUcontext context, CUstream stream) {
@@ -743,6 +752,7 @@ public final class CudaBackend implements Backend {
     @Override
     public void close() {
         if (!context.broken()) { // else all of it goes with the context
+            context.synchronize();
             kernels.close();
             gemm.close();
             staging.close();

@@ -5,6 +5,7 @@ import static jcuda.driver.CUresult.CUDA_SUCCESS;
 import io.github.drakegpt.backend.OutOfMemoryException;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashSet;
+import java.util.Locale;
 import java.util.Set;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
@@ -33,6 +34,9 @@ import org.slf4j.LoggerFactory;
 final class CudaContext implements AutoCloseable {
     private static final Logger log = LoggerFactory.getLogger(CudaContext.class);
     private static final double MEGABYTE = 1 << 20;
+    // newer than JCuda's list of errors
+    private static final int CONTAINED = 226;
+    private static final int EXTERNAL_DEVICE = 911;
 
     private final int ordinal;
     private final CUcontext context;
@@ -71,6 +75,10 @@ final class CudaContext implements AutoCloseable {
 
     /** A context and a stream that a caller made and will destroy. */
     static CudaContext of(CUcontext context, CUstream stream) {
+        if (stream == null || stream.equals(new CUstream())) {
+            throw new IllegalArgumentException(
+                    "The default stream cannot be recorded; make a stream with cuStreamCreate and give that.");
+        }
         require(JCudaDriver.cuCtxSetCurrent(context), "entering the given context");
         CUdevice device = new CUdevice();
         require(JCudaDriver.cuCtxGetDevice(device), "finding the GPU of the given context");
@@ -148,33 +156,56 @@ final class CudaContext implements AutoCloseable {
      */
     void check(int result, String doing) {
         if (result != CUDA_SUCCESS) {
-            throw failure(CUresult.stringFor(result), doing);
+            throw failure(result, doing);
         }
     }
 
-    /** The exception for an error of CUDA or of a library over it. */
-    CudaException failure(String error, String doing) {
+    private CudaException failure(int result, String doing) {
+        String error = CUresult.stringFor(result);
         StringBuilder message = new StringBuilder(error).append(" while ").append(doing);
-        switch (error) {
-            case "CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_ERROR_MISALIGNED_ADDRESS", "CUDA_ERROR_LAUNCH_FAILED" -> {
+        switch (result) {
+            // what a kernel can do wrong
+            case CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,
+                    CUresult.CUDA_ERROR_MISALIGNED_ADDRESS,
+                    CUresult.CUDA_ERROR_INVALID_ADDRESS_SPACE,
+                    CUresult.CUDA_ERROR_INVALID_PC,
+                    CUresult.CUDA_ERROR_ILLEGAL_INSTRUCTION,
+                    CUresult.CUDA_ERROR_ASSERT,
+                    CUresult.CUDA_ERROR_LAUNCH_TIMEOUT,
+                    CUresult.CUDA_ERROR_LAUNCH_FAILED -> {
                 broken = true;
                 message.append(suspects())
                         .append("; what the GPU held is lost, the last checkpoint is whole: please report this.");
             }
-            case "CUDA_ERROR_UNKNOWN",
-                    "CUDA_ERROR_DEVICE_UNAVAILABLE",
-                    "CUDA_ERROR_ECC_UNCORRECTABLE",
-                    "CUDA_ERROR_HARDWARE_STACK_ERROR",
-                    "CUDA_ERROR_CONTEXT_IS_DESTROYED" -> {
+            // what happens to a GPU
+            case CUresult.CUDA_ERROR_UNKNOWN,
+                    CUresult.CUDA_ERROR_DEVICE_UNAVAILABLE,
+                    CUresult.CUDA_ERROR_ECC_UNCORRECTABLE,
+                    CUresult.CUDA_ERROR_NVLINK_UNCORRECTABLE,
+                    CUresult.CUDA_ERROR_HARDWARE_STACK_ERROR,
+                    CUresult.CUDA_ERROR_CONTEXT_IS_DESTROYED,
+                    CONTAINED,
+                    EXTERNAL_DEVICE -> {
                 broken = true;
                 message.append("; the GPU is lost to this process, the last checkpoint is whole:")
                         .append(" look at nvidia-smi and the system's log, and start again.");
             }
-            case "CUDA_ERROR_OUT_OF_MEMORY" ->
+            case CUresult.CUDA_ERROR_OUT_OF_MEMORY ->
                 message.append("; end what else needs memory on this machine or its GPU.");
             default -> message.append("; run doctor to see what CUDA finds.");
         }
         return new CudaException(error, message.toString());
+    }
+
+    /**
+     * The exception for what a library over the driver reported: a kernel that went wrong before is named rather than the
+     * library that noticed.
+     */
+    CudaException libraryFailure(String error, String doing) {
+        int result = capturing ? CUDA_SUCCESS : JCudaDriver.cuStreamSynchronize(stream);
+        return result != CUDA_SUCCESS
+                ? failure(result, doing)
+                : new CudaException(error, error + " while " + doing + "; run doctor to see what CUDA finds.");
     }
 
     private String suspects() {
@@ -224,9 +255,13 @@ final class CudaContext implements AutoCloseable {
             long[] memory = memory();
             throw new OutOfMemoryException(
                     String.format(
+                            Locale.ROOT,
                             "The GPU has no memory for %s: that takes %.1f MB, and %.1f of its %,d MB are free; choose a smaller batch, or end"
                                     + " what else uses the GPU (nvidia-smi shows it).",
-                            use, bytes / MEGABYTE, memory[0] / MEGABYTE, memory[1] >> 20),
+                            use,
+                            bytes / MEGABYTE,
+                            memory[0] / MEGABYTE,
+                            memory[1] >> 20),
                     null);
         }
         check(result, "allocating " + bytes + " bytes on the GPU");
@@ -309,24 +344,32 @@ final class CudaContext implements AutoCloseable {
                 JCudaDriver.cuStreamBeginCapture(stream, CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
                 "beginning to record");
         CUgraph graph = new CUgraph();
+        boolean done = false;
         try {
             capturing = true;
             work.run();
-        } catch (RuntimeException e) {
-            if (JCudaDriver.cuStreamEndCapture(stream, graph) == CUDA_SUCCESS) {
-                JCudaDriver.cuGraphDestroy(graph);
-            }
-            throw e;
+            done = true;
         } finally {
             capturing = false;
+            int result = JCudaDriver.cuStreamEndCapture(stream, graph);
+            if (!done && result == CUDA_SUCCESS) {
+                JCudaDriver.cuGraphDestroy(graph);
+            }
+            if (!done) {
+                launched.addAll(before);
+            } else {
+                check(result, "recording");
+            }
         }
-        check(JCudaDriver.cuStreamEndCapture(stream, graph), "recording");
-        CUgraphExec exec = new CUgraphExec();
-        check(JCudaDriver.cuGraphInstantiate(exec, graph, 0), "preparing what was recorded");
-        check(JCudaDriver.cuGraphDestroy(graph), "preparing what was recorded");
         Set<String> kernels = new LinkedHashSet<>(launched);
         launched.clear();
         launched.addAll(before);
+        CUgraphExec exec = new CUgraphExec();
+        try {
+            check(JCudaDriver.cuGraphInstantiate(exec, graph, 0), "preparing what was recorded");
+        } finally {
+            JCudaDriver.cuGraphDestroy(graph);
+        }
         return new Graph(exec, kernels);
     }
 
@@ -352,7 +395,8 @@ final class CudaContext implements AutoCloseable {
         require(JCudaDriver.cuDeviceGet(device, ordinal), "finding GPU " + ordinal);
         if (broken) {
             log.debug("The context of GPU {} is broken; resetting it", ordinal);
-            JCudaDriver.cuDevicePrimaryCtxReset(device); // best effort: the device may be gone
+            JCudaDriver.cuDevicePrimaryCtxReset(device); // best effort, both: the device may be gone
+            JCudaDriver.cuDevicePrimaryCtxRelease(device);
             return;
         }
         enter();

@@ -37,12 +37,20 @@ abstract class DriverBackendProvider implements BackendProvider {
             facts.putAll(CudaLibraries.load(driver).facts());
             for (CudaProbe.Device device : CudaProbe.devices()) {
                 facts.put("GPU " + device.index(), device.description());
-                facts.put("GPU " + device.index() + " memory", CudaProbe.memory(device.index()));
+                facts.put("GPU " + device.index() + " memory", memory(device.index()));
             }
         } catch (CudaUnavailableException e) {
             // What is missing is the obstacle; the facts are what there is.
         }
         return facts;
+    }
+
+    private static String memory(int device) {
+        try {
+            return CudaProbe.memory(device);
+        } catch (CudaUnavailableException e) {
+            return "unknown: " + e.getMessage();
+        }
     }
 
     @Override

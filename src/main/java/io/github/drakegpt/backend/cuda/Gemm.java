@@ -32,9 +32,9 @@ final class Gemm implements AutoCloseable {
     Gemm(CudaContext context) {
         this.context = context;
         context.enter();
+        workspace = context.allocate(WORKSPACE_BYTES, "matrix products");
         check(JCublas2.cublasCreate(handle), "starting cuBLAS");
         check(JCublas2.cublasSetStream(handle, new cudaStream_t(context.stream())), "giving cuBLAS its stream");
-        workspace = context.allocate(WORKSPACE_BYTES, "matrix products");
         check(JCublas2.cublasSetWorkspace(handle, workspace, WORKSPACE_BYTES), "giving cuBLAS its workspace");
     }
 
@@ -134,7 +134,7 @@ final class Gemm implements AutoCloseable {
 
     private void check(int status, String doing) {
         if (status != cublasStatus.CUBLAS_STATUS_SUCCESS) {
-            throw context.failure(cublasStatus.stringFor(status), doing);
+            throw context.libraryFailure(cublasStatus.stringFor(status), doing);
         }
     }
 

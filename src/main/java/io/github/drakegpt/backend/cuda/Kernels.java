@@ -142,8 +142,7 @@ final class Kernels implements AutoCloseable {
                     new String(options.getBytes(CUjit_option.CU_JIT_ERROR_LOG_BUFFER), StandardCharsets.UTF_8);
             String first =
                     complaint.replace('\0', '\n').strip().lines().findFirst().orElse("no reason given");
-            throw context.failure(
-                    CUresult.stringFor(result), "loading the kernels of " + file + ".ptx (" + first.strip() + ")");
+            context.check(result, "loading the kernels of " + file + ".ptx (" + first.strip() + ")");
         }
         modules.put(file, module);
         for (Matcher entry = ENTRY.matcher(ptx); entry.find(); ) {

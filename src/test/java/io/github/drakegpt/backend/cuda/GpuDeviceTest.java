@@ -1,0 +1,18 @@
+package io.github.drakegpt.backend.cuda;
+
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+
+/** On a GPU. */
+@Tag("gpu")
+class GpuDeviceTest extends DeviceLayer {
+    @BeforeAll
+    static void requireGpu() {
+        Gpu.require();
+    }
+
+    @Override
+    CudaBackend newBackend() {
+        return Gpu.open();
+    }
+}

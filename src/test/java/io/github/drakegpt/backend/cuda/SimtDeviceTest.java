@@ -1,0 +1,162 @@
+package io.github.drakegpt.backend.cuda;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import io.github.drakegpt.backend.OutOfMemoryException;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+
+/** On the SIMT driver, which also counts and fails on request. */
+@Tag("simt")
+class SimtDeviceTest extends DeviceLayer {
+    @Override
+    CudaBackend newBackend() {
+        return Simt.open();
+    }
+
+    @Override
+    @AfterEach
+    void close() {
+        SimtPanel.RESET.set(0);
+        super.close();
+    }
+
+    @Test
+    void everythingThatWasTakenIsGivenBack() {
+        close();
+        long before = SimtPanel.LIVE_ALLOCATIONS.get();
+        open();
+        int taken = backend.context().liveAllocations();
+        Tensor x = floats(1, 2, 3);
+        Runnable work = backend.record(arena, () -> backend.sum(new Tensor[] {x}, 1, true, x));
+        work.run();
+        work.run();
+        assertThat(backend.context().liveAllocations()).isEqualTo(taken + 1);
+        arena.close();
+        assertThat(backend.context().liveAllocations()).isEqualTo(taken);
+        backend.close();
+        assertThat(SimtPanel.LIVE_ALLOCATIONS.get()).isEqualTo(before);
+        open();
+    }
+
+    @Test
+    void tooLittleMemoryIsSaidWithWhatIsFree() {
+        long free = arena.available();
+        SimtPanel.OTHERS.set(free - (10 << 20));
+        assertThat(arena.available()).isEqualTo(10 << 20);
+        arena.allocate(DType.F32, Shape.of(1 << 20));
+        assertThatExceptionOfType(OutOfMemoryException.class)
+                .isThrownBy(() -> arena.allocate(DType.F32, Shape.of(1 << 10, 3 << 10)))
+                .withMessageMatching(
+                        "The GPU has no memory for a tensor F32 \\(1024, 3072\\): that takes 12.0 MB, and 6.0 of"
+                                + " its [0-9,]+ MB are free; choose a smaller batch, or end what else uses the GPU"
+                                + " \\(nvidia-smi shows it\\)\\.");
+        assertThat(arena.allocate(DType.F32, Shape.of(1 << 10)).toFloats()).containsOnly(0f); // all is well
+    }
+
+    @Test
+    void argumentsThatDoNotFitAKernelAreRefused() {
+        Kernels kernels = backend.kernels();
+        Kernels.Grid grid = Kernels.Grid.of(1, 1);
+        Object x = DeviceStorage.pointer(floats(1), DType.F32, 1);
+        long launches = SimtPanel.LAUNCHES.get();
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> kernels.launch("sum", "add_f32", grid, x, x, 1))
+                .withMessage("The kernel add_f32 takes 4 parameters, not 3.");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> kernels.launch("sum", "add_f32", grid, x, x, 1f, 0))
+                .withMessage("Parameter 2 of the kernel add_f32 is u32, not f32.");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> kernels.launch("sum", "add_f32", grid, x, x, 1, 0, 5L))
+                .withMessage("Parameter 4 of the kernel add_f32 is nothing, not u64.");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> kernels.launch("sum", "subtract_f32", grid, x))
+                .withMessage("kernels/sum.cu has no kernel subtract_f32; run scripts/compile-kernels.");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> kernels.launch("subtraction", "subtract_f32", grid, x))
+                .withMessageStartingWith("There are no compiled kernels subtraction.ptx in this build;");
+        assertThat(SimtPanel.LAUNCHES.get()).isEqualTo(launches);
+    }
+
+    @Test
+    void anIllegalAddressNamesTheKernelsThatMayHaveDoneIt() {
+        Tensor x = floats(1);
+        backend.sum(new Tensor[] {x}, 1, true, x);
+        x.toFloats(); // all was well until here
+        SimtPanel.FAIL_LAUNCH.set(1);
+        backend.reluGrad(x, x, 1);
+        assertThatExceptionOfType(CudaException.class)
+                .isThrownBy(x::toFloats)
+                .withMessageStartingWith(
+                        "CUDA_ERROR_ILLEGAL_ADDRESS while waiting for the GPU (kernel relu_grad_f32); what the GPU held is"
+                                + " lost, the last checkpoint is whole");
+        assertThatExceptionOfType(CudaException.class).isThrownBy(() -> backend.reluGrad(x, x, 1));
+
+        // What is left can be closed, and a new beginning made in the same process.
+        arena.close();
+        backend.close();
+        open();
+        assertThat(floats(1, 2).toFloats()).containsExactly(1, 2);
+    }
+
+    @Test
+    void anIllegalAddressInRecordedWorkNamesItsKernels() {
+        Tensor x = floats(1);
+        Runnable work = backend.record(arena, () -> {
+            backend.sum(new Tensor[] {x}, 1, true, x);
+            backend.reluGrad(x, x, 1);
+        });
+        work.run();
+        work.run();
+        x.toFloats();
+        SimtPanel.FAIL_LAUNCH.set(2);
+        assertThatExceptionOfType(CudaException.class)
+                .isThrownBy(() -> {
+                    work.run();
+                    x.toFloats();
+                })
+                .withMessageContaining(
+                        "(one of the kernels add_f32, relu_grad_f32; with CUDA_LAUNCH_BLOCKING=1 in the environment the one"
+                                + " is named)");
+    }
+
+    @Test
+    void aLostDeviceIsSaid() {
+        Tensor x = floats(1);
+        SimtPanel.LOSE_DEVICE.set(1);
+        assertThatExceptionOfType(CudaException.class)
+                .isThrownBy(x::toFloats)
+                .withMessageStartingWith("CUDA_ERROR_UNKNOWN while ")
+                .withMessageEndingWith(
+                        "; the GPU is lost to this process, the last checkpoint is whole: look at nvidia-smi"
+                                + " and the system's log, and start again.");
+    }
+
+    @Test
+    void anAccessBesideATensorIsCaughtAndTheKernelNamed() {
+        Tensor x = floats(1, 2, 3);
+        Object pointer = DeviceStorage.pointer(x, DType.F32, 3);
+        backend.kernels().launch("relu", "relu_grad_f32", Kernels.Grid.of(4, 4), pointer, pointer, 4);
+        assertThatExceptionOfType(CudaException.class)
+                .isThrownBy(x::toFloats)
+                .withMessageStartingWith("CUDA_ERROR_ILLEGAL_ADDRESS while waiting for the GPU (kernel relu_grad_f32)");
+    }
+
+    /** cuBLAS notices first, and is not blamed. */
+    @Test
+    void aKernelThatWentWrongBeforeAMatrixProductIsNamed() {
+        Tensor x = floats(1);
+        SimtPanel.FAIL_LAUNCH.set(1);
+        backend.reluGrad(x, x, 1);
+        assertThatExceptionOfType(CudaException.class)
+                .isThrownBy(() -> backend.linear(x, x, null, false, x, 1, 1, 1))
+                .withMessageContaining("CUDA_ERROR_ILLEGAL_ADDRESS")
+                .withMessageContaining("relu_grad_f32");
+    }
+}
