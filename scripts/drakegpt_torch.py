@@ -25,6 +25,51 @@ class Config:
     num_layers: int = 3
     dropout: float = 0.1     # TransformerLM only
     final_norm: bool = True  # TransformerLM only; DrakeGPT creates this layer and never applies it: False
+    quant: str = "none"      # TransformerLM only: bitnet or b1.58
+
+
+def rounded(x, where):
+    """Ties to even. Each call of `where` is told how far x keeps away from ties: what float32 may get wrong."""
+    where((x - x.floor() - 0.5).abs().min().item())
+    return x.round()
+
+
+class BitLinear(nn.Linear):
+    """A linear layer whose weight and input are rounded, while gradients pass as if they were not (BitNet, b1.58)."""
+
+    def __init__(self, c, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.quant = c.quant
+
+    margins = []  # distances from ties since the list was cleared
+
+    def quantized_weight(self):
+        w = self.weight
+        if self.quant == "bitnet":
+            centred = w - w.mean()
+            self.margins.append((centred.abs() / w.abs().mean()).min().item())
+            return torch.where(centred >= 0, 1.0, -1.0) * w.abs().mean()
+        scale = 1 / w.abs().mean().clamp(min=1e-5)
+        return rounded(w * scale, self.margins.append).clamp(-1, 1) / scale
+
+    def quantized_input(self, x):
+        scale = 127 / x.abs().amax(-1, keepdim=True).clamp(min=1e-5)
+        return rounded(x * scale, self.margins.append).clamp(-128, 127) / scale
+
+    def forward(self, x):
+        x = x + (self.quantized_input(x) - x).detach()
+        weight = self.weight + (self.quantized_weight() - self.weight).detach()
+        return F.linear(x, weight, self.bias)
+
+
+def linear(c, *args, **kwargs):
+    """A linear layer of a block."""
+    return nn.Linear(*args, **kwargs) if c.quant == "none" else BitLinear(c, *args, **kwargs)
+
+
+def sub_norm(c, width):
+    """What a quantized model has before the layers that end a residual branch."""
+    return nn.Identity() if c.quant == "none" else nn.RMSNorm(width, eps=1e-5)
 
 
 class Head(nn.Module):
@@ -32,9 +77,9 @@ class Head(nn.Module):
 
     def __init__(self, c, head_size):
         super().__init__()
-        self.key = nn.Linear(c.embedding_dim, head_size, bias=False)
-        self.query = nn.Linear(c.embedding_dim, head_size, bias=False)
-        self.value = nn.Linear(c.embedding_dim, head_size, bias=False)
+        self.key = linear(c, c.embedding_dim, head_size, bias=False)
+        self.query = linear(c, c.embedding_dim, head_size, bias=False)
+        self.value = linear(c, c.embedding_dim, head_size, bias=False)
         self.register_buffer("tril", torch.tril(torch.ones(c.context_length, c.context_length)))
         self.dropout = nn.Dropout(c.dropout) if c.name == "TransformerLM" else nn.Identity()
         self.scale = head_size ** -0.5
@@ -54,12 +99,13 @@ class MultiHead(nn.Module):
         self.heads = nn.ModuleList(Head(c, all_heads_size // c.num_heads) for _ in range(c.num_heads))
         self.proj, self.dropout = nn.Identity(), nn.Identity()
         if c.name in ("ResidualBlocksLM", "TransformerLM"):
-            self.proj = nn.Linear(c.embedding_dim, c.embedding_dim)
+            self.proj = linear(c, c.embedding_dim, c.embedding_dim)
         if c.name == "TransformerLM":
             self.dropout = nn.Dropout(c.dropout)
+        self.sub_norm = sub_norm(c, c.embedding_dim)
 
     def forward(self, x):
-        return self.dropout(self.proj(torch.cat([head(x) for head in self.heads], dim=-1)))
+        return self.dropout(self.proj(self.sub_norm(torch.cat([head(x) for head in self.heads], dim=-1))))
 
 
 class FeedForward(nn.Module):
@@ -71,12 +117,13 @@ class FeedForward(nn.Module):
         if c.name == "BlocksLM":
             self.net = nn.Sequential(nn.Linear(C, C), nn.ReLU())
         else:
-            self.net = nn.Sequential(nn.Linear(C, 4 * C), nn.ReLU(), nn.Linear(4 * C, C))
+            self.net = nn.Sequential(linear(c, C, 4 * C), nn.ReLU(), linear(c, 4 * C, C))
         if c.name == "TransformerLM":
             self.net.append(nn.Dropout(c.dropout))
+        self.sub_norm = sub_norm(c, 4 * C)
 
     def forward(self, x):
-        return self.net(x)
+        return self.net[2:](self.sub_norm(self.net[:2](x)))
 
 
 class Block(nn.Module):

@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend;
 
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.function.IntConsumer;
@@ -101,6 +102,21 @@ public interface Backend extends AutoCloseable {
 
     /** Gradients of {@link #rmsNorm}: that of x is added to dx (rows, C); dweight (C). */
     void rmsNormGrad(Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, int rows, int c);
+
+    /**
+     * What a quantized model computes with instead of its weights: each of several matrices, which lie one after another,
+     * rounded by its own scale, as {@link Quantization} says. With s = 1 / max(mean(|w|), 1e-5), b1.58 gives
+     * clip(round(w s), -1, 1) / s. w, q (matrices, n).
+     *
+     * @param quantization BITNET or B158
+     */
+    void quantizeWeights(Tensor w, Quantization quantization, Tensor q, int matrices, int n);
+
+    /**
+     * What a quantized model computes with instead of the inputs of its linear layers: each row rounded to 8 bits by its own
+     * scale. With s = 127 / max(max(|x|), 1e-5), round(x s) / s, ties to even. x, q (rows, C).
+     */
+    void quantizeRows(Tensor x, Tensor q, int rows, int c);
 
     /**
      * The softmax of each row. x, y (rows, C); y may be x. Causal: the rows are those of square matrices one after

@@ -82,7 +82,7 @@ public abstract class LanguageModel {
             long seed,
             Tensor step,
             Tensor weights) {
-        LayerContext context = new LayerContext(backend, arena, capacity, config.init(), seed, step);
+        LayerContext context = new LayerContext(backend, arena, capacity, config.init(), config.quant(), seed, step);
         LanguageModel model = Models.build(config, context);
         Shape flat = Shape.of(Math.toIntExact(model.parameters.size()));
         model.weights = weights != null ? weights : arena.allocate(DType.F32, flat);

@@ -3,6 +3,7 @@ package io.github.drakegpt.model;
 import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.annotation.JsonNaming;
 import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.quant.Quantization;
 
 /**
  * What a model is made of.
@@ -19,6 +20,7 @@ import io.github.drakegpt.nn.Init;
  * @param finalNorm whether TransformerLM normalizes before its last layer; the original code has that norm but never
  *     applies it
  * @param init how weights begin
+ * @param quant what TransformerLM's attention and feed-forward weights are rounded to
  */
 @JsonNaming(PropertyNamingStrategies.SnakeCaseStrategy.class)
 public record ModelConfig(
@@ -31,7 +33,8 @@ public record ModelConfig(
         int numLayers,
         float dropout,
         boolean finalNorm,
-        Init init) {
+        Init init,
+        Quantization quant) {
 
     /**
      * Checks every setting that the model uses.
@@ -40,6 +43,11 @@ public record ModelConfig(
      */
     public ModelConfig {
         Models.requireKnown(name);
+        quant = quant == null ? Quantization.NONE : quant; // runs of versions that knew no quantization do not name it
+        if (quant != Quantization.NONE && !name.equals(Models.TRANSFORMER)) {
+            throw new IllegalArgumentException("model.quant is " + quant.label() + ", and only " + Models.TRANSFORMER
+                    + " can be quantized; set it to none, or train that model.");
+        }
         if (init == null) {
             throw new IllegalArgumentException("model.init is missing; set it to pytorch or gpt2.");
         }

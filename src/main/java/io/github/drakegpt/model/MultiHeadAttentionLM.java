@@ -38,8 +38,8 @@ final class MultiHeadAttentionLM extends LanguageModel {
 
     @Override
     void backward(Pass pass) {
-        lmHead.backward(heads, logits(), dheads, pass.rows());
-        attention.backward(embedded, dheads, grad, pass);
+        lmHead.backward(logits(), dheads, pass.rows());
+        attention.backward(dheads, grad, pass);
         embedding.backward(tokens(), grad, pass);
     }
 }

@@ -57,9 +57,9 @@ final class TransformerLM extends LanguageModel {
     void backward(Pass pass) {
         int rows = pass.rows();
         if (finalNorm == null) {
-            lmHead.backward(features, logits(), grad, rows);
+            lmHead.backward(logits(), grad, rows);
         } else {
-            lmHead.backward(finalNorm.out(), logits(), dfeatures, rows);
+            lmHead.backward(logits(), dfeatures, rows);
             backend().zero(grad, rows * config().embeddingDim());
             finalNorm.backward(features, dfeatures, grad, rows);
         }

@@ -34,7 +34,7 @@ public final class Block {
     /** Replaces the gradient of the output by that of the input, (rows, C). */
     public void backward(Tensor grad, Pass pass) {
         backend.reluGrad(out, grad, pass.rows() * width);
-        linear.backward(heads, grad, dheads, pass.rows());
-        attention.backward(in, dheads, grad, pass);
+        linear.backward(grad, dheads, pass.rows());
+        attention.backward(dheads, grad, pass);
     }
 }

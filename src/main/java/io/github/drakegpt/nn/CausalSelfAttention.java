@@ -20,6 +20,7 @@ public final class CausalSelfAttention {
     private final int context;
     private final Dropout dropout;
     private final Parameter weight; // (3A, in): queries of all heads, then keys, then values
+    private final Operands operands;
     private final Tensor qkv; // (B, T, 3A)
     private final Tensor out; // (B, T, A)
     private final Tensor stats; // (B, H, T, 2)
@@ -56,6 +57,8 @@ public final class CausalSelfAttention {
         }
         this.weight = layers.parameters()
                 .addMerged(names, Shape.of(headSize, in), layers.init().weight(in), Shape.of(3 * width, in));
+        // as many scales as PyTorch's module has linear layers
+        this.operands = new Operands(layers, layers.quantization(), weight, in, names.size());
         headNames.forEach(head -> declareMask(layers, head + ".tril", context));
         this.qkv = layers.activation(3 * width);
         this.out = layers.activation(width);
@@ -85,7 +88,8 @@ public final class CausalSelfAttention {
 
     /** The heads' outputs (B, T, A) for x (B, T, in). */
     public Tensor forward(Tensor x, Pass pass) {
-        backend.linear(x, weight.value(), null, false, qkv, pass.rows(), in, 3 * width());
+        operands.prepare(x, pass.rows());
+        backend.linear(operands.input(), operands.weight(), null, false, qkv, pass.rows(), in, 3 * width());
         if (pass.cached()) {
             backend.attentionCached(qkv, cache, position, out, pass.batch(), pass.length(), context, heads, headSize);
         } else {
@@ -104,7 +108,7 @@ public final class CausalSelfAttention {
     }
 
     /** Writes dx (B, T, in) and the weight's gradient from dout (B, T, A). */
-    public void backward(Tensor x, Tensor dout, Tensor dx, Pass pass) {
+    public void backward(Tensor dout, Tensor dx, Pass pass) {
         backend.attentionGrad(
                 qkv,
                 out,
@@ -117,6 +121,7 @@ public final class CausalSelfAttention {
                 pass.length(),
                 heads,
                 headSize);
-        backend.linearGrad(x, weight.value(), dqkv, dx, weight.grad(), null, pass.rows(), in, 3 * width());
+        backend.linearGrad(
+                operands.input(), operands.weight(), dqkv, dx, weight.grad(), null, pass.rows(), in, 3 * width());
     }
 }

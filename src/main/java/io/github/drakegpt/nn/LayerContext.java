@@ -3,6 +3,7 @@ package io.github.drakegpt.nn;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
@@ -16,6 +17,7 @@ public final class LayerContext {
     private final Arena arena;
     private final Capacity capacity;
     private final Init init;
+    private final Quantization quantization;
     private final long seed;
     private final Tensor step;
     private final Tensor position;
@@ -41,14 +43,23 @@ public final class LayerContext {
     }
 
     /**
+     * @param quantization of the layers that can be quantized
      * @param seed of the dropout masks
      * @param step I32 tensor (1) that the masks change with; null if nothing is trained
      */
-    public LayerContext(Backend backend, Arena arena, Capacity capacity, Init init, long seed, Tensor step) {
+    public LayerContext(
+            Backend backend,
+            Arena arena,
+            Capacity capacity,
+            Init init,
+            Quantization quantization,
+            long seed,
+            Tensor step) {
         this.backend = backend;
         this.arena = arena;
         this.capacity = capacity;
         this.init = init;
+        this.quantization = quantization;
         this.seed = seed;
         this.step = step;
         this.position = capacity.use() == Use.GENERATION ? allocate(DType.I32, 1) : null;
@@ -76,6 +87,10 @@ public final class LayerContext {
         return init;
     }
 
+    Quantization quantization() {
+        return quantization;
+    }
+
     boolean training() {
         return capacity.use() == Use.TRAINING;
     }
@@ -88,6 +103,10 @@ public final class LayerContext {
     /** A buffer of another shape or type. */
     public Tensor allocate(DType dtype, int... dims) {
         return arena.allocate(dtype, Shape.of(dims));
+    }
+
+    Tensor allocate(Shape shape) {
+        return arena.allocate(DType.F32, shape);
     }
 
     /** A buffer (rows, perRow) that all layers which ask for the same use share: its content does not outlive a call. */

@@ -44,10 +44,10 @@ public final class ResidualBlock {
     /** Replaces the gradient of the output by that of the input, (rows, C). */
     public void backward(Tensor grad, Pass pass) {
         int rows = pass.rows();
-        feedForward.backward(middle, grad, branch, rows);
+        feedForward.backward(grad, branch, rows);
         backend.residual(grad, branch, null, 0, grad, rows, width);
-        projection.backward(heads, grad, dheads, rows);
-        attention.backward(in, dheads, branch, pass);
+        projection.backward(grad, dheads, rows);
+        attention.backward(dheads, branch, pass);
         backend.residual(grad, branch, null, 0, grad, rows, width);
     }
 }

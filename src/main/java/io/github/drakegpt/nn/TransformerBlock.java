@@ -2,6 +2,7 @@ package io.github.drakegpt.nn;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
@@ -14,6 +15,7 @@ public final class TransformerBlock {
     private final Backend backend;
     private final int width;
     private final CausalSelfAttention attention;
+    private final RmsNorm subNorm; // or null
     private final Linear projection;
     private final FeedForward feedForward;
     private final LayerNorm ln1;
@@ -24,6 +26,7 @@ public final class TransformerBlock {
     private final Tensor middle; // (rows, C)
     private final Tensor out; // (rows, C)
     private final Tensor dheads; // (rows, C)
+    private final Tensor dnormed; // (rows, C), or null
     private Tensor in;
     private Tensor heads;
 
@@ -32,6 +35,8 @@ public final class TransformerBlock {
         this.width = width;
         this.attention =
                 CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, dropout);
+        boolean quantized = context.quantization() != Quantization.NONE;
+        this.subNorm = quantized ? new RmsNorm(context, name + ".sa_head.sub_norm", width) : null;
         this.projection = Linear.residual(context, name + ".sa_head.proj", width, width, layers);
         this.feedForward = new FeedForward(context, name + ".ffwd", width, layers);
         this.ln1 = new LayerNorm(context, name + ".ln1", width);
@@ -42,6 +47,7 @@ public final class TransformerBlock {
         this.middle = context.activation(width);
         this.out = context.activation(width);
         this.dheads = context.training() ? context.scratch("dheads", width) : null;
+        this.dnormed = context.training() && quantized ? context.scratch("dnormed", width) : null;
     }
 
     /** The norm at the block's beginning, which whatever comes before the block applies. */
@@ -58,7 +64,7 @@ public final class TransformerBlock {
         int rows = pass.rows();
         in = x;
         heads = attention.forward(ln1.out(), pass);
-        projection.forward(heads, branch, rows);
+        projection.forward(subNorm == null ? heads : subNorm.forward(heads, rows), branch, rows);
         ln2.forward(x, branch, pass.training() ? attentionDropout : null, middle, pass);
         feedForward.forward(ln2.out(), branch, rows);
         Dropout dropout = pass.training() ? feedForwardDropout : null;
@@ -74,11 +80,16 @@ public final class TransformerBlock {
     public void backward(Tensor grad, Pass pass) {
         int rows = pass.rows();
         backend.residualGrad(grad, pass.training() ? feedForwardDropout : null, pass.firstRow(), branch, rows, width);
-        feedForward.backward(ln2.out(), branch, branch, rows);
+        feedForward.backward(branch, branch, rows);
         ln2.backward(middle, branch, grad, rows);
         backend.residualGrad(grad, pass.training() ? attentionDropout : null, pass.firstRow(), branch, rows, width);
-        projection.backward(heads, branch, dheads, rows);
-        attention.backward(ln1.out(), dheads, branch, pass);
+        if (subNorm == null) {
+            projection.backward(branch, dheads, rows);
+        } else {
+            projection.backward(branch, dnormed, rows);
+            subNorm.backward(heads, dnormed, dheads, rows);
+        }
+        attention.backward(dheads, branch, pass);
         ln1.backward(in, branch, grad, rows);
     }
 }

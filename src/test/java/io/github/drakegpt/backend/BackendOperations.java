@@ -2,6 +2,7 @@ package io.github.drakegpt.backend;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
@@ -362,6 +363,59 @@ public abstract class BackendOperations {
         double terms = largest(doubles(dout)) * largest(doubles(weight)) * largest(expected.stats());
         assertClose("dx", dx.read(), ReferenceOperations.sum(doubles(before), grad.dx()), terms, c);
         assertClose("dweight", dweight.read(), grad.dweight(), rows + c);
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "1,1,1",
+        "3,2,0.05",
+        "2,31,1e-3",
+        "5,33,10",
+        "1,1000,0.02",
+        "12,256,0.1",
+        "3,8191,1",
+        "2,40000,0.1",
+        "1,3,1e-7"
+    })
+    void quantizeWeights(int matrices, int n, float size) {
+        float[] w = gaussian(matrices * n);
+        for (int i = 0; i < w.length; i++) {
+            w[i] = w[i] * size + size / 10;
+        }
+        for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
+            GuardedTensor q = GuardedTensor.output(arena, matrices * n);
+            backend().quantizeWeights(larger(w), quantization, q.tensor(), matrices, n);
+            double[] expected =
+                    ReferenceOperations.quantizeWeights(w, quantization == Quantization.BITNET, matrices, n);
+            assertExact(quantization.label(), q.read(), expected);
+        }
+    }
+
+    /** Ties go to the even number; what equals the mean counts as positive. */
+    @Test
+    void quantizingWeightsThatLieBetweenTwoValues() {
+        float[] w = {1.5f, -1.5f, 0.5f, -0.5f, 2.5f, -0.5f, 0.5f, 1f}; // mean 0.4375, mean magnitude 1.0625
+        GuardedTensor q = GuardedTensor.output(arena, 4);
+        backend().quantizeWeights(larger(new float[] {0.5f, -0.5f, 1.5f, -1.5f}), Quantization.B158, q.tensor(), 1, 4);
+        assertThat(q.read()).containsExactly(0, 0, 1, -1);
+        q = GuardedTensor.output(arena, 4);
+        backend().quantizeWeights(larger(new float[] {2, 2, 2, 2}), Quantization.BITNET, q.tensor(), 1, 4);
+        assertThat(q.read()).containsExactly(2, 2, 2, 2);
+        q = GuardedTensor.output(arena, 8);
+        backend().quantizeWeights(larger(w), Quantization.BITNET, q.tensor(), 1, 8);
+        assertThat(q.read()).containsExactly(1.0625f, -1.0625f, 1.0625f, -1.0625f, 1.0625f, -1.0625f, 1.0625f, 1.0625f);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1,1,1", "2,2,1", "3,31,100", "5,33,1e-3", "31,80,1", "127,32,5", "2,1000,1", "9,1028,1", "3,5000,0.1"})
+    void quantizeRows(int rows, int c, float size) {
+        float[] x = gaussian(rows * c);
+        for (int i = 0; i < x.length; i++) {
+            x[i] = i / c == 1 ? 0 : x[i] * size; // a row of zeros stays one
+        }
+        GuardedTensor q = GuardedTensor.output(arena, rows * c);
+        backend().quantizeRows(larger(x), q.tensor(), rows, c);
+        assertExact("q", q.read(), ReferenceOperations.quantizeRows(x, rows, c));
     }
 
     @ParameterizedTest

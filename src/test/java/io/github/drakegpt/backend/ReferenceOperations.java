@@ -182,6 +182,49 @@ public final class ReferenceOperations {
         return new RmsNormGrad(dx, dweight);
     }
 
+    /**
+     * As the definitions say, in float32 where rounding to whole numbers makes a difference: next to a half, float64 would
+     * often fall on the other side.
+     */
+    public static double[] quantizeWeights(float[] w, boolean binary, int matrices, int n) {
+        double[] q = new double[matrices * n];
+        for (int m = 0; m < matrices; m++) {
+            float[] matrix = Arrays.copyOfRange(w, m * n, (m + 1) * n);
+            double sum = 0;
+            double magnitude = 0;
+            for (float value : matrix) {
+                sum += value;
+                magnitude += Math.abs(value);
+            }
+            float mean = (float) (sum / n);
+            float size = (float) (magnitude / n);
+            float scale = 1 / Math.max(size, 1e-5f);
+            for (int i = 0; i < n; i++) {
+                float ternary = (float) Math.rint(matrix[i] * scale);
+                float rounded = Math.max(-1, Math.min(1, ternary)) / scale;
+                q[m * n + i] = binary ? (matrix[i] - mean < 0 ? -size : size) : rounded + 0.0; // no -0
+            }
+        }
+        return q;
+    }
+
+    /** In float32 for the same reason. */
+    public static double[] quantizeRows(float[] x, int rows, int c) {
+        double[] q = new double[rows * c];
+        for (int r = 0; r < rows; r++) {
+            float largest = 0;
+            for (int j = 0; j < c; j++) {
+                largest = Math.max(largest, Math.abs(x[r * c + j]));
+            }
+            float scale = 127 / Math.max(largest, 1e-5f);
+            for (int j = 0; j < c; j++) {
+                float rounded = (float) Math.rint(x[r * c + j] * scale);
+                q[r * c + j] = Math.max(-128, Math.min(127, rounded)) / scale + 0.0;
+            }
+        }
+        return q;
+    }
+
     /** Row r counts up to element r % c if causal. */
     public static double[] softmax(double[] x, boolean causal, int rows, int c) {
         double[] y = new double[rows * c];

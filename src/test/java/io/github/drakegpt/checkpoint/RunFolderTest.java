@@ -12,6 +12,7 @@ import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.nn.Parameters;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Shape;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -39,7 +40,7 @@ class RunFolderTest {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final CharTokenizer TOKENIZER = CharTokenizer.of("abcde");
     private static final ModelConfig MODEL =
-            new ModelConfig(Models.TRANSFORMER, 5, 3, 4, 4, 2, 1, 0, false, Init.PYTORCH);
+            new ModelConfig(Models.TRANSFORMER, 5, 3, 4, 4, 2, 1, 0, false, Init.PYTORCH, Quantization.NONE);
     private static final Parameters PARAMETERS = parameters();
 
     @TempDir

@@ -9,6 +9,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
@@ -27,7 +28,8 @@ class AllocationTest {
         ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         assumeTrue(threads.isThreadAllocatedMemorySupported(), "this Java does not count allocations");
         threads.setThreadAllocatedMemoryEnabled(true);
-        ModelConfig config = new ModelConfig(Models.TRANSFORMER, 80, context, 32, 32, 4, 3, 0.1f, true, Init.PYTORCH);
+        ModelConfig config = new ModelConfig(
+                Models.TRANSFORMER, 80, context, 32, 32, 4, 3, 0.1f, true, Init.PYTORCH, Quantization.NONE);
         try (Backend backend = Backends.create("cpu", 1);
                 Arena arena = backend.newArena()) {
             Tensor step = arena.allocate(DType.I32, Shape.of(1));

@@ -9,6 +9,7 @@ import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.quant.Quantization;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -222,7 +223,7 @@ class GeneratorTest {
     }
 
     private static ModelConfig config(String name) {
-        return new ModelConfig(name, V, T, 16, 16, 2, 2, 0.3f, true, Init.PYTORCH);
+        return new ModelConfig(name, V, T, 16, 16, 2, 2, 0.3f, true, Init.PYTORCH, Quantization.NONE);
     }
 
     private static int[] prompt(int length) {

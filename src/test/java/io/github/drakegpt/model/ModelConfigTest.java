@@ -13,6 +13,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.nn.Parameters;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import java.io.IOException;
@@ -50,7 +51,8 @@ class ModelConfigTest {
     @Test
     void aNormThatIsNotAppliedIsNotCounted() throws IOException {
         ModelConfig with = defaultConfig(Models.TRANSFORMER, 80);
-        ModelConfig without = new ModelConfig(Models.TRANSFORMER, 80, 8, 32, 32, 4, 3, 0.1f, false, Init.PYTORCH);
+        ModelConfig without =
+                new ModelConfig(Models.TRANSFORMER, 80, 8, 32, 32, 4, 3, 0.1f, false, Init.PYTORCH, Quantization.NONE);
 
         assertThat(parameters(without).count()).isEqualTo(parameters(with).count() - 2 * 32);
     }
@@ -73,7 +75,7 @@ class ModelConfigTest {
     void refusesAnUnknownModelAndListsTheKnownOnes() {
         for (String name : new String[] {"GPT", "bigramlm", "", null}) {
             assertRefused(
-                    () -> new ModelConfig(name, 10, 8, 8, 8, 2, 1, 0, true, Init.PYTORCH),
+                    () -> new ModelConfig(name, 10, 8, 8, 8, 2, 1, 0, true, Init.PYTORCH, Quantization.NONE),
                     "There is no model '" + name + "'; choose one of BigramLM, SingleHeadAttentionLM, "
                             + "MultiHeadAttentionLM, BlocksLM, ResidualBlocksLM, TransformerLM.");
         }
@@ -101,14 +103,14 @@ class ModelConfigTest {
     @ValueSource(floats = {-0.1f, 1, 1.5f, Float.NaN, Float.POSITIVE_INFINITY, -Float.MIN_VALUE})
     void refusesADropoutThatIsNoProbabilityBelowOne(float dropout) {
         assertRefused(
-                () -> new ModelConfig(Models.BIGRAM, 10, 8, 8, 8, 2, 1, dropout, true, Init.PYTORCH),
+                () -> new ModelConfig(Models.BIGRAM, 10, 8, 8, 8, 2, 1, dropout, true, Init.PYTORCH, Quantization.NONE),
                 "model.dropout is " + dropout + "; set it to a probability from 0 up to, but not, 1.");
     }
 
     @Test
     void refusesAMissingInit() {
         assertRefused(
-                () -> new ModelConfig(Models.BIGRAM, 10, 8, 8, 8, 2, 1, 0, true, null),
+                () -> new ModelConfig(Models.BIGRAM, 10, 8, 8, 8, 2, 1, 0, true, null, Quantization.NONE),
                 "model.init is missing; set it to pytorch or gpt2.");
     }
 
@@ -222,7 +224,8 @@ class ModelConfigTest {
 
     @Test
     void whatLiesBetweenParametersIsZero() {
-        Parameters parameters = parameters(new ModelConfig(Models.BLOCKS, 7, 3, 5, 5, 1, 2, 0, true, Init.PYTORCH));
+        Parameters parameters =
+                parameters(new ModelConfig(Models.BLOCKS, 7, 3, 5, 5, 1, 2, 0, true, Init.PYTORCH, Quantization.NONE));
         float[] values = parameters.initialValues(42);
         for (Parameters.Entry entry : parameters.entries()) {
             int from = (int) entry.offset();
@@ -244,12 +247,23 @@ class ModelConfigTest {
     }
 
     private static ModelConfig sized(String name, int... sizes) {
-        return new ModelConfig(name, sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], 0, true, Init.PYTORCH);
+        return new ModelConfig(
+                name,
+                sizes[0],
+                sizes[1],
+                sizes[2],
+                sizes[3],
+                sizes[4],
+                sizes[5],
+                0,
+                true,
+                Init.PYTORCH,
+                Quantization.NONE);
     }
 
     /** Wide enough for statistics. */
     private static ModelConfig wide(String name, Init init, float dropout) {
-        return new ModelConfig(name, 80, 24, 64, 64, 2, 2, dropout, true, init);
+        return new ModelConfig(name, 80, 24, 64, 64, 2, 2, dropout, true, init, Quantization.NONE);
     }
 
     private static Parameters parameters(ModelConfig config) {

@@ -74,7 +74,9 @@ class PyTorchFixtureTest {
                     "BlocksLM",
                     "ResidualBlocksLM",
                     "TransformerLM",
-                    "TransformerLM-no-final-norm"
+                    "TransformerLM-no-final-norm",
+                    "TransformerLM-bitnet",
+                    "TransformerLM-b1.58"
                 })
         void logitsLossGradientsAndThreeAdamWStepsEqualPyTorchs(String fixture) throws Exception {
             Path file = temp.resolve("fixture");

@@ -9,6 +9,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.quant.Quantization;
 import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -106,7 +107,7 @@ class ScorerTest {
     }
 
     private static ModelConfig config(String name) {
-        return new ModelConfig(name, V, T, 16, 16, 2, 2, 0.3f, true, Init.PYTORCH);
+        return new ModelConfig(name, V, T, 16, 16, 2, 2, 0.3f, true, Init.PYTORCH, Quantization.NONE);
     }
 
     private static float[] weights(ModelConfig config) {

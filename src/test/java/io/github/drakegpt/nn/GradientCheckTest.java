@@ -8,6 +8,7 @@ import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
@@ -50,10 +51,13 @@ class GradientCheckTest {
         List<ModelConfig> configs = new ArrayList<>();
         for (Init init : Init.values()) {
             for (String name : Models.NAMES) {
-                configs.add(new ModelConfig(name, v, t, c, headSize, heads, layers, 0.25f, true, init));
+                configs.add(
+                        new ModelConfig(name, v, t, c, headSize, heads, layers, 0.25f, true, init, Quantization.NONE));
             }
-            configs.add(new ModelConfig(Models.TRANSFORMER, v, t, c, headSize, heads, layers, 0.25f, false, init));
-            configs.add(new ModelConfig(Models.TRANSFORMER, v, t, c, headSize, heads, layers, 0, true, init));
+            configs.add(new ModelConfig(
+                    Models.TRANSFORMER, v, t, c, headSize, heads, layers, 0.25f, false, init, Quantization.NONE));
+            configs.add(new ModelConfig(
+                    Models.TRANSFORMER, v, t, c, headSize, heads, layers, 0, true, init, Quantization.NONE));
         }
         return configs.stream();
     }

@@ -16,6 +16,7 @@ import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Scorer;
 import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -162,7 +163,8 @@ abstract class DeviceTraining {
     }
 
     static ModelConfig model(String name, float dropout) {
-        return new ModelConfig(name, CORPUS.tokenizer().size(), 8, 32, 32, 4, 3, dropout, true, Init.PYTORCH);
+        return new ModelConfig(
+                name, CORPUS.tokenizer().size(), 8, 32, 32, 4, 3, dropout, true, Init.PYTORCH, Quantization.NONE);
     }
 
     private static TrainConfig config(int iters, int evalInterval) {

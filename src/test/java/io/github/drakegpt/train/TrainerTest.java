@@ -17,6 +17,7 @@ import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tracking.MetricsFile;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -216,7 +217,8 @@ class TrainerTest {
     void trainingEndsAfterEnoughEvaluationsWithoutANewBest(int patience, int lastStep) throws IOException {
         // a rate of 0 and a val split with a single window: the loss stays as it is
         String text = text(80);
-        ModelConfig model = new ModelConfig(Models.BIGRAM, vocabulary(text), 7, 8, 8, 2, 1, 0, true, Init.PYTORCH);
+        ModelConfig model = new ModelConfig(
+                Models.BIGRAM, vocabulary(text), 7, 8, 8, 2, 1, 0, true, Init.PYTORCH, Quantization.NONE);
         Corpus corpus = Corpus.prepare(text);
         assertThat(corpus.val()).hasSize(8);
         TrainConfig config = config(c -> c.put("iters", 1000)
@@ -325,11 +327,13 @@ class TrainerTest {
     // ---------------------------------------------------------------------------------------------- helpers
 
     private static ModelConfig bigram(String text, int context) {
-        return new ModelConfig(Models.BIGRAM, vocabulary(text), context, 8, 8, 2, 1, 0, true, Init.PYTORCH);
+        return new ModelConfig(
+                Models.BIGRAM, vocabulary(text), context, 8, 8, 2, 1, 0, true, Init.PYTORCH, Quantization.NONE);
     }
 
     private static ModelConfig model(String name, float dropout) {
-        return new ModelConfig(name, CORPUS.tokenizer().size(), 8, 16, 16, 2, 2, dropout, true, Init.PYTORCH);
+        return new ModelConfig(
+                name, CORPUS.tokenizer().size(), 8, 16, 16, 2, 2, dropout, true, Init.PYTORCH, Quantization.NONE);
     }
 
     private static TrainConfig config(UnaryOperator<ObjectNode> change) {

@@ -9,6 +9,7 @@ import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
@@ -34,6 +35,12 @@ public final class CpuBackend implements Backend {
 
     /** Times its square, the smallest positive number is above 1. */
     private static final float HUGE = 1e30f;
+
+    /** What quantization divides by is at least this, as in the original code. */
+    private static final float SMALLEST_SCALE = 1e-5f;
+
+    /** Added and taken away again, it rounds numbers below 2^22 to whole ones, ties to even, in vector instructions. */
+    private static final float ROUNDING = 0x1.8p23f;
 
     private static final int SHARD_ROWS = 128;
     private static final int MAX_SHARDS = 16;
@@ -343,6 +350,55 @@ public final class CpuBackend implements Backend {
             }
         }
         columnSums(normed, 0, rows, c, dweight);
+    }
+
+    @Override
+    public void quantizeWeights(Tensor w, Quantization quantization, Tensor q, int matrices, int n) {
+        Scratch scratch = Scratch.get();
+        float[] ws = Flat.in(w, matrices * n, scratch, 0);
+        float[] qs = Flat.out(q, matrices * n, scratch, 1);
+        for (int from = 0; from < matrices * n; from += n) {
+            double sum = 0;
+            double magnitude = 0;
+            for (int i = from; i < from + n; i++) {
+                sum += ws[i];
+                magnitude += Math.abs(ws[i]);
+            }
+            float mean = (float) (sum / n);
+            float size = (float) (magnitude / n);
+            if (quantization == Quantization.BITNET) {
+                for (int i = from; i < from + n; i++) {
+                    float centred = ws[i] - mean;
+                    qs[i] = centred >= 0 ? size : centred < 0 ? -size : Float.NaN;
+                }
+            } else {
+                float scale = 1 / Math.max(size, SMALLEST_SCALE);
+                for (int i = from; i < from + n; i++) {
+                    float rounded = ws[i] * scale + ROUNDING - ROUNDING;
+                    qs[i] = Math.max(-1f, Math.min(1f, rounded)) / scale;
+                }
+            }
+        }
+        Flat.store(qs, q, matrices * n);
+    }
+
+    @Override
+    public void quantizeRows(Tensor x, Tensor q, int rows, int c) {
+        Scratch scratch = Scratch.get();
+        float[] xs = Flat.in(x, rows * c, scratch, 0);
+        float[] qs = Flat.out(q, rows * c, scratch, 1);
+        float[] magnitudes = scratch.floats(2, c);
+        for (int r = 0; r < rows; r++) {
+            int o = r * c;
+            for (int j = 0; j < c; j++) {
+                magnitudes[j] = Math.abs(xs[o + j]);
+            }
+            float scale = 127 / Math.max(VectorMath.max(magnitudes, 0, c), SMALLEST_SCALE);
+            for (int j = o; j < o + c; j++) {
+                qs[j] = (xs[j] * scale + ROUNDING - ROUNDING) / scale;
+            }
+        }
+        Flat.store(qs, q, rows * c);
     }
 
     @Override

@@ -6,6 +6,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
@@ -416,6 +417,31 @@ public final class CudaBackend implements Backend {
                 rows,
                 c);
         columnSums(partials, f32(dweight, c), parts, c, c);
+    }
+
+    @Override
+    public void quantizeWeights(Tensor w, Quantization quantization, Tensor q, int matrices, int n) {
+        long all = (long) matrices * n;
+        int parts = Math.min(MOST_PARTS, Grid.blocks(n, ROW_THREADS * PACK * 8)); // each thread some packs
+        CUdeviceptr sums = scratch(2L * matrices * parts * Double.BYTES); // (matrices, parts, 2)
+        Grid grid = new Grid(parts, matrices, ROW_THREADS, 1);
+        kernels.launch("quantize", "weight_sums_f32", grid, f32(w, all), sums, (long) n);
+        kernels.launch(
+                "quantize",
+                "quantize_weights_f32",
+                new Grid(Grid.blocks(n, ROW_THREADS * PACK), matrices, ROW_THREADS, 1),
+                f32(w, all),
+                sums,
+                f32(q, all),
+                (long) n,
+                parts,
+                quantization == Quantization.BITNET ? 1 : 0);
+    }
+
+    @Override
+    public void quantizeRows(Tensor x, Tensor q, int rows, int c) {
+        long n = (long) rows * c;
+        launchRows("quantize", "quantize_rows", rows, c, f32(x, n), f32(q, n), rows, c);
     }
 
     @Override

@@ -11,6 +11,7 @@ import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
@@ -163,8 +164,8 @@ class WorkersTest {
         // From 24 tokens on, and below: attention works in two ways. Both have more parameters than one thread takes at
         // once.
         for (int context : new int[] {8, 33}) {
-            ModelConfig config =
-                    new ModelConfig(Models.TRANSFORMER, 40, context, 48, 48, 4, 2, 0.1f, true, Init.PYTORCH);
+            ModelConfig config = new ModelConfig(
+                    Models.TRANSFORMER, 40, context, 48, 48, 4, 2, 0.1f, true, Init.PYTORCH, Quantization.NONE);
             int[] one = train(config, 1);
             assertThat(train(config, 2)).isEqualTo(one);
             assertThat(train(config, 3)).isEqualTo(one);

@@ -1,0 +1,119 @@
+// What a quantized model is trained with: weights rounded to a sign or to -1, 0, 1, inputs of linear layers to int8, both
+// times their scale again (BITNET 2310.11453, b1.58 2402.17764).
+//
+// Bound by memory: weights are read twice (the second time from the cache) and written once, inputs read and written once.
+#include "common/pack.cuh"
+#include "common/reduce.cuh"
+
+// What is divided by is at least this, as in the original code.
+constexpr float SMALLEST_SCALE = 1e-5f;
+
+__device__ __forceinline__ double block_sum(double x) {
+    SHARED(double, parts, [ROW_THREADS]);
+    __syncthreads();
+    parts[threadIdx.x] = x;
+    for (int width = ROW_THREADS / 2; width > 0; width /= 2) {
+        __syncthreads();
+        if (threadIdx.x < width) {
+            parts[threadIdx.x] += parts[threadIdx.x + width];
+        }
+    }
+    __syncthreads();
+    return parts[0];
+}
+
+// parts (matrices, gridDim.x, 2): sums of w and of |w| over a part of each matrix of w (matrices, n).
+KERNEL(ROW_THREADS, weight_sums_f32, const float* w, double* parts, long long n) {
+    const float* matrix = w + blockIdx.y * n;
+    bool wide = is_wide(matrix);
+    double sum = 0;
+    double magnitude = 0;
+    long long stride = (long long)gridDim.x * ROW_THREADS * PACK<float>;
+    for (long long i = ((long long)blockIdx.x * ROW_THREADS + threadIdx.x) * PACK<float>; i < n; i += stride) {
+        float values[PACK<float>];
+        load(matrix + i, int(n - i < PACK<float> ? n - i : PACK<float>), wide, values);
+#pragma unroll
+        for (int k = 0; k < PACK<float>; k++) {
+            sum += values[k];
+            magnitude += fabsf(values[k]);
+        }
+    }
+    sum = block_sum(sum);
+    magnitude = block_sum(magnitude);
+    if (threadIdx.x == 0) {
+        double* part = parts + ((long long)blockIdx.y * gridDim.x + blockIdx.x) * 2;
+        part[0] = sum;
+        part[1] = magnitude;
+    }
+}
+
+// q (matrices, n) = w rounded by the scale of its matrix, for which `count` parts of each are added up. `binary`: to the sign
+// of w - mean(w), where 0 is positive; else to -1, 0, 1.
+KERNEL(ROW_THREADS, quantize_weights_f32, const float* w, const double* parts, float* q, long long n, int count, int binary) {
+    double sum = 0;
+    double magnitude = 0;
+    for (int i = 0; i < count; i++) {
+        sum += parts[((long long)blockIdx.y * count + i) * 2];
+        magnitude += parts[((long long)blockIdx.y * count + i) * 2 + 1];
+    }
+    float mean = float(sum / double(n));
+    float size = float(magnitude / double(n));
+    float scale = 1.0f / fmaxf(size, SMALLEST_SCALE);
+    const float* matrix = w + blockIdx.y * n;
+    float* target = q + blockIdx.y * n;
+    bool wide = is_wide(matrix) && is_wide(target);
+    long long i = ((long long)blockIdx.x * ROW_THREADS + threadIdx.x) * PACK<float>;
+    if (i >= n) {
+        return;
+    }
+    int left = int(n - i < PACK<float> ? n - i : PACK<float>);
+    float values[PACK<float>];
+    load(matrix + i, left, wide, values);
+#pragma unroll
+    for (int k = 0; k < PACK<float>; k++) {
+        float ternary = rintf(values[k] * scale);
+        ternary = ternary > 1 ? 1.0f : ternary < -1 ? -1.0f : ternary;  // NaN stays
+        float sign = values[k] - mean >= 0 ? size : values[k] - mean < 0 ? -size : NAN;
+        values[k] = binary ? sign : ternary / scale + 0.0f;  // never -0
+    }
+    store(target + i, left, wide, values);
+}
+
+// q (rows, c) = each row of x in 256 steps of its largest magnitude / 127.
+template <typename T, int THREADS>
+__device__ void quantize_rows(const T* x, T* q, int rows, int c) {
+    int row = row_index();
+    if (row >= rows) {
+        return;
+    }
+    long long start = (long long)row * c;
+    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(q);
+    float largest = 0;
+    for (int j = int(threadIdx.x) * PACK<T>; j < c; j += THREADS * PACK<T>) {
+        float values[PACK<T>];
+        load(x + start + j, c - j, wide, values);
+#pragma unroll
+        for (int k = 0; k < PACK<T>; k++) {
+            largest = fmaxf(largest, fabsf(values[k]));
+        }
+    }
+    float scale = 127.0f / fmaxf(row_max<THREADS>(largest), SMALLEST_SCALE);
+    for (int j = int(threadIdx.x) * PACK<T>; j < c; j += THREADS * PACK<T>) {
+        float values[PACK<T>];
+        load(x + start + j, c - j, wide, values);
+#pragma unroll
+        for (int k = 0; k < PACK<T>; k++) {
+            // at most 127 by the choice of the scale, and never -0
+            values[k] = rintf(values[k] * scale) / scale + 0.0f;
+        }
+        store(q + start + j, c - j, wide, values);
+    }
+}
+
+KERNEL(ROW_THREADS, quantize_rows_warp_f32, const float* x, float* q, int rows, int c) {
+    quantize_rows<float, WARP>(x, q, rows, c);
+}
+
+KERNEL(ROW_THREADS, quantize_rows_block_f32, const float* x, float* q, int rows, int c) {
+    quantize_rows<float, ROW_THREADS>(x, q, rows, c);
+}
