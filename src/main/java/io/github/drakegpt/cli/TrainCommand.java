@@ -36,6 +36,12 @@ final class TrainCommand implements Callable<Integer> {
     private boolean scale;
 
     @Option(
+            names = "--quant",
+            paramLabel = "NAME",
+            description = "Round TransformerLM's weights while training: none, bitnet (1 bit) or b1.58 (model.quant).")
+    private String quant;
+
+    @Option(
             names = "--data",
             paramLabel = "DIR",
             description = "Corpus to train on (default: the last that setup made, else the bundled sample).")
@@ -62,7 +68,12 @@ final class TrainCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         if (resume != null
-                && (run != null || model != null || scale || initFrom != null || settings.changeMoreThanIters())) {
+                && (run != null
+                        || model != null
+                        || scale
+                        || quant != null
+                        || initFrom != null
+                        || settings.changeMoreThanIters())) {
             throw new IllegalArgumentException(
                     "A resumed run keeps its settings; give --resume with nothing but --iters, --data, --device or"
                             + " --threads.");
@@ -100,6 +111,9 @@ final class TrainCommand implements Callable<Integer> {
 
     private TrainingRun create(Backend backend) throws IOException {
         Settings resolved = settings.resolve(scale);
+        if (quant != null) {
+            resolved.set("model.quant", TextNode.valueOf(quant));
+        }
         if (model != null) {
             resolved.set("model.name", TextNode.valueOf(model));
         }

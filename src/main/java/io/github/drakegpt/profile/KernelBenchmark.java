@@ -7,6 +7,7 @@ import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
@@ -165,6 +166,16 @@ public final class KernelBenchmark {
             Tensor dx = operands.update(rows * c);
             Tensor dweight = operands.write(c);
             return () -> backend.rmsNormGrad(x, weight, stats, dout, dx, dweight, rows, c);
+        });
+        time("quantizeRows", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor q = operands.write(rows * c);
+            return () -> backend.quantizeRows(x, q, rows, c);
+        });
+        time("quantizeWeights", 0, Shape.of(4 * c, c), operands -> {
+            Tensor w = operands.read(4 * c * c);
+            Tensor q = operands.write(4 * c * c);
+            return () -> backend.quantizeWeights(w, Quantization.B158, q, 1, 4 * c * c);
         });
     }
 

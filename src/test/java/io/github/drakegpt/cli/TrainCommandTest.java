@@ -75,6 +75,48 @@ class TrainCommandTest {
                 .isEqualTo(20);
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"bitnet", "b1.58"})
+    void trainsQuantizedResumesGeneratesAndScores(String quant) throws IOException {
+        Path whole = TinyRuns.train(corpus, temp.resolve("whole"), "--quant", quant, "--set", "train.iters=30");
+        assertThat(JSON.readTree(whole.resolve("config.json").toFile())
+                        .at("/model/quant")
+                        .asText())
+                .isEqualTo(quant);
+        Path plain = TinyRuns.train(corpus, temp.resolve("plain"));
+        TinyRuns.train(corpus, run, "--quant", quant);
+        assertThat(Cli.run("train", "--resume", run.toString(), "--iters", "30").code())
+                .isZero();
+        assertSameWeights(run, whole);
+        String[] score = {"score", "--string", "It rained.", "--run"};
+        assertThat(Cli.run(with(score, run.toString())).out())
+                .isEqualTo(Cli.run(with(score, whole.toString())).out())
+                .isNotEqualTo(Cli.run(with(score, plain.toString())).out());
+        assertFails(
+                Cli.run(args(corpus, temp.resolve("other"), "--init-from", plain.toString(), "--quant", quant)),
+                2,
+                plain + " holds a TransformerLM with other weights than this TransformerLM");
+    }
+
+    private static String[] with(String[] args, String last) {
+        String[] all = Arrays.copyOf(args, args.length + 1);
+        all[args.length] = last;
+        return all;
+    }
+
+    @Test
+    void onlyTheTransformerCanBeQuantizedAndOnlyInTwoWays() {
+        assertFails(
+                Cli.run(args(corpus, run, "--quant", "ternary")),
+                2,
+                "There is no quantization 'ternary'; choose one of none, bitnet, b1.58.");
+        assertFails(
+                Cli.run(args(corpus, run, "--quant", "b1.58", "--model", "BigramLM")),
+                2,
+                "model.quant is b1.58, and only TransformerLM can be quantized; set it to none, or train that model.");
+        assertThat(run).doesNotExist();
+    }
+
     @Test
     void theLargeConfigurationTrains() {
         Cli.Result result = Cli.run(
