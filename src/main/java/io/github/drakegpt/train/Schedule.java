@@ -36,8 +36,36 @@ public enum Schedule {
             double cosine = 0.5 * (1 + Math.cos(Math.PI * Math.min(1, progress)));
             return config.baseLr() + (config.maxLr() - config.baseLr()) * cosine;
         }
+    },
+    /**
+     * What the authors of BitNet b1.58 train with: linearly up to max_lr over warmup_iters; in the first half of the
+     * iterations max_lr times the share of them that is left, in the second base_lr times that and no weight decay ("The
+     * Era of 1-bit LLMs: Training Tips, Code and FAQ", 2024, figure 1 and tables 1 and 2).
+     */
+    @JsonProperty("bitnet")
+    BITNET {
+        @Override
+        double learningRate(TrainConfig config, int step) {
+            double peak = secondHalf(config, step) ? config.baseLr() : config.maxLr();
+            double warmup = step < config.warmupIters() ? (double) step / config.warmupIters() : 1;
+            return peak * warmup * Math.max(0, 1 - (step - 1.0) / config.iters());
+        }
+
+        @Override
+        boolean decays(TrainConfig config, int step) {
+            return !secondHalf(config, step);
+        }
+
+        private static boolean secondHalf(TrainConfig config, int step) {
+            return step > config.iters() / 2;
+        }
     };
 
     /** The rate of a step, the first of which is step 1. */
     abstract double learningRate(TrainConfig config, int step);
+
+    /** Whether weights decay in a step. */
+    boolean decays(TrainConfig config, int step) {
+        return true;
+    }
 }

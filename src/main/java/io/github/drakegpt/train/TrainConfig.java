@@ -14,10 +14,10 @@ import java.util.List;
  * @param evalInterval steps between evaluations, at which a checkpoint is saved too
  * @param evalIters batches over which an evaluation averages the loss, of each split
  * @param schedule of the learning rate
- * @param baseLr lowest learning rate
+ * @param baseLr lowest learning rate; bitnet: that of the second half, before it falls to 0
  * @param maxLr highest learning rate
  * @param stepSizeUp cyclic: evaluations from the lowest to the highest rate
- * @param warmupIters cosine: steps from 0 to the highest rate
+ * @param warmupIters cosine and bitnet: steps from 0 to the highest rate
  * @param betas AdamW's two decay rates
  * @param eps AdamW's epsilon
  * @param weightDecay AdamW's weight decay, on every parameter
@@ -65,7 +65,7 @@ public record TrainConfig(
         notNegative("weight_decay", weightDecay);
         notNegative("grad_clip", gradClip);
         if (schedule == null) {
-            throw new IllegalArgumentException("train.schedule is missing; set it to cyclic or cosine.");
+            throw new IllegalArgumentException("train.schedule is missing; set it to cyclic, cosine or bitnet.");
         }
         if (betas == null
                 || betas.size() != 2
@@ -114,7 +114,7 @@ public record TrainConfig(
                 seed);
     }
 
-    AdamWSettings adamW() {
-        return new AdamWSettings(betas.get(0), betas.get(1), eps, weightDecay, gradClip);
+    AdamWSettings adamW(float decay) {
+        return new AdamWSettings(betas.get(0), betas.get(1), eps, decay, gradClip);
     }
 }

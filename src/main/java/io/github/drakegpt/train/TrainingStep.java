@@ -33,7 +33,8 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     private final List<Pass> shards;
     private final float gradScale;
     private final BatchSampler batches;
-    private final Runnable operations;
+    private final Runnable decayed;
+    private final Runnable undecayed;
 
     private final Tensor stepNumber; // I32 (1)
     private final Tensor learningRate; // (1)
@@ -100,7 +101,8 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         gradNorm = arena.allocate(DType.F32, Shape.of(1));
         losses = arena.allocate(DType.F32, Shape.of(shards.size()));
         lossSlots = slots(losses);
-        operations = backend.record(arena, this::operations);
+        decayed = backend.record(arena, () -> operations(config.weightDecay()));
+        undecayed = backend.record(arena, () -> operations(0));
     }
 
     /**
@@ -158,14 +160,14 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         stepNumber.write(number);
         learningRate.write((float) rate);
         try {
-            operations.run();
+            (config.schedule().decays(config, number) ? decayed : undecayed).run();
         } catch (OutOfMemoryException e) { // scratch memory that grows in the first steps
             throw tooLarge(e, arena.bytes() + arena.available(), backend, modelConfig, config, tokens);
         }
     }
 
     /** What is done in every step; what changes from one to the next is read from tensors. */
-    private void operations() {
+    private void operations(float weightDecay) {
         for (int first = 0; first < shards.size(); first += replicas.length) {
             int from = first;
             int count = Math.min(replicas.length, shards.size() - first);
@@ -180,7 +182,15 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
             }
         }
         backend.norm(grads, gradNorm);
-        backend.adamW(weights, grads, firstMoments, secondMoments, learningRate, stepNumber, gradNorm, config.adamW());
+        backend.adamW(
+                weights,
+                grads,
+                firstMoments,
+                secondMoments,
+                learningRate,
+                stepNumber,
+                gradNorm,
+                config.adamW(weightDecay));
     }
 
     @Override

@@ -41,6 +41,22 @@ class ScheduleTest {
     }
 
     @Test
+    void bitnetFallsInTwoStagesAndTheSecondHasNoWeightDecay() {
+        TrainConfig config = config(Schedule.BITNET, 100, 1000, 5, 10);
+
+        assertThat(rate(config, 1)).isCloseTo(0.005 * 0.1, within(EXACT));
+        assertThat(rate(config, 5)).isCloseTo(0.005 * 0.5 * 0.96, within(EXACT));
+        assertThat(rate(config, 10)).isCloseTo(0.005 * 0.91, within(EXACT));
+        assertThat(rate(config, 50)).isCloseTo(0.005 * 0.51, within(EXACT));
+        assertThat(rate(config, 51)).isCloseTo(0.001 * 0.5, within(EXACT));
+        assertThat(rate(config, 100)).isCloseTo(0.001 * 0.01, within(EXACT));
+        assertThat(rate(config, 160)).isZero();
+        assertThat(config.schedule().decays(config, 50)).isTrue();
+        assertThat(config.schedule().decays(config, 51)).isFalse();
+        assertThat(Schedule.COSINE.decays(config, 51)).isTrue();
+    }
+
+    @Test
     void cosineWarmsUpInAStraightLineToThePeak() {
         TrainConfig config = config(Schedule.COSINE, 110, 1000, 5, 10);
 
