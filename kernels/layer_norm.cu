@@ -3,14 +3,10 @@
 //
 // Bound by memory. Forward: x read and out written; fused, x and branch read, sum and out written: each once, since a row
 // stays in registers between the mean, the variance and the output. Backward: x, dout and dx read, dx written.
-#include "common/pack.cuh"
+#include "common/norm.cuh"
 #include "common/philox.cuh"
-#include "common/reduce.cuh"
 
 constexpr float LAYER_NORM_EPS = 1e-5f;
-
-// Packs of a row that a thread keeps in registers: rows of up to 1,024 float32 for a warp, 8,192 for a block.
-constexpr int PACKS = 8;
 
 // x, branch, sum, out (rows, c); weight, bias (c); stats (rows, 2): mean and 1 / standard deviation. branch null: out =
 // norm(x), and sum is not used. Else sum = x + dropout(branch) and out = norm(sum); sum may be x.
@@ -159,24 +155,9 @@ __device__ void layer_norm_grad(const T* x, const float* weight, const float* st
             }
         }
     }
-    // One warp, or the block, after the other adds its sums to the block's.
-    float* weights = partials + (long long)blockIdx.x * 2 * c;
-    for (int group = 0; group < blockDim.y; group++) {
-        if (threadIdx.y == group) {
-#pragma unroll
-            for (int p = 0; p < PACKS; p++) {
-#pragma unroll
-                for (int k = 0; k < PACK<T>; k++) {
-                    int j = (p * THREADS + int(threadIdx.x)) * PACK<T> + k;
-                    if (j < c) {
-                        weights[j] = dweight[p][k] + (group > 0 ? weights[j] : 0.0f);
-                        weights[c + j] = dbias[p][k] + (group > 0 ? weights[c + j] : 0.0f);
-                    }
-                }
-            }
-        }
-        __syncthreads();
-    }
+    float* sums = partials + (long long)blockIdx.x * 2 * c;
+    add_column_sums<T, THREADS>(dweight, sums, c);
+    add_column_sums<T, THREADS>(dbias, sums + c, c);
 }
 
 KERNEL(ROW_THREADS, layer_norm_grad_warp_f32, const float* x, const float* weight, const float* stats,

@@ -1,11 +1,9 @@
 // Root mean square normalization (Zhang and Sennrich, 2019): out = x / sqrt(mean(x^2) + eps) * weight, and its gradient.
 //
 // Bound by memory: forward reads x and writes out once; backward reads x, dout and dx and writes dx.
-#include "common/pack.cuh"
-#include "common/reduce.cuh"
+#include "common/norm.cuh"
 
 constexpr float RMS_NORM_EPS = 1e-5f;
-constexpr int PACKS = 8;  // of a row that a thread keeps in registers
 
 // x, out (rows, c); weight (c); stats (rows): 1 / root mean square.
 template <typename T, int THREADS>
@@ -108,23 +106,7 @@ __device__ void rms_norm_grad(const T* x, const float* weight, const float* stat
             }
         }
     }
-    // One warp, or the block, after the other adds its sums to the block's.
-    float* weights = partials + (long long)blockIdx.x * c;
-    for (int group = 0; group < blockDim.y; group++) {
-        if (threadIdx.y == group) {
-#pragma unroll
-            for (int p = 0; p < PACKS; p++) {
-#pragma unroll
-                for (int k = 0; k < PACK<T>; k++) {
-                    int j = (p * THREADS + int(threadIdx.x)) * PACK<T> + k;
-                    if (j < c) {
-                        weights[j] = dweight[p][k] + (group > 0 ? weights[j] : 0.0f);
-                    }
-                }
-            }
-        }
-        __syncthreads();
-    }
+    add_column_sums<T, THREADS>(dweight, partials + (long long)blockIdx.x * c, c);
 }
 
 KERNEL(ROW_THREADS, rms_norm_grad_warp_f32, const float* x, const float* weight, const float* stats, const float* dout,
