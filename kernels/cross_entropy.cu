@@ -54,19 +54,12 @@ KERNEL(ROW_THREADS, cross_entropy_block_f32, const float* logits, const int* tar
 
 // total (1) = the sum of n losses, by one block of ROW_THREADS. In float64, so that the many are no less exact than the few.
 KERNEL(ROW_THREADS, total_f32, const float* losses, float* total, int n) {
-    SHARED(double, parts, [ROW_THREADS]);
     double sum = 0;
     for (int i = threadIdx.x; i < n; i += ROW_THREADS) {
         sum += losses[i];
     }
-    parts[threadIdx.x] = sum;
-    for (int width = ROW_THREADS / 2; width > 0; width /= 2) {
-        __syncthreads();
-        if (threadIdx.x < width) {
-            parts[threadIdx.x] += parts[threadIdx.x + width];
-        }
-    }
+    sum = block_sum(sum);
     if (threadIdx.x == 0) {
-        *total = float(parts[0]);
+        *total = float(sum);
     }
 }

@@ -8,20 +8,6 @@
 // What is divided by is at least this, as in the original code.
 constexpr float SMALLEST_SCALE = 1e-5f;
 
-__device__ __forceinline__ double block_sum(double x) {
-    SHARED(double, parts, [ROW_THREADS]);
-    __syncthreads();
-    parts[threadIdx.x] = x;
-    for (int width = ROW_THREADS / 2; width > 0; width /= 2) {
-        __syncthreads();
-        if (threadIdx.x < width) {
-            parts[threadIdx.x] += parts[threadIdx.x + width];
-        }
-    }
-    __syncthreads();
-    return parts[0];
-}
-
 // parts (matrices, gridDim.x, 2): sums of w and of |w| over a part of each matrix of w (matrices, n).
 KERNEL(ROW_THREADS, weight_sums_f32, const float* w, double* parts, long long n) {
     const float* matrix = w + blockIdx.y * n;

@@ -3,30 +3,14 @@
 //
 // Bound by latency: a row of logits is small. In float64, as on the CPU, so that both draw the same tokens.
 #include "common/philox.cuh"
-
-constexpr int SAMPLE_THREADS = 256;
-
-// Sum over the block in an order that does not change.
-__device__ double block_total(double x) {
-    SHARED(double, parts, [SAMPLE_THREADS]);
-    __syncthreads();
-    parts[threadIdx.x] = x;
-    for (int width = SAMPLE_THREADS / 2; width > 0; width /= 2) {
-        __syncthreads();
-        if (threadIdx.x < width) {
-            parts[threadIdx.x] += parts[threadIdx.x + width];
-        }
-    }
-    __syncthreads();
-    return parts[0];
-}
+#include "common/reduce.cuh"
 
 // logits (B, t, v), of which the last of the t rows counts; tokens (B); weights, sorted (B, v): scratch. A block a sequence.
-KERNEL(SAMPLE_THREADS, sample_f32, const float* logits, double* weights, double* sorted, float temperature, int top_k,
+KERNEL(ROW_THREADS, sample_f32, const float* logits, double* weights, double* sorted, float temperature, int top_k,
        float top_p, unsigned long long seed, int purpose, const int* step, long long first_sequence, int* tokens, int t,
        int v) {
-    SHARED(float, best_logits, [SAMPLE_THREADS]);
-    SHARED(int, best_tokens, [SAMPLE_THREADS]);
+    SHARED(float, best_logits, [ROW_THREADS]);
+    SHARED(int, best_tokens, [ROW_THREADS]);
     int thread = threadIdx.x;
     const float* row = logits + ((long long)blockIdx.x * t + t - 1) * v;
     weights += (long long)blockIdx.x * v;
@@ -35,7 +19,7 @@ KERNEL(SAMPLE_THREADS, sample_f32, const float* logits, double* weights, double*
     // The most likely token; of several, the first.
     float best_logit = -INFINITY;
     int best = v;
-    for (int i = thread; i < v; i += SAMPLE_THREADS) {
+    for (int i = thread; i < v; i += ROW_THREADS) {
         if (best == v || row[i] > best_logit) {
             best_logit = row[i];
             best = i;
@@ -43,7 +27,7 @@ KERNEL(SAMPLE_THREADS, sample_f32, const float* logits, double* weights, double*
     }
     best_logits[thread] = best_logit;
     best_tokens[thread] = best;
-    for (int width = SAMPLE_THREADS / 2; width > 0; width /= 2) {
+    for (int width = ROW_THREADS / 2; width > 0; width /= 2) {
         __syncthreads();
         if (thread < width) {
             float other_logit = best_logits[thread + width];
@@ -67,7 +51,7 @@ KERNEL(SAMPLE_THREADS, sample_f32, const float* logits, double* weights, double*
     }
 
     // Each thread has a stretch of the vocabulary, so that sums over threads are sums in the order of the tokens.
-    int stretch = (v + SAMPLE_THREADS - 1) / SAMPLE_THREADS;
+    int stretch = (v + ROW_THREADS - 1) / ROW_THREADS;
     int first = thread * stretch < v ? thread * stretch : v;
     int last = first + stretch < v ? first + stretch : v;
     for (int i = first; i < last; i++) {
@@ -90,7 +74,7 @@ KERNEL(SAMPLE_THREADS, sample_f32, const float* logits, double* weights, double*
         for (int i = first; i < last && i < kept; i++) {
             in_top_k += sorted[i];
         }
-        in_top_k = block_total(in_top_k);
+        in_top_k = block_sum(in_top_k);
         SHARED(int, ranks, [1]);
         if (thread == 0) {
             double sum = 0;
@@ -125,8 +109,8 @@ KERNEL(SAMPLE_THREADS, sample_f32, const float* logits, double* weights, double*
     for (int i = first; i < last; i++) {
         mine += weights[i];
     }
-    double total = block_total(mine);
-    SHARED(double, sums, [SAMPLE_THREADS]);
+    double total = block_sum(mine);
+    SHARED(double, sums, [ROW_THREADS]);
     sums[thread] = mine;
     __syncthreads();
     if (thread == 0) {
@@ -135,7 +119,7 @@ KERNEL(SAMPLE_THREADS, sample_f32, const float* logits, double* weights, double*
         double left = u * total;
         int drawn = best;
         bool found = false;
-        for (int group = 0; group < SAMPLE_THREADS && !found; group++) {
+        for (int group = 0; group < ROW_THREADS && !found; group++) {
             if (left >= sums[group]) {
                 left -= sums[group];
                 continue;

@@ -41,6 +41,21 @@ __device__ __forceinline__ float row_max(float x) {
     return x;
 }
 
+// Sum over a block of ROW_THREADS in float64, in an order that does not change. Every thread gets it.
+__device__ __forceinline__ double block_sum(double x) {
+    SHARED(double, parts, [ROW_THREADS]);
+    __syncthreads();  // all have read what the last call left
+    parts[threadIdx.x] = x;
+    for (int width = ROW_THREADS / 2; width > 0; width /= 2) {
+        __syncthreads();
+        if (threadIdx.x < width) {
+            parts[threadIdx.x] += parts[threadIdx.x + width];
+        }
+    }
+    __syncthreads();
+    return parts[0];
+}
+
 // The row of this thread's group: blocks are (THREADS, ROW_THREADS / THREADS).
 __device__ __forceinline__ int row_index() {
     return blockIdx.x * blockDim.y + threadIdx.y;
