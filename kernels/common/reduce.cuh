@@ -44,7 +44,7 @@ __device__ __forceinline__ float row_max(float x) {
 // Sum over a block of ROW_THREADS in float64, in an order that does not change. Every thread gets it.
 __device__ __forceinline__ double block_sum(double x) {
     SHARED(double, parts, [ROW_THREADS]);
-    __syncthreads();  // all have read what the last call left
+    __syncthreads();  // the sum of the last call has been read
     parts[threadIdx.x] = x;
     for (int width = ROW_THREADS / 2; width > 0; width /= 2) {
         __syncthreads();
