@@ -58,7 +58,6 @@ final class CudaLibraries {
     private final JCudaNatives natives;
     private final Map<String, String> facts = new LinkedHashMap<>();
     private String obstacle;
-    private boolean cudnn;
 
     private CudaLibraries(Driver driver, Path libcuda) throws IOException {
         this.driver = driver;
@@ -167,11 +166,6 @@ final class CudaLibraries {
     /** Why cuBLAS cannot be used and what would mend that, in one sentence; empty if it can. */
     Optional<String> obstacle() {
         return Optional.ofNullable(obstacle);
-    }
-
-    /** Whether cuDNN was found and fits the driver. */
-    boolean hasCudnn() {
-        return cudnn;
     }
 
     /** What was found where: names, and versions with paths. */
@@ -316,11 +310,11 @@ final class CudaLibraries {
         }
         long version = JCudnn.cudnnGetVersion();
         long cuda = JCudnn.cudnnGetCudartVersion() / 1000;
-        cudnn = cuda <= driverVersion / 1000;
+        boolean fits = cuda <= driverVersion / 1000;
         facts.put(
                 "cuDNN",
                 dotted(version / 10_000, version / 100 % 100, version % 100)
-                        + (cudnn ? ", " : " for CUDA " + cuda + ", not usable with this driver, ")
+                        + (fits ? ", " : " for CUDA " + cuda + ", not usable with this driver, ")
                         + path.get());
     }
 
