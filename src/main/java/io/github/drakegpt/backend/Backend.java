@@ -118,6 +118,47 @@ public interface Backend extends AutoCloseable {
      */
     void quantizeRows(Tensor x, Tensor q, int rows, int c);
 
+    /** Rounds the rows of x (rows, C) to 8 bits. */
+    void quantizeInt8(Tensor x, Int8Rows q, int rows, int c);
+
+    /**
+     * {@link #rmsNorm}, then {@link #quantizeInt8} of what it gives: the two in one pass where a device can. What out (rows, C)
+     * and stats (rows) hold afterwards is not said.
+     */
+    default void rmsNormInt8(Tensor x, Tensor weight, Tensor out, Tensor stats, Int8Rows q, int rows, int c) {
+        rmsNorm(x, weight, out, stats, rows, c);
+        quantizeInt8(out, q, rows, c);
+    }
+
+    /** The same for {@link #layerNorm}; stats (rows, 2). */
+    default void layerNormInt8(
+            Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, Int8Rows q, int rows, int c) {
+        layerNorm(x, weight, bias, out, stats, rows, c);
+        quantizeInt8(out, q, rows, c);
+    }
+
+    /** The same for {@link #residualNorm} without dropout: sum = x + branch, all (rows, C), then the norm of the sum. */
+    default void residualNormInt8(
+            Tensor x,
+            Tensor branch,
+            Tensor sum,
+            Tensor weight,
+            Tensor bias,
+            Tensor out,
+            Tensor stats,
+            Int8Rows q,
+            int rows,
+            int c) {
+        residualNorm(x, branch, null, 0, sum, weight, bias, out, stats, rows, c);
+        quantizeInt8(out, q, rows, c);
+    }
+
+    /**
+     * y = x w^T + bias, then ReLU if asked, with whole numbers inside: for row m of x and row n of w,
+     * y = (sum over k of x[m, k] * w[n, k], exactly) * (w.scales[n] * x.scales[m]) + bias[n]. bias (out) or null, y (rows, out).
+     */
+    void packedLinear(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows);
+
     /**
      * The softmax of each row. x, y (rows, C); y may be x. Causal: the rows are those of square matrices one after
      * another, of which row i counts up to element i; the others become 0.

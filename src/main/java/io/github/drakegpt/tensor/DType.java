@@ -7,7 +7,9 @@ public enum DType {
     /** Signed 32-bit integers: token ids, step counters. */
     I32(4),
     /** Unsigned 16-bit integers: a corpus of token ids. */
-    U16(2);
+    U16(2),
+    /** Signed 8-bit integers: rounded activations, and packed weights, of which several share a byte. */
+    I8(1);
 
     private final int bytes;
 

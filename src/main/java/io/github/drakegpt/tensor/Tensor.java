@@ -83,6 +83,12 @@ public final class Tensor {
         storage.write(offset, values, 0, values.length);
     }
 
+    /** Overwrites the first {@code values.length} elements of an I8 tensor. */
+    public void write(byte... values) {
+        require(DType.I8, values.length);
+        storage.write(offset, values, 0, values.length);
+    }
+
     /** All elements of an F32 tensor, copied to the host. */
     public float[] toFloats() {
         float[] values = new float[Math.toIntExact(size())];
@@ -94,6 +100,14 @@ public final class Tensor {
     public int[] toInts() {
         int[] values = new int[Math.toIntExact(size())];
         read(values);
+        return values;
+    }
+
+    /** All elements of an I8 tensor, copied to the host. */
+    public byte[] toBytes() {
+        byte[] values = new byte[Math.toIntExact(size())];
+        require(DType.I8, values.length);
+        storage.read(offset, values, 0, values.length);
         return values;
     }
 

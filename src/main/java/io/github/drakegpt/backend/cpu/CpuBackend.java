@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend.cpu;
 
+import static io.github.drakegpt.backend.cpu.HeapStorage.bytes;
 import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
@@ -8,7 +9,10 @@ import io.github.drakegpt.backend.AdamWSettings;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.tensor.RandomStream;
@@ -402,6 +406,37 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
+    public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
+        float[] xs = floats(x);
+        byte[] values = bytes(q.values());
+        int stride = q.stride();
+        float[] magnitudes = Scratch.get().floats(0, c);
+        for (int r = 0; r < rows; r++) {
+            int xo = start(x) + r * c;
+            int qo = start(q.values()) + r * stride;
+            for (int j = 0; j < c; j++) {
+                magnitudes[j] = Math.abs(xs[xo + j]);
+            }
+            float largest = Math.max(VectorMath.max(magnitudes, 0, c), SMALLEST_SCALE);
+            float scale = 127 / largest;
+            int sum = 0;
+            for (int j = 0; j < c; j++) {
+                int value = (int) (xs[xo + j] * scale + ROUNDING - ROUNDING); // 0 for NaN
+                values[qo + j] = (byte) value;
+                sum += value;
+            }
+            Arrays.fill(values, qo + c, qo + stride, (byte) 0);
+            floats(q.scales())[start(q.scales()) + r] = largest / 127;
+            ints(q.sums())[start(q.sums()) + r] = sum;
+        }
+    }
+
+    @Override
+    public void packedLinear(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
+        PackedProduct.java(x, w, bias, relu, y, rows, 0, PackedMatrix.tiles(w.out()));
+    }
+
+    @Override
     public void softmax(Tensor x, Tensor y, boolean causal, int rows, int c) {
         float[] xs = floats(x);
         float[] ys = floats(y);
@@ -621,7 +656,7 @@ public final class CpuBackend implements Backend {
         int places = (int) corpus.size() - t;
         int step = ints(stream.step())[start(stream.step())];
         Scratch scratch = Scratch.get();
-        int[] words = scratch.ints(4);
+        int[] words = scratch.ints(0, 4);
         for (int b = 0; b < batch; b++) {
             long index = firstSequence + b;
             Philox.fill(stream.seed(), stream.purpose(), step, index >>> 2, 1, scratch.lanes(), words);

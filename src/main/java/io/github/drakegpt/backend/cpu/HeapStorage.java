@@ -16,6 +16,7 @@ final class HeapStorage implements Storage {
             case F32 -> new float[length];
             case I32 -> new int[length];
             case U16 -> new char[length];
+            case I8 -> new byte[length];
         };
     }
 
@@ -29,6 +30,10 @@ final class HeapStorage implements Storage {
 
     static char[] chars(Tensor tensor) {
         return (char[]) ((HeapStorage) tensor.storage()).array;
+    }
+
+    static byte[] bytes(Tensor tensor) {
+        return (byte[]) ((HeapStorage) tensor.storage()).array;
     }
 
     /** Index of the tensor's first element in its array. */

@@ -12,7 +12,7 @@ final class Scratch {
     private final Philox.Lanes lanes = new Philox.Lanes();
     private final Masks masks = new Masks();
     private final ShortAttention shortAttention = new ShortAttention();
-    private int[] ints = new int[0];
+    private final int[][] ints = new int[2][0];
     private float[] ones = new float[0];
 
     private Scratch() {}
@@ -50,10 +50,10 @@ final class Scratch {
         return shortAttention;
     }
 
-    int[] ints(int length) {
-        if (ints.length < length) {
-            ints = new int[length];
+    int[] ints(int slot, int length) {
+        if (ints[slot].length < length) {
+            ints[slot] = new int[length];
         }
-        return ints;
+        return ints[slot];
     }
 }

@@ -4,6 +4,8 @@ import io.github.drakegpt.backend.AdamWSettings;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.quant.Quantization;
@@ -442,6 +444,16 @@ public final class CudaBackend implements Backend {
     public void quantizeRows(Tensor x, Tensor q, int rows, int c) {
         long n = (long) rows * c;
         launchRows("quantize", "quantize_rows", rows, c, f32(x, n), f32(q, n), rows, c);
+    }
+
+    @Override
+    public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
+        throw new IllegalStateException("TODO");
+    }
+
+    @Override
+    public void packedLinear(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
+        throw new IllegalStateException("TODO");
     }
 
     @Override

@@ -1,0 +1,20 @@
+package io.github.drakegpt.backend;
+
+import io.github.drakegpt.tensor.Tensor;
+
+/**
+ * Rows rounded to 8 bits, each by its own scale: what is multiplied with {@link PackedWeights}. With s = max(|x|) / 127 of a
+ * row, but at least 1e-5 / 127, its values are round(x / s), ties to even.
+ *
+ * @param values I8 (rows, stride), from -127 to 127; stride is the number of columns filled up to
+ *     {@link io.github.drakegpt.quant.PackedMatrix#paddedColumns}, with zeros
+ * @param scales (rows): s; NaN for a row that has a NaN, infinite for one that has an infinity, whose values are 0 then, so
+ *     that products with it are NaN
+ * @param sums I32 (rows): the sum of a row's values
+ */
+public record Int8Rows(Tensor values, Tensor scales, Tensor sums) {
+    /** Elements from one row to the next. */
+    public int stride() {
+        return values.shape().dim(1);
+    }
+}

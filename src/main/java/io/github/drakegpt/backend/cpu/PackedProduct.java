@@ -1,0 +1,78 @@
+package io.github.drakegpt.backend.cpu;
+
+import static io.github.drakegpt.backend.cpu.HeapStorage.bytes;
+import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
+import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
+import static io.github.drakegpt.backend.cpu.HeapStorage.start;
+
+import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.quant.PackedMatrix;
+import io.github.drakegpt.tensor.Tensor;
+
+/** Products of 8-bit rows and packed weights, {@link io.github.drakegpt.backend.Backend#packedLinear}, tile by tile. */
+final class PackedProduct {
+    private static final int ROWS = PackedMatrix.TILE_ROWS;
+
+    private PackedProduct() {}
+
+    /**
+     * The products with some tiles of the weights, in Java: unpacks a tile, since its codes serve all rows, and multiplies
+     * ints, loops over which the JIT compiler turns into vector code.
+     */
+    static void java(
+            Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows, int fromTile, int toTile) {
+        int bits = PackedMatrix.bits(w.quantization());
+        int stride = x.stride();
+        Scratch scratch = Scratch.get();
+        int[] codes = scratch.ints(0, ROWS * stride);
+        int[] row = scratch.ints(1, stride);
+        byte[] xs = bytes(x.values());
+        for (int tile = fromTile; tile < toTile; tile++) {
+            unpack(bytes(w.codes()), start(w.codes()) + tile * ROWS * stride * bits / 8, bits, stride, codes);
+            int outs = Math.min(ROWS, w.out() - tile * ROWS);
+            for (int m = 0; m < rows; m++) {
+                int xo = start(x.values()) + m * stride;
+                for (int k = 0; k < stride; k++) {
+                    row[k] = xs[xo + k];
+                }
+                float scale = floats(x.scales())[start(x.scales()) + m];
+                int sum = ints(x.sums())[start(x.sums()) + m];
+                for (int i = 0; i < outs; i++) {
+                    int n = tile * ROWS + i;
+                    int products = 0;
+                    for (int k = 0, c = i * stride; k < stride; k++, c++) {
+                        products += codes[c] * row[k];
+                    }
+                    // codes count from 0, weights from -1; of two codes the larger stands for 1, of three the middle
+                    // for 0
+                    int product = (bits == 1 ? 2 * products : products) - sum;
+                    float value = product * (floats(w.scales())[start(w.scales()) + n] * scale);
+                    if (bias != null) {
+                        value += floats(bias)[start(bias) + n];
+                    }
+                    floats(y)[start(y) + m * w.out() + n] = relu ? Math.max(value, 0f) : value;
+                }
+            }
+        }
+    }
+
+    /** The codes of one tile as (16, columns); the layout is {@link PackedMatrix}'s. */
+    private static void unpack(byte[] packed, int from, int bits, int columns, int[] codes) {
+        int mask = (1 << bits) - 1;
+        int slots = 8 / bits;
+        int at = from;
+        for (int unit = 0; unit < columns; unit += 128 * slots / 4) {
+            for (int t = 0; t < 4; t++) {
+                for (int g = 0; g < 8; g++) {
+                    for (int jb = 0; jb < 16; jb++, at++) {
+                        for (int slot = 0; slot < slots; slot++) {
+                            int column = unit + 128 * (slot >> 2) + 32 * t + 16 * (slot >> 1 & 1) + jb;
+                            codes[((slot & 1) * 8 + g) * columns + column] = packed[at] >> bits * slot & mask;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

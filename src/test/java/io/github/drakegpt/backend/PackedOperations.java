@@ -1,0 +1,326 @@
+package io.github.drakegpt.backend;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import io.github.drakegpt.quant.PackedMatrix;
+import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.Arrays;
+import java.util.Random;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * The operations with 8-bit rows and packed weights, against loops over what the definitions say: each backend's test
+ * extends this class. Sums of whole numbers must be equal, whatever the order and the instructions.
+ */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+public abstract class PackedOperations {
+    private static final byte POISON = 99;
+
+    private Random random;
+    private Arena arena;
+
+    /** The backend to test, the same one at each call; closed after the last test. */
+    protected abstract Backend backend();
+
+    @BeforeEach
+    void openArena() {
+        random = new Random(42);
+        arena = backend().newArena();
+    }
+
+    @AfterEach
+    void closeArena() {
+        arena.close();
+    }
+
+    @AfterAll
+    void closeBackend() {
+        if (backend() != null) { // else it could not be opened
+            backend().close();
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- 8-bit rows
+
+    @ParameterizedTest
+    @CsvSource({
+        "1,1,1",
+        "2,2,1",
+        "3,31,100",
+        "5,33,1e-3",
+        "31,80,1",
+        "130,32,5",
+        "2,1000,1",
+        "9,1028,1",
+        "3,5000,0.1",
+        "1,8192,1"
+    })
+    void quantizeInt8(int rows, int c, float size) {
+        float[] x = gaussian(rows * c, size);
+        if (rows > 1) {
+            Arrays.fill(x, c, 2 * c, 0f);
+        }
+        for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
+            Int8Rows q = rows(quantization, rows, c);
+            backend().quantizeInt8(tensor(x), q, rows, c);
+            assertRounded(q, x, rows, c);
+        }
+    }
+
+    /** Ties go to the even number; the largest magnitude becomes 127 whatever its sign; tiny rows keep the smallest scale. */
+    @Test
+    void quantizingInt8BetweenTwoValues() {
+        float[] x = {127, 0.5f, 1.5f, -0.5f, -1.5f, -127, 2.5f, 0, 1e-7f, -1e-7f, 0, 0, 0, 0, 0, 0};
+        Int8Rows q = rows(Quantization.B158, 2, 8);
+        backend().quantizeInt8(tensor(x), q, 2, 8);
+        assertThat(Arrays.copyOf(q.values().toBytes(), 8)).containsExactly(127, 0, 2, 0, -2, -127, 2, 0);
+        assertThat(q.scales().toFloats()).containsExactly(1, 1e-5f / 127);
+        assertThat(q.sums().toInts()).containsExactly(2, 0);
+    }
+
+    @Test
+    void aRowThatIsNotFiniteGivesNaN() {
+        int c = 40;
+        float[] x = gaussian(4 * c, 1);
+        x[c + 7] = Float.NaN;
+        x[2 * c + 9] = Float.NEGATIVE_INFINITY;
+        for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
+            Int8Rows q = rows(quantization, 4, c);
+            backend().quantizeInt8(tensor(x), q, 4, c);
+            PackedMatrix matrix = random(quantization, 20, c, 1);
+            float[] y = product(q, matrix, null, true, 4);
+            for (int n = 0; n < 20; n++) {
+                assertThat(y[n]).isFinite();
+                assertThat(y[20 + n]).isNaN();
+                assertThat(y[40 + n]).isNaN();
+                assertThat(y[60 + n]).isFinite();
+            }
+        }
+    }
+
+    /** A norm and the rounding behind it in one pass give what the two give one after the other, to the last bit. */
+    @ParameterizedTest
+    @CsvSource({"1,32", "3,128", "5,33", "16,384", "2,1536", "2,1000", "2,4096"})
+    void normsThatRound(int rows, int c) {
+        Tensor x = tensor(gaussian(rows * c, 3));
+        Tensor branch = tensor(gaussian(rows * c, 1));
+        Tensor weight = tensor(gaussian(c, 1));
+        Tensor bias = tensor(gaussian(c, 1));
+        Tensor out = arena.allocate(DType.F32, Shape.of(rows, c));
+        Tensor sum = arena.allocate(DType.F32, Shape.of(rows, c));
+        Tensor sumApart = arena.allocate(DType.F32, Shape.of(rows, c));
+        Tensor stats = arena.allocate(DType.F32, Shape.of(rows, 2));
+        Int8Rows together = rows(Quantization.B158, rows, c);
+        Int8Rows apart = rows(Quantization.B158, rows, c);
+
+        backend().rmsNormInt8(x, weight, out, stats, together, rows, c);
+        backend().rmsNorm(x, weight, out, stats, rows, c);
+        backend().quantizeInt8(out, apart, rows, c);
+        assertEqual(together, apart);
+
+        backend().layerNormInt8(x, weight, bias, out, stats, together, rows, c);
+        backend().layerNorm(x, weight, bias, out, stats, rows, c);
+        backend().quantizeInt8(out, apart, rows, c);
+        assertEqual(together, apart);
+
+        backend().residualNormInt8(x, branch, sum, weight, bias, out, stats, together, rows, c);
+        backend().residualNorm(x, branch, null, 0, sumApart, weight, bias, out, stats, rows, c);
+        backend().quantizeInt8(out, apart, rows, c);
+        assertEqual(together, apart);
+        assertThat(sum.toFloats()).isEqualTo(sumApart.toFloats());
+    }
+
+    // ---------------------------------------------------------------------------------------------- products
+
+    /** Any number of rows and columns, and of each number of tokens that takes another way. */
+    @ParameterizedTest
+    @CsvSource({
+        "1,1,1",
+        "1,16,128",
+        "1,17,129",
+        "2,32,32",
+        "3,96,32",
+        "4,33,300",
+        "5,128,33",
+        "7,31,257",
+        "8,32,128",
+        "9,65,127",
+        "16,48,64",
+        "17,16,512",
+        "31,80,96",
+        "33,100,200",
+        "64,64,384",
+        "65,24,130",
+        "130,40,256",
+        "300,20,40",
+        "1,300,1000"
+    })
+    void packedLinear(int rows, int out, int in) {
+        for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
+            PackedMatrix matrix = random(quantization, out, in, 1);
+            float[] x = gaussian(rows * in, 1);
+            Int8Rows q = rows(quantization, rows, in);
+            backend().quantizeInt8(tensor(x), q, rows, in);
+            long[] sums = sums(q, matrix, rows);
+            assertThat(product(q, unscaled(matrix), null, false, rows, 1f))
+                    .as("the sums themselves, %s", quantization)
+                    .isEqualTo(floats(sums));
+        }
+    }
+
+    /** Scales for each row of x and for each matrix, bias and ReLU. */
+    @ParameterizedTest
+    @CsvSource({"1,48,40,3", "2,96,32,12", "9,48,40,3", "80,30,130,2", "200,96,32,12"})
+    void packedLinearWithScalesBiasAndRelu(int rows, int out, int in, int matrices) {
+        for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
+            PackedMatrix matrix = random(quantization, out, in, matrices);
+            Int8Rows q = rows(quantization, rows, in);
+            backend().quantizeInt8(tensor(gaussian(rows * in, 5)), q, rows, in);
+            long[] sums = sums(q, matrix, rows);
+            float[] bias = gaussian(out, 1);
+            float[] scales = q.scales().toFloats();
+            float[] rowScales = matrix.rowScales();
+            for (boolean relu : new boolean[] {false, true}) {
+                for (boolean withBias : new boolean[] {false, true}) {
+                    float[] y = product(q, matrix, withBias ? bias : null, relu, rows);
+                    for (int i = 0; i < rows * out; i++) {
+                        double scaled = sums[i] * ((double) rowScales[i % out] * scales[i / out]);
+                        double expected = scaled + (withBias ? bias[i % out] : 0);
+                        assertThat((double) y[i])
+                                .isCloseTo(
+                                        relu ? Math.max(expected, 0) : expected, within(1e-6 * (Math.abs(scaled) + 1)));
+                    }
+                }
+            }
+        }
+    }
+
+    /** All magnitudes at their largest and all signs alike: the sum is 127 times the columns. */
+    @ParameterizedTest
+    @CsvSource({"1,6912", "9,6912", "80,2560", "1,100000", "5,131072"})
+    void theLargestSums(int rows, int in) {
+        for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
+            int out = 24;
+            byte[] codes = new byte[(int) PackedMatrix.bytes(quantization, out, in)];
+            Arrays.fill(codes, (byte) (quantization == Quantization.BITNET ? 0xFF : 0xAA)); // all 1
+            PackedMatrix matrix = new PackedMatrix(quantization, out, in, codes, new float[] {1});
+            for (float sign : new float[] {1, -1}) {
+                float[] x = new float[rows * in];
+                Arrays.fill(x, sign);
+                Int8Rows q = rows(quantization, rows, in);
+                backend().quantizeInt8(tensor(x), q, rows, in);
+                float[] y = product(q, matrix, null, false, rows, 1f);
+                assertThat(y).containsOnly(sign * 127 * in);
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- helpers
+
+    private float[] product(Int8Rows q, PackedMatrix matrix, float[] bias, boolean relu, int rows, float scale) {
+        float[] ones = new float[rows];
+        Arrays.fill(ones, scale);
+        Tensor scales = tensor(ones);
+        return product(new Int8Rows(q.values(), scales, q.sums()), matrix, bias, relu, rows);
+    }
+
+    private float[] product(Int8Rows q, PackedMatrix matrix, float[] bias, boolean relu, int rows) {
+        PackedWeights w = PackedWeights.allocate(arena, matrix.quantization(), matrix.out(), matrix.in());
+        w.write(matrix);
+        GuardedTensor y = GuardedTensor.output(arena, rows * matrix.out());
+        backend().packedLinear(q, w, bias == null ? null : tensor(bias), relu, y.tensor(), rows);
+        return y.read();
+    }
+
+    private static PackedMatrix unscaled(PackedMatrix matrix) {
+        return new PackedMatrix(matrix.quantization(), matrix.out(), matrix.in(), matrix.codes(), new float[] {1});
+    }
+
+    private static long[] sums(Int8Rows q, PackedMatrix matrix, int rows) {
+        byte[] values = q.values().toBytes();
+        long[] sums = new long[rows * matrix.out()];
+        for (int n = 0; n < matrix.out(); n++) {
+            for (int k = 0; k < matrix.in(); k++) {
+                int weight = matrix.value(n, k);
+                for (int m = 0; m < rows; m++) {
+                    sums[m * matrix.out() + n] += weight * values[m * q.stride() + k];
+                }
+            }
+        }
+        return sums;
+    }
+
+    private static float[] floats(long[] values) {
+        float[] floats = new float[values.length];
+        for (int i = 0; i < floats.length; i++) {
+            floats[i] = values[i];
+        }
+        return floats;
+    }
+
+    private PackedMatrix random(Quantization quantization, int out, int in, int matrices) {
+        return PackedMatrix.pack(quantization, gaussian(out * in, 0.1f), 0, out, in, matrices);
+    }
+
+    /** Rows to be written to, all of them up to their stride. */
+    private Int8Rows rows(Quantization quantization, int rows, int c) {
+        int stride = PackedMatrix.paddedColumns(quantization, c);
+        Tensor values = arena.allocate(DType.I8, Shape.of(rows, stride));
+        byte[] poison = new byte[rows * stride];
+        Arrays.fill(poison, POISON);
+        values.write(poison);
+        return new Int8Rows(
+                values, arena.allocate(DType.F32, Shape.of(rows)), arena.allocate(DType.I32, Shape.of(rows)));
+    }
+
+    private static void assertRounded(Int8Rows q, float[] x, int rows, int c) {
+        byte[] values = q.values().toBytes();
+        float[] scales = q.scales().toFloats();
+        int[] sums = q.sums().toInts();
+        for (int r = 0; r < rows; r++) {
+            float largest = 1e-5f;
+            for (int j = 0; j < c; j++) {
+                largest = Math.max(largest, Math.abs(x[r * c + j]));
+            }
+            float scale = 127 / largest;
+            int sum = 0;
+            for (int j = 0; j < q.stride(); j++) {
+                int expected = j < c ? (int) Math.rint(x[r * c + j] * scale) : 0;
+                assertThat(values[r * q.stride() + j])
+                        .as("row %d, column %d", r, j)
+                        .isEqualTo((byte) expected);
+                sum += expected;
+            }
+            assertThat(sums[r]).isEqualTo(sum);
+            assertThat(scales[r]).isEqualTo(largest / 127);
+        }
+    }
+
+    private static void assertEqual(Int8Rows actual, Int8Rows expected) {
+        assertThat(actual.values().toBytes()).isEqualTo(expected.values().toBytes());
+        assertThat(actual.scales().toFloats()).isEqualTo(expected.scales().toFloats());
+        assertThat(actual.sums().toInts()).isEqualTo(expected.sums().toInts());
+    }
+
+    private Tensor tensor(float[] values) {
+        return GuardedTensor.of(arena, values).tensor();
+    }
+
+    private float[] gaussian(int n, float size) {
+        float[] values = new float[n];
+        for (int i = 0; i < n; i++) {
+            values[i] = (float) random.nextGaussian() * size;
+        }
+        return values;
+    }
+}
