@@ -8,6 +8,12 @@
 // What is divided by is at least this, as in the original code.
 constexpr float SMALLEST_SCALE = 1e-5f;
 
+// The rounded value, or something between it and the exact one. strength may be null for 1.
+__device__ __forceinline__ float blend(float exact, float rounded, const float* strength) {
+    float s = strength == nullptr ? 1.0f : *strength;
+    return s < 1 ? exact + s * (rounded - exact) : rounded;
+}
+
 // parts (matrices, gridDim.x, 2): sums of w and of |w| over a part of each matrix of w (matrices, n).
 KERNEL(ROW_THREADS, weight_sums_f32, const float* w, double* parts, long long n) {
     const float* matrix = w + blockIdx.y * n;
@@ -35,7 +41,8 @@ KERNEL(ROW_THREADS, weight_sums_f32, const float* w, double* parts, long long n)
 
 // q (matrices, n) = w rounded by the scale of its matrix, for which `count` parts of each are added up. `binary`: to the sign
 // of w - mean(w), where 0 is positive; else to -1, 0, 1.
-KERNEL(ROW_THREADS, quantize_weights_f32, const float* w, const double* parts, float* q, long long n, int count, int binary) {
+KERNEL(ROW_THREADS, quantize_weights_f32, const float* w, const double* parts, const float* strength, float* q,
+       long long n, int count, int binary) {
     double sum = 0;
     double magnitude = 0;
     for (int i = 0; i < count; i++) {
@@ -60,14 +67,14 @@ KERNEL(ROW_THREADS, quantize_weights_f32, const float* w, const double* parts, f
         float ternary = rintf(values[k] * scale);
         ternary = ternary > 1 ? 1.0f : ternary < -1 ? -1.0f : ternary;  // NaN stays
         float sign = values[k] - mean >= 0 ? size : values[k] - mean < 0 ? -size : NAN;
-        values[k] = binary ? sign : ternary / scale + 0.0f;  // never -0
+        values[k] = blend(values[k], binary ? sign : ternary / scale + 0.0f, strength);  // never -0
     }
     store(target + i, left, wide, values);
 }
 
 // q (rows, c) = each row of x in 256 steps of its largest magnitude / 127.
 template <typename T, int THREADS>
-__device__ void quantize_rows(const T* x, T* q, int rows, int c) {
+__device__ void quantize_rows(const T* x, const float* strength, T* q, int rows, int c) {
     int row = row_index();
     if (row >= rows) {
         return;
@@ -90,16 +97,16 @@ __device__ void quantize_rows(const T* x, T* q, int rows, int c) {
 #pragma unroll
         for (int k = 0; k < PACK<T>; k++) {
             // at most 127 by the choice of the scale, and never -0
-            values[k] = rintf(values[k] * scale) / scale + 0.0f;
+            values[k] = blend(values[k], rintf(values[k] * scale) / scale + 0.0f, strength);
         }
         store(q + start + j, c - j, wide, values);
     }
 }
 
-KERNEL(ROW_THREADS, quantize_rows_warp_f32, const float* x, float* q, int rows, int c) {
-    quantize_rows<float, WARP>(x, q, rows, c);
+KERNEL(ROW_THREADS, quantize_rows_warp_f32, const float* x, const float* strength, float* q, int rows, int c) {
+    quantize_rows<float, WARP>(x, strength, q, rows, c);
 }
 
-KERNEL(ROW_THREADS, quantize_rows_block_f32, const float* x, float* q, int rows, int c) {
-    quantize_rows<float, ROW_THREADS>(x, q, rows, c);
+KERNEL(ROW_THREADS, quantize_rows_block_f32, const float* x, const float* strength, float* q, int rows, int c) {
+    quantize_rows<float, ROW_THREADS>(x, strength, q, rows, c);
 }

@@ -109,14 +109,15 @@ public interface Backend extends AutoCloseable {
      * clip(round(w s), -1, 1) / s. w, q (matrices, n).
      *
      * @param quantization BITNET or B158
+     * @param strength (1): where below 1, q = w + strength * (rounded - w); or null for 1
      */
-    void quantizeWeights(Tensor w, Quantization quantization, Tensor q, int matrices, int n);
+    void quantizeWeights(Tensor w, Quantization quantization, Tensor strength, Tensor q, int matrices, int n);
 
     /**
      * What a quantized model computes with instead of the inputs of its linear layers: each row rounded to 8 bits by its own
-     * scale. With s = 127 / max(max(|x|), 1e-5), round(x s) / s, ties to even. x, q (rows, C).
+     * scale. With s = 127 / max(max(|x|), 1e-5), round(x s) / s, ties to even. x, q (rows, C); strength as above.
      */
-    void quantizeRows(Tensor x, Tensor q, int rows, int c);
+    void quantizeRows(Tensor x, Tensor strength, Tensor q, int rows, int c);
 
     /** Rounds the rows of x (rows, C) to 8 bits. */
     void quantizeInt8(Tensor x, Int8Rows q, int rows, int c);

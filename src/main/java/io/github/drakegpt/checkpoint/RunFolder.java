@@ -13,6 +13,7 @@ import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.nn.Parameters;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -203,6 +204,24 @@ public final class RunFolder {
         Files.delete(path);
     }
 
+    /**
+     * Makes a folder of weights only, packed: {@code config.json}, {@code vocab.json}, and {@code model.safetensors} in the
+     * format of {@link PackedWeightsFile}.
+     *
+     * @param config as in {@link #create}
+     */
+    public static RunFolder createPacked(Path path, ObjectNode config, CharTokenizer tokenizer, Weights weights)
+            throws IOException {
+        RunFolder folder = create(path, config, tokenizer);
+        AtomicFiles.write(path.resolve(MODEL), out -> PackedWeightsFile.write(out, weights));
+        return folder;
+    }
+
+    /** Bytes of the file of the newest weights. */
+    public long weightsFileBytes() throws IOException {
+        return Files.size(require(MODEL));
+    }
+
     // ---------------------------------------------------------------------------------------------- checkpoints
 
     /**
@@ -286,19 +305,51 @@ public final class RunFolder {
     public Checkpoint load(Parameters parameters) throws IOException {
         Safetensors optimizer = Safetensors.read(require(OPTIMIZER));
         return new Checkpoint(
-                loadWeights(parameters),
+                loadTrainedWeights(parameters),
                 StateDict.read(optimizer, parameters, FIRST_MOMENTS),
                 StateDict.read(optimizer, parameters, SECOND_MOMENTS),
                 state());
     }
 
-    /** Reads only the newest weights: a flat buffer, as Generator and Scorer take it. */
-    public float[] loadWeights() throws IOException {
-        return loadWeights(LanguageModel.parametersOf(modelConfig));
+    /** Reads only the newest weights, as Generator and Scorer take them: a trained run's, or packed ones. */
+    public Weights loadWeights() throws IOException {
+        Safetensors file = Safetensors.read(require(MODEL));
+        return PackedWeightsFile.is(file)
+                ? PackedWeightsFile.read(file, modelConfig)
+                : Weights.of(modelConfig, StateDict.read(file, LanguageModel.parametersOf(modelConfig), ""));
     }
 
-    private float[] loadWeights(Parameters parameters) throws IOException {
-        return StateDict.read(Safetensors.read(require(MODEL)), parameters, "");
+    /**
+     * Reads only the newest weights as they were trained: a flat buffer, laid out as {@link LanguageModel#parametersOf}.
+     *
+     * @throws IllegalArgumentException if this folder holds packed weights, which cannot be trained
+     */
+    public float[] loadTrainedWeights() throws IOException {
+        return loadTrainedWeights(LanguageModel.parametersOf(modelConfig));
+    }
+
+    private float[] loadTrainedWeights(Parameters parameters) throws IOException {
+        Safetensors file = Safetensors.read(require(MODEL));
+        requireTrained(file);
+        return StateDict.read(file, parameters, "");
+    }
+
+    private void requireTrained(Safetensors file) {
+        if (PackedWeightsFile.is(file)) {
+            throw new IllegalArgumentException(
+                    path + " holds packed weights, which cannot be trained; give the run that they were made from.");
+        }
+    }
+
+    /**
+     * Refuses a folder that cannot be trained on in.
+     *
+     * @throws IllegalArgumentException if it holds packed weights
+     */
+    public void requireTrainable() throws IOException {
+        if (Files.exists(path.resolve(MODEL))) {
+            requireTrained(Safetensors.read(path.resolve(MODEL)));
+        }
     }
 
     /** Reads where the run stands. */

@@ -22,6 +22,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 
 /**
  * Reads and writes the safetensors format: a length (u64 little endian), a JSON header that gives each tensor's type,
@@ -51,8 +52,30 @@ public final class Safetensors {
             .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
             .build();
 
-    /** An F32 tensor to be written: {@code shape.size()} elements of {@code values} from {@code offset} on. */
-    public record Source(String name, Shape shape, float[] values, int offset) {}
+    /**
+     * A tensor to be written.
+     *
+     * @param content puts its elements into a buffer that has room for exactly these
+     */
+    public record Source(String name, String dtype, Shape shape, Consumer<ByteBuffer> content) {
+        /** F32: {@code shape.size()} elements of {@code values} from {@code offset} on. */
+        public Source(String name, Shape shape, float[] values, int offset) {
+            this(
+                    name,
+                    "F32",
+                    shape,
+                    buffer -> buffer.asFloatBuffer().put(values, offset, Math.toIntExact(shape.size())));
+        }
+
+        /** U8: all of {@code values}. */
+        public Source(String name, Shape shape, byte[] values) {
+            this(name, "U8", shape, buffer -> buffer.put(values));
+        }
+
+        private int bytes() {
+            return Math.toIntExact(BYTES.get(dtype) * shape.size());
+        }
+    }
 
     private record Location(String dtype, Shape shape, long begin, long end) {}
 
@@ -76,12 +99,12 @@ public final class Safetensors {
         long offset = 0;
         for (Source tensor : tensors) {
             ObjectNode node = header.putObject(tensor.name());
-            node.put("dtype", "F32");
+            node.put("dtype", tensor.dtype());
             var shape = node.putArray("shape");
             for (int i = 0; i < tensor.shape().rank(); i++) {
                 shape.add(tensor.shape().dim(i));
             }
-            long end = offset + Float.BYTES * tensor.shape().size();
+            long end = offset + tensor.bytes();
             node.putArray("data_offsets").add(offset).add(end);
             offset = end;
         }
@@ -95,9 +118,8 @@ public final class Safetensors {
         out.write(json);
         out.write(" ".repeat(padded - json.length).getBytes(StandardCharsets.US_ASCII));
         for (Source tensor : tensors) {
-            int size = Math.toIntExact(tensor.shape().size());
-            ByteBuffer bytes = ByteBuffer.allocate(Float.BYTES * size).order(ByteOrder.LITTLE_ENDIAN);
-            bytes.asFloatBuffer().put(tensor.values(), tensor.offset(), size);
+            ByteBuffer bytes = ByteBuffer.allocate(tensor.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+            tensor.content().accept(bytes);
             out.write(bytes.array());
         }
     }
@@ -267,6 +289,22 @@ public final class Safetensors {
         int[] values = new int[Math.toIntExact(shape.size())];
         locate(name, "I32", shape).asIntBuffer().get(values);
         return values;
+    }
+
+    /**
+     * The elements of a U8 tensor.
+     *
+     * @throws CorruptFileException if it is missing, or has another type or shape
+     */
+    public byte[] readBytes(String name, Shape shape) throws CorruptFileException {
+        byte[] values = new byte[Math.toIntExact(shape.size())];
+        locate(name, "U8", shape).get(values);
+        return values;
+    }
+
+    /** What to throw when the file's content is not what it should be. */
+    CorruptFileException corrupt(String what, Throwable cause) {
+        return new CorruptFileException(file, what, cause);
     }
 
     private ByteBuffer locate(String name, String dtype, Shape shape) throws CorruptFileException {

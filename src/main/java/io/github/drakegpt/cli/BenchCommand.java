@@ -6,11 +6,11 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.node.TextNode;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
+import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.profile.Benchmark;
 import io.github.drakegpt.profile.KernelBenchmark;
 import io.github.drakegpt.train.TrainConfig;
@@ -165,13 +165,8 @@ final class BenchCommand implements Callable<Integer> {
     }
 
     private ObjectNode generate(Backend backend, String name, ModelConfig model) {
-        float[] weights;
-        try (Arena arena = backend.newArena()) {
-            weights = LanguageModel.forEvaluation(model, backend, arena, 1, null)
-                    .parameters()
-                    .initialValues(0);
-        }
-        return row("generate", name, Benchmark.generate(backend, model, weights, seconds), 1);
+        Weights weights = Weights.of(model, LanguageModel.parametersOf(model).initialValues(0));
+        return row("generate", name, Benchmark.generate(backend, weights, seconds), 1);
     }
 
     private static ObjectNode row(String suite, String name, Benchmark.Timing timing, int tokens) {

@@ -106,7 +106,7 @@ final class GenerateCommand implements Callable<Integer> {
         log.info("Seed {}", chosenSeed);
         StringBuilder all = new StringBuilder();
         try (Backend backend = device.open();
-                Generator generator = new Generator(backend, folder.modelConfig(), folder.loadWeights())) {
+                Generator generator = new Generator(backend, folder.loadWeights())) {
             for (int sample = 0; sample < numSamples; sample++) {
                 if (sample > 0) {
                     print(all, "\n---\n");

@@ -34,6 +34,7 @@ import picocli.CommandLine.ScopeType;
             TrainCommand.class,
             GenerateCommand.class,
             ScoreCommand.class,
+            QuantizeCommand.class,
             BenchCommand.class,
             DoctorCommand.class,
             CleanCommand.class

@@ -57,7 +57,7 @@ final class ScoreCommand implements Callable<Integer> {
         int[] tokens = folder.tokenizer().encode(text);
         Scorer.Score score;
         try (Backend backend = device.open();
-                Scorer scorer = new Scorer(backend, folder.modelConfig(), folder.loadWeights())) {
+                Scorer scorer = new Scorer(backend, folder.loadWeights())) {
             score = scorer.score(tokens);
         }
         if (json) {

@@ -5,11 +5,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.exc.InvalidFormatException;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
+import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import io.github.drakegpt.data.Nearest;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.train.TrainConfig;
 import java.io.IOException;
 import java.io.InputStream;
@@ -29,6 +32,9 @@ import java.util.Map;
 final class Settings {
     /** Names of the built-in configurations. */
     static final List<String> BUILT_IN = List.of("default", "laptop", "scaled");
+
+    /** As in Hugging Face's fine-tuning to 1.58 bits ("Fine-tuning LLMs to 1.58bit", 2024). */
+    private static final int QUANT_WARMUP_ITERS = 1000;
 
     private static final ObjectMapper YAML = new ObjectMapper(new YAMLFactory());
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -59,6 +65,22 @@ final class Settings {
         }
         merge(root, object, "", file.toString());
         return this;
+    }
+
+    /**
+     * Lays over what training a quantized model has been found to need.
+     *
+     * @param builtIn the configuration whose sizes it has
+     */
+    Settings quantize(Quantization quantization, String builtIn) {
+        merge(root, readBuiltIn("quant-" + builtIn), "", "--quant");
+        return set("model.quant", TextNode.valueOf(quantization.label()));
+    }
+
+    /** Lets the rounding grow over the first steps, but for no more than half of them. */
+    Settings warmUpQuantization() {
+        int iters = root.at("/train/iters").asInt();
+        return set("train.quant_warmup_iters", IntNode.valueOf(Math.min(QUANT_WARMUP_ITERS, iters / 2)));
     }
 
     /** Sets one key, such as {@code train.iters}, to a value. */

@@ -2,6 +2,7 @@ package io.github.drakegpt.cli;
 
 import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.LongNode;
+import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -38,11 +39,29 @@ final class SettingsOptions {
 
     /** The default settings with all that was given laid over them, {@code --set} last. */
     Settings resolve(boolean scaled) throws IOException {
+        return resolve(scaled, Quantization.NONE, false);
+    }
+
+    /**
+     * The same, with what suits a quantized model behind the built-in configuration.
+     *
+     * @param fromFullPrecision whether it begins with the weights of a run that is not quantized
+     */
+    Settings resolve(boolean scaled, Quantization quantization, boolean fromFullPrecision) throws IOException {
         Settings settings = new Settings();
+        String builtIn = scaled ? "scaled" : "default";
         if (scaled) {
-            settings.overlay("scaled");
+            settings.overlay(builtIn);
         }
-        if (config != null) {
+        boolean named = config != null && Settings.BUILT_IN.contains(config);
+        if (named) {
+            builtIn = config;
+            settings.overlay(config);
+        }
+        if (quantization != Quantization.NONE) {
+            settings.quantize(quantization, builtIn);
+        }
+        if (config != null && !named) {
             settings.overlay(config);
         }
         if (iters != null) {
@@ -52,6 +71,10 @@ final class SettingsOptions {
             settings.set("train.seed", LongNode.valueOf(seed));
         }
         assignments.forEach(settings::set);
+        if (fromFullPrecision) {
+            settings.warmUpQuantization(); // depends on the number of steps, which may be among what was set
+            assignments.forEach(settings::set);
+        }
         return settings;
     }
 }

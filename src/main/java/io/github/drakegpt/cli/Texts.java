@@ -21,7 +21,7 @@ final class Texts {
     /** A sample of plain text from a run. */
     static String sample(Backend backend, RunFolder run, int length) throws IOException {
         StringBuilder text = new StringBuilder();
-        try (Generator generator = new Generator(backend, run.modelConfig(), run.loadWeights())) {
+        try (Generator generator = new Generator(backend, run.loadWeights())) {
             generator.generate(
                     emptyPrompt(run.tokenizer()),
                     length,

@@ -2,7 +2,9 @@ package io.github.drakegpt.cli;
 
 import com.fasterxml.jackson.databind.node.TextNode;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -38,7 +40,9 @@ final class TrainCommand implements Callable<Integer> {
     @Option(
             names = "--quant",
             paramLabel = "NAME",
-            description = "Round TransformerLM's weights while training: none, bitnet (1 bit) or b1.58 (model.quant).")
+            description =
+                    "Round TransformerLM's weights while training: none, bitnet (1 bit) or b1.58; with the schedule"
+                            + " and the norms that suit it.")
     private String quant;
 
     @Option(
@@ -110,10 +114,11 @@ final class TrainCommand implements Callable<Integer> {
     }
 
     private TrainingRun create(Backend backend) throws IOException {
-        Settings resolved = settings.resolve(scale);
-        if (quant != null) {
-            resolved.set("model.quant", TextNode.valueOf(quant));
-        }
+        Quantization quantization = quant == null ? Quantization.NONE : Quantization.of(quant);
+        boolean fromFullPrecision = initFrom != null
+                && quantization != Quantization.NONE
+                && RunFolder.open(initFrom).modelConfig().quant() == Quantization.NONE;
+        Settings resolved = settings.resolve(scale, quantization, fromFullPrecision);
         if (model != null) {
             resolved.set("model.name", TextNode.valueOf(model));
         }

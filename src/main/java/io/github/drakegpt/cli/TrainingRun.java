@@ -22,13 +22,16 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 import java.util.function.BooleanSupplier;
 
 /** A run that is being trained: its folder, its corpus, and what listens. */
 final class TrainingRun {
     private static final ObjectMapper JSON = new ObjectMapper();
+    private static final String SUB_NORM = ".sub_norm.";
 
     private final Backend backend;
     private final RunFolder folder;
@@ -71,6 +74,7 @@ final class TrainingRun {
      */
     static TrainingRun resume(Backend backend, Path path, Corpora.Found corpus, Integer iters) throws IOException {
         RunFolder folder = RunFolder.open(path);
+        folder.requireTrainable();
         if (!folder.config().path("data").path("sha256").asText().equals(fingerprint(corpus.corpus()))) {
             throw new IllegalArgumentException("The corpus " + corpus.corpus().name() + " is not the one that " + path
                     + " was trained on ("
@@ -149,19 +153,41 @@ final class TrainingRun {
         }
     }
 
+    /** The other run's weights; norms that only a quantized model has begin as new ones do. */
     private float[] initialWeights(Trainer trainer) throws IOException {
         RunFolder other = RunFolder.open(initFrom);
         if (!other.tokenizer().equals(corpus.tokenizer())) {
             throw new IllegalArgumentException(initFrom + " was trained with another vocabulary than " + corpus.name()
                     + " has; begin without --init-from, or give the corpus it was trained on.");
         }
-        Parameters theirs = LanguageModel.parametersOf(other.modelConfig());
-        if (!theirs.entries().equals(trainer.parameters().entries())) {
-            throw new IllegalArgumentException(initFrom + " holds a "
-                    + other.modelConfig().name() + " with other weights than this "
-                    + folder.modelConfig().name() + " has; train with the model settings of its config.json, or"
-                    + " begin without --init-from.");
+        Parameters ours = trainer.parameters();
+        Map<String, Parameters.Entry> theirs = new HashMap<>();
+        LanguageModel.parametersOf(other.modelConfig()).entries().forEach(entry -> theirs.put(entry.name(), entry));
+        float[] from = other.loadTrainedWeights();
+        float[] weights = ours.initialValues(train.seed());
+        for (Parameters.Entry entry : ours.entries()) {
+            Parameters.Entry same = theirs.remove(entry.name());
+            if (same != null && same.shape().equals(entry.shape())) {
+                System.arraycopy(
+                        from,
+                        Math.toIntExact(same.offset()),
+                        weights,
+                        Math.toIntExact(entry.offset()),
+                        Math.toIntExact(entry.shape().size()));
+            } else if (same != null || !entry.name().contains(SUB_NORM)) {
+                throw otherWeights(other);
+            }
         }
-        return other.loadWeights();
+        if (!theirs.isEmpty()) {
+            throw otherWeights(other);
+        }
+        return weights;
+    }
+
+    private IllegalArgumentException otherWeights(RunFolder other) {
+        return new IllegalArgumentException(initFrom + " holds a "
+                + other.modelConfig().name() + " with other weights than this "
+                + folder.modelConfig().name() + " has; train with the model settings of its config.json, or"
+                + " begin without --init-from.");
     }
 }

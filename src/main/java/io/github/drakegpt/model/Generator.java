@@ -27,17 +27,15 @@ public final class Generator implements AutoCloseable {
     private final Tensor drawn; // I32 (1)
     private final Map<Pass, Runnable> forwards = new HashMap<>(); // recorded, one for each shape
 
-    /**
-     * @param weights a flat buffer laid out as the model's parameters
-     */
-    public Generator(Backend backend, ModelConfig config, float[] weights) {
+    public Generator(Backend backend, Weights weights) {
+        ModelConfig config = weights.config();
         this.backend = backend;
         this.arena = backend.newArena();
         this.model = LanguageModel.forGeneration(config, backend, arena, 1, null);
         this.contextLength = config.contextLength();
         this.step = arena.allocate(DType.I32, Shape.of(1));
         this.drawn = arena.allocate(DType.I32, Shape.of(1));
-        model.weights().write(weights);
+        model.load(weights);
     }
 
     /**

@@ -47,30 +47,50 @@ public abstract class LanguageModel {
      * @param batch the most sequences of a pass
      * @param seed of the dropout masks
      * @param step I32 tensor (1) that the masks change with
-     * @param weights the flat buffer of another model of the same configuration to share, or null for one of its own
+     * @param strength (1): how much of the rounding of a quantized model is applied, from 0 to 1; null for all of it
+     * @param sharing another model made by this method from the same configuration, to share its weights; null for weights
+     *     of its own
      */
     public static LanguageModel forTraining(
-            ModelConfig config, Backend backend, Arena arena, int batch, long seed, Tensor step, Tensor weights) {
-        return build(
-                config, backend, arena, new Capacity(batch, config.contextLength(), Use.TRAINING), seed, step, weights);
+            ModelConfig config,
+            Backend backend,
+            Arena arena,
+            int batch,
+            long seed,
+            Tensor step,
+            Tensor strength,
+            LanguageModel sharing) {
+        return build(config, backend, arena, batch, Use.TRAINING, seed, step, strength, sharing);
     }
 
-    /** Builds a model that computes logits and losses of up to {@code batch} sequences at once. */
+    /**
+     * Builds a model that computes logits and losses of up to {@code batch} sequences at once.
+     *
+     * @param sharing as above
+     */
     public static LanguageModel forEvaluation(
-            ModelConfig config, Backend backend, Arena arena, int batch, Tensor weights) {
-        return build(
-                config, backend, arena, new Capacity(batch, config.contextLength(), Use.EVALUATION), 0, null, weights);
+            ModelConfig config, Backend backend, Arena arena, int batch, LanguageModel sharing) {
+        return build(config, backend, arena, batch, Use.EVALUATION, 0, null, null, sharing);
     }
 
-    /** Builds a model that continues up to {@code batch} sequences at once, with a cache of keys and values. */
+    /**
+     * Builds a model that continues up to {@code batch} sequences at once, with a cache of keys and values.
+     *
+     * @param sharing as above
+     */
     public static LanguageModel forGeneration(
-            ModelConfig config, Backend backend, Arena arena, int batch, Tensor weights) {
-        return build(
-                config, backend, arena, new Capacity(batch, config.contextLength(), Use.GENERATION), 0, null, weights);
+            ModelConfig config, Backend backend, Arena arena, int batch, LanguageModel sharing) {
+        return build(config, backend, arena, batch, Use.GENERATION, 0, null, null, sharing);
     }
 
-    /** The parameters of a model with this configuration: their names, shapes and places; no memory is taken. */
+    /** The parameters that a model of this configuration trains: their names, shapes and places; no memory is taken. */
     public static Parameters parametersOf(ModelConfig config) {
+        return forTraining(config, null, new MeasuringArena(), 1, 0, null, null, null)
+                .parameters();
+    }
+
+    /** Those that it has when nothing is trained: in a quantized model, matrices are packed. */
+    public static Parameters inferenceParametersOf(ModelConfig config) {
         return forEvaluation(config, null, new MeasuringArena(), 1, null).parameters();
     }
 
@@ -78,17 +98,44 @@ public abstract class LanguageModel {
             ModelConfig config,
             Backend backend,
             Arena arena,
-            Capacity capacity,
+            int batch,
+            Use use,
             long seed,
             Tensor step,
-            Tensor weights) {
-        LayerContext context = new LayerContext(backend, arena, capacity, config.init(), config.quant(), seed, step);
+            Tensor strength,
+            LanguageModel sharing) {
+        LayerContext context = new LayerContext(
+                backend,
+                arena,
+                new Capacity(batch, config.contextLength(), use),
+                config.init(),
+                config.quant(),
+                seed,
+                step,
+                strength,
+                sharing == null ? null : sharing.parameters);
         LanguageModel model = Models.build(config, context);
         Shape flat = Shape.of(Math.toIntExact(model.parameters.size()));
-        model.weights = weights != null ? weights : arena.allocate(DType.F32, flat);
-        model.grads = capacity.use() == Use.TRAINING ? arena.allocate(DType.F32, flat) : null;
+        model.weights = sharing != null ? sharing.weights : arena.allocate(DType.F32, flat);
+        model.grads = use == Use.TRAINING ? arena.allocate(DType.F32, flat) : null;
         model.parameters.bind(model.weights, model.grads);
         return model;
+    }
+
+    /**
+     * Overwrites the weights of a model that is not trained.
+     *
+     * @throws IllegalArgumentException if they belong to another configuration
+     */
+    public final void load(Weights from) {
+        if (!from.config().equals(config)) {
+            throw new IllegalArgumentException("The weights are those of " + from.config() + ", not of " + config
+                    + "; build the model from their configuration.");
+        }
+        weights.write(from.flat());
+        parameters
+                .packed()
+                .forEach(packed -> packed.weights().write(from.packed().get(packed.name())));
     }
 
     /** Writes logits (B, T, V) for tokens (B, T). */
@@ -127,7 +174,7 @@ public abstract class LanguageModel {
         return parameters;
     }
 
-    /** The flat buffer of all parameters. */
+    /** The flat buffer of all parameters that are not packed. */
     public final Tensor weights() {
         return weights;
     }

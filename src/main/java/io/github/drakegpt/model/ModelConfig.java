@@ -21,6 +21,8 @@ import io.github.drakegpt.quant.Quantization;
  *     applies it
  * @param init how weights begin
  * @param quant what TransformerLM's attention and feed-forward weights are rounded to
+ * @param subNorm whether TransformerLM has an RMS norm before each of the layers that end a residual branch, as models
+ *     trained with rounded weights should (Wang et al., "BitNet b1.58 2B4T Technical Report", 2025)
  */
 @JsonNaming(PropertyNamingStrategies.SnakeCaseStrategy.class)
 public record ModelConfig(
@@ -34,7 +36,8 @@ public record ModelConfig(
         float dropout,
         boolean finalNorm,
         Init init,
-        Quantization quant) {
+        Quantization quant,
+        boolean subNorm) {
 
     /**
      * Checks every setting that the model uses.
@@ -47,6 +50,10 @@ public record ModelConfig(
         if (quant != Quantization.NONE && !name.equals(Models.TRANSFORMER)) {
             throw new IllegalArgumentException("model.quant is " + quant.label() + ", and only " + Models.TRANSFORMER
                     + " can be quantized; set it to none, or train that model.");
+        }
+        if (subNorm && !name.equals(Models.TRANSFORMER)) {
+            throw new IllegalArgumentException("model.sub_norm is true, and only " + Models.TRANSFORMER
+                    + " has such norms; set it to false, or train that model.");
         }
         if (init == null) {
             throw new IllegalArgumentException("model.init is missing; set it to pytorch or gpt2.");
@@ -67,6 +74,23 @@ public record ModelConfig(
                 divides("embedding_dim", embeddingDim, numHeads);
             default -> {}
         }
+    }
+
+    /** The same with other weights in its attention and feed-forward layers. */
+    public ModelConfig withQuant(Quantization other) {
+        return new ModelConfig(
+                name,
+                vocabSize,
+                contextLength,
+                embeddingDim,
+                headSize,
+                numHeads,
+                numLayers,
+                dropout,
+                finalNorm,
+                init,
+                other,
+                subNorm);
     }
 
     private static void atLeastOne(String key, int value) {

@@ -26,8 +26,8 @@ public final class Scorer implements AutoCloseable {
      */
     public record Score(double nll, double perplexity, int predicted) {}
 
-    /** @param weights a flat buffer laid out as the model's parameters */
-    public Scorer(Backend backend, ModelConfig config, float[] weights) {
+    public Scorer(Backend backend, Weights weights) {
+        ModelConfig config = weights.config();
         this.backend = backend;
         this.arena = backend.newArena();
         this.contextLength = config.contextLength();
@@ -35,11 +35,11 @@ public final class Scorer implements AutoCloseable {
         this.replicas = new LanguageModel[backend.workers()];
         this.losses = new Tensor[replicas.length];
         for (int i = 0; i < replicas.length; i++) {
-            Tensor shared = i == 0 ? null : replicas[0].weights();
+            LanguageModel shared = i == 0 ? null : replicas[0];
             replicas[i] = LanguageModel.forEvaluation(config, backend, arena, windowsPerPass, shared);
             losses[i] = arena.allocate(DType.F32, Shape.of(1));
         }
-        replicas[0].weights().write(weights);
+        replicas[0].load(weights);
     }
 
     /**

@@ -27,7 +27,13 @@ final class TransformerLM extends LanguageModel {
         embedding = Embedding.ofTokensAndPositions(context, config.vocabSize(), config.contextLength(), width);
         for (int i = 0; i < config.numLayers(); i++) {
             blocks.add(new TransformerBlock(
-                    context, "blocks." + i, width, config.numHeads(), config.numLayers(), config.dropout()));
+                    context,
+                    "blocks." + i,
+                    width,
+                    config.numHeads(),
+                    config.numLayers(),
+                    config.dropout(),
+                    config.subNorm()));
         }
         if (config.finalNorm()) {
             finalNorm = new LayerNorm(context, "ln_f", width);

@@ -27,7 +27,7 @@ public final class Block {
     public Tensor forward(Tensor x, Pass pass) {
         in = x;
         heads = attention.forward(x, pass);
-        linear.forwardRelu(heads, out, pass.rows());
+        linear.forwardRelu(Rows.of(heads), out, pass.rows());
         return out;
     }
 

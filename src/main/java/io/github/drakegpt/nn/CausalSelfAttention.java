@@ -14,13 +14,11 @@ import java.util.List;
  */
 public final class CausalSelfAttention {
     private final Backend backend;
-    private final int in;
     private final int heads;
     private final int headSize;
     private final int context;
     private final Dropout dropout;
-    private final Parameter weight; // (3A, in): queries of all heads, then keys, then values
-    private final Operands operands;
+    private final Product qkvProduct; // weight (3A, in): queries of all heads, then keys, then values
     private final Tensor qkv; // (B, T, 3A)
     private final Tensor out; // (B, T, A)
     private final Tensor stats; // (B, H, T, 2)
@@ -30,7 +28,7 @@ public final class CausalSelfAttention {
 
     /** One head: its weights are called {@code name.query.weight} and so on. */
     public static CausalSelfAttention singleHead(LayerContext context, String name, int in, int headSize) {
-        return new CausalSelfAttention(context, List.of(name), in, headSize, 0);
+        return new CausalSelfAttention(context, name, List.of(name), in, headSize, 0);
     }
 
     /** Several heads: the weights of head h are called {@code name.heads.h.query.weight} and so on. */
@@ -40,12 +38,12 @@ public final class CausalSelfAttention {
         for (int h = 0; h < heads; h++) {
             names.add(name + ".heads." + h);
         }
-        return new CausalSelfAttention(context, names, in, headSize, dropout);
+        return new CausalSelfAttention(context, name, names, in, headSize, dropout);
     }
 
-    private CausalSelfAttention(LayerContext layers, List<String> headNames, int in, int headSize, float dropout) {
+    private CausalSelfAttention(
+            LayerContext layers, String name, List<String> headNames, int in, int headSize, float dropout) {
         this.backend = layers.backend();
-        this.in = in;
         this.heads = headNames.size();
         this.headSize = headSize;
         this.context = layers.capacity().context();
@@ -55,10 +53,13 @@ public final class CausalSelfAttention {
         for (String part : List.of("query", "key", "value")) {
             headNames.forEach(head -> names.add(head + "." + part + ".weight"));
         }
-        this.weight = layers.parameters()
-                .addMerged(names, Shape.of(headSize, in), layers.init().weight(in), Shape.of(3 * width, in));
-        // as many scales as PyTorch's module has linear layers
-        this.operands = new Operands(layers, layers.quantization(), weight, in, names.size());
+        this.qkvProduct = Product.create(
+                layers,
+                layers.quantization(),
+                name + ".qkv.weight",
+                names,
+                Shape.of(headSize, in),
+                layers.init().weight(in));
         headNames.forEach(head -> declareMask(layers, head + ".tril", context));
         this.qkv = layers.activation(3 * width);
         this.out = layers.activation(width);
@@ -88,8 +89,11 @@ public final class CausalSelfAttention {
 
     /** The heads' outputs (B, T, A) for x (B, T, in). */
     public Tensor forward(Tensor x, Pass pass) {
-        operands.prepare(x, pass.rows());
-        backend.linear(operands.input(), operands.weight(), null, false, qkv, pass.rows(), in, 3 * width());
+        return forward(Rows.of(x), pass);
+    }
+
+    Tensor forward(Rows x, Pass pass) {
+        qkvProduct.forward(x, null, false, qkv, pass.rows());
         if (pass.cached()) {
             backend.attentionCached(qkv, cache, position, out, pass.batch(), pass.length(), context, heads, headSize);
         } else {
@@ -121,7 +125,6 @@ public final class CausalSelfAttention {
                 pass.length(),
                 heads,
                 headSize);
-        backend.linearGrad(
-                operands.input(), operands.weight(), dqkv, dx, weight.grad(), null, pass.rows(), in, 3 * width());
+        qkvProduct.backward(dqkv, dx, null, pass.rows());
     }
 }

@@ -1,10 +1,9 @@
 package io.github.drakegpt.nn;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Tensor;
 
-/** The MLP of a block: Linear(C, 4C), ReLU, Linear(4C, C); in a quantized model with a norm before the latter. */
+/** The MLP of a block: Linear(C, 4C), ReLU, Linear(4C, C); if asked with an RMS norm before the latter. */
 final class FeedForward {
     private static final int EXPANSION = 4;
 
@@ -17,22 +16,21 @@ final class FeedForward {
     private final Tensor dhidden; // (rows, 4C)
     private final Tensor dnormed; // (rows, 4C), or null
 
-    FeedForward(LayerContext context, String name, int width, int layers) {
+    FeedForward(LayerContext context, String name, int width, int layers, boolean subNorm) {
         this.backend = context.backend();
         this.hiddenSize = EXPANSION * width;
         this.expand = Linear.quantizable(context, name + ".net.0", width, hiddenSize);
-        boolean quantized = context.quantization() != Quantization.NONE;
-        this.subNorm = quantized ? new RmsNorm(context, name + ".sub_norm", hiddenSize) : null;
+        this.subNorm = subNorm ? new RmsNorm(context, name + ".sub_norm", hiddenSize) : null;
         this.contract = Linear.residual(context, name + ".net.2", hiddenSize, width, layers);
         this.hidden = context.activation(hiddenSize);
         this.dhidden = context.training() ? context.scratch("dhidden", hiddenSize) : null;
-        this.dnormed = context.training() && quantized ? context.scratch("dnormed", hiddenSize) : null;
+        this.dnormed = context.training() && subNorm ? context.scratch("dnormed", hiddenSize) : null;
     }
 
     /** Writes y (rows, C) from x (rows, C). */
-    void forward(Tensor x, Tensor y, int rows) {
+    void forward(Rows x, Tensor y, int rows) {
         expand.forwardRelu(x, hidden, rows);
-        contract.forward(subNorm == null ? hidden : subNorm.forward(hidden, rows), y, rows);
+        contract.forward(subNorm == null ? Rows.of(hidden) : subNorm.forward(hidden, rows), y, rows);
     }
 
     /** Writes dx (rows, C) and the parameters' gradients from dy (rows, C); dx may be dy. */

@@ -3,12 +3,16 @@ package io.github.drakegpt.nn;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /** What layers are built from: the backend, the model's parameters, and buffers for the largest pass that will be run. */
@@ -20,9 +24,12 @@ public final class LayerContext {
     private final Quantization quantization;
     private final long seed;
     private final Tensor step;
+    private final Tensor strength;
+    private final Parameters shared;
     private final Tensor position;
     private final Parameters parameters = new Parameters();
     private final Map<String, Tensor> scratch = new HashMap<>();
+    private final Map<Integer, Int8Rows> int8Scratch = new HashMap<>();
     private int dropouts;
 
     /** What a model's buffers are made for. */
@@ -46,6 +53,8 @@ public final class LayerContext {
      * @param quantization of the layers that can be quantized
      * @param seed of the dropout masks
      * @param step I32 tensor (1) that the masks change with; null if nothing is trained
+     * @param strength (1): how much of the rounding is applied in training, from 0 to 1; null for all of it
+     * @param shared the parameters of a model of the same configuration and use, whose packed weights to share; or null
      */
     public LayerContext(
             Backend backend,
@@ -54,7 +63,9 @@ public final class LayerContext {
             Init init,
             Quantization quantization,
             long seed,
-            Tensor step) {
+            Tensor step,
+            Tensor strength,
+            Parameters shared) {
         this.backend = backend;
         this.arena = arena;
         this.capacity = capacity;
@@ -62,6 +73,8 @@ public final class LayerContext {
         this.quantization = quantization;
         this.seed = seed;
         this.step = step;
+        this.strength = strength;
+        this.shared = shared;
         this.position = capacity.use() == Use.GENERATION ? allocate(DType.I32, 1) : null;
     }
 
@@ -93,6 +106,39 @@ public final class LayerContext {
 
     boolean training() {
         return capacity.use() == Use.TRAINING;
+    }
+
+    /** Whether layers that can be quantized compute with packed weights and 8-bit rows. */
+    boolean packed() {
+        return quantization != Quantization.NONE && !training();
+    }
+
+    Tensor strength() {
+        return strength;
+    }
+
+    /** Adds a packed weight to the parameters. */
+    PackedWeights packedWeights(Quantization quantization, String name, List<String> parts, Shape each) {
+        int place = parameters.packed().size();
+        PackedWeights weights = shared != null
+                ? shared.packed().get(place).weights()
+                : PackedWeights.allocate(arena, quantization, each.dim(0) * parts.size(), each.dim(1));
+        parameters.addPacked(new Parameters.Packed(name, parts, each, weights));
+        return weights;
+    }
+
+    /**
+     * Room for rows of {@code in} elements rounded to 8 bits, which all layers that take so many share: each computes with
+     * them before the next ones are written.
+     */
+    Int8Rows int8Scratch(int in) {
+        int stride = PackedMatrix.paddedColumns(quantization, in);
+        return int8Scratch.computeIfAbsent(
+                stride,
+                key -> new Int8Rows(
+                        allocate(DType.I8, capacity.rows(), stride),
+                        allocate(DType.F32, capacity.rows()),
+                        allocate(DType.I32, capacity.rows())));
     }
 
     /** A buffer that keeps its content from the forward to the backward pass: (rows, perRow). */

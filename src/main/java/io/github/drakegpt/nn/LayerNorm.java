@@ -2,6 +2,7 @@ package io.github.drakegpt.nn;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
@@ -14,14 +15,25 @@ public final class LayerNorm {
     private final Parameter bias; // (C)
     private final Tensor stats; // (rows, 2)
     private final Tensor out; // (rows, C)
+    private final Int8Rows int8; // or null
 
     public LayerNorm(LayerContext context, String name, int width) {
+        this(context, name, width, null);
+    }
+
+    /** A norm before a layer that can be quantized. */
+    static LayerNorm beforeQuantizable(LayerContext context, String name, int width) {
+        return new LayerNorm(context, name, width, context.packed() ? context.int8Scratch(width) : null);
+    }
+
+    private LayerNorm(LayerContext context, String name, int width, Int8Rows int8) {
         this.backend = context.backend();
         this.width = width;
         this.weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
         this.bias = context.parameters().add(name + ".bias", Init.Distribution.constant(0), width);
         this.stats = context.activation(2);
         this.out = context.activation(width);
+        this.int8 = int8;
     }
 
     /** Puts a norm that is never applied into the state_dict, as it was initialised. */
@@ -37,15 +49,29 @@ public final class LayerNorm {
         return out;
     }
 
+    /** The same for a layer that can be quantized. */
+    Rows normed() {
+        return new Rows(out, int8);
+    }
+
     /** Normalizes x (rows, C) into {@link #out}. */
     public void forward(Tensor x, int rows) {
-        backend.layerNorm(x, weight.value(), bias.value(), out, stats, rows, width);
+        if (int8 == null) {
+            backend.layerNorm(x, weight.value(), bias.value(), out, stats, rows, width);
+        } else {
+            backend.layerNormInt8(x, weight.value(), bias.value(), out, stats, int8, rows, width);
+        }
     }
 
     /** Writes sum = x + dropout(branch), and normalizes it into {@link #out}. All (rows, C). */
     void forward(Tensor x, Tensor branch, Dropout dropout, Tensor sum, Pass pass) {
-        backend.residualNorm(
-                x, branch, dropout, pass.firstRow(), sum, weight.value(), bias.value(), out, stats, pass.rows(), width);
+        int rows = pass.rows();
+        if (int8 == null) {
+            backend.residualNorm(
+                    x, branch, dropout, pass.firstRow(), sum, weight.value(), bias.value(), out, stats, rows, width);
+        } else { // nothing is dropped where nothing is trained
+            backend.residualNormInt8(x, branch, sum, weight.value(), bias.value(), out, stats, int8, rows, width);
+        }
     }
 
     /** Adds to dx (rows, C) what comes back through the norm of x from dout (rows, C). */

@@ -2,16 +2,14 @@ package io.github.drakegpt.nn;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.List;
 
 /** y = x weight^T + bias; in a quantized model with x and weight rounded, and bias as it is. */
 public final class Linear {
-    private final Backend backend;
-    private final int in;
-    private final int out;
-    private final Parameter weight; // (out, in)
+    private final Product product;
     private final Parameter bias; // (out)
-    private final Operands operands;
 
     /** A layer that is never quantized. */
     public Linear(LayerContext context, String name, int in, int out) {
@@ -25,12 +23,9 @@ public final class Linear {
             int in,
             int out,
             Init.Distribution weightInit) {
-        this.backend = context.backend();
-        this.in = in;
-        this.out = out;
-        this.weight = context.parameters().add(name + ".weight", weightInit, out, in);
+        String weight = name + ".weight";
+        this.product = Product.create(context, quantization, weight, List.of(weight), Shape.of(out, in), weightInit);
         this.bias = context.parameters().add(name + ".bias", context.init().bias(in), out);
-        this.operands = new Operands(context, quantization, weight, in, 1);
     }
 
     /** A layer that is quantized if the model is: BitLinear, as the papers call it. */
@@ -47,21 +42,20 @@ public final class Linear {
 
     /** Writes y (rows, out) from x (rows, in). */
     public void forward(Tensor x, Tensor y, int rows) {
-        forward(x, false, y, rows);
+        forward(Rows.of(x), y, rows);
+    }
+
+    void forward(Rows x, Tensor y, int rows) {
+        product.forward(x, bias.value(), false, y, rows);
     }
 
     /** The same with ReLU; its gradient is {@link Backend#reluGrad}, before {@link #backward}. */
-    void forwardRelu(Tensor x, Tensor y, int rows) {
-        forward(x, true, y, rows);
-    }
-
-    private void forward(Tensor x, boolean relu, Tensor y, int rows) {
-        operands.prepare(x, rows);
-        backend.linear(operands.input(), operands.weight(), bias.value(), relu, y, rows, in, out);
+    void forwardRelu(Rows x, Tensor y, int rows) {
+        product.forward(x, bias.value(), true, y, rows);
     }
 
     /** Writes dx (rows, in) and the parameters' gradients from dy (rows, out). */
     public void backward(Tensor dy, Tensor dx, int rows) {
-        backend.linearGrad(operands.input(), operands.weight(), dy, dx, weight.grad(), bias.grad(), rows, in, out);
+        product.backward(dy, dx, bias.grad(), rows);
     }
 }

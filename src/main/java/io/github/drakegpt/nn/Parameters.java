@@ -1,5 +1,6 @@
 package io.github.drakegpt.nn;
 
+import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
@@ -9,7 +10,7 @@ import java.util.Collections;
 import java.util.List;
 
 /**
- * All parameters of a model, one after another in one flat buffer, so that the optimizer, the gradient's norm and a
+ * All parameters of a model that are not packed, one after another in one flat buffer, so that the optimizer, the gradient's norm and a
  * checkpoint each deal with a single tensor. Layers add theirs while a model is built; then the buffers are bound.
  */
 public final class Parameters {
@@ -27,12 +28,21 @@ public final class Parameters {
 
     private final List<Parameter> parameters = new ArrayList<>();
     private final List<Entry> entries = new ArrayList<>();
+    private final List<Packed> packed = new ArrayList<>();
     private final List<Constant> constants = new ArrayList<>();
     private long size;
     private long count;
 
     /** A tensor that PyTorch's state_dict has and nothing trains, such as the causal mask. */
     public record Constant(String name, Shape shape, float[] values) {}
+
+    /**
+     * A weight that is packed, and so not in the flat buffer.
+     *
+     * @param parts the tensors of PyTorch's state_dict that it consists of, stacked along the first dimension
+     * @param each the shape of a part
+     */
+    public record Packed(String name, List<String> parts, Shape each, PackedWeights weights) {}
 
     Parameter add(String name, Init.Distribution init, int... dims) {
         return addMerged(List.of(name), Shape.of(dims), init, Shape.of(dims));
@@ -53,6 +63,11 @@ public final class Parameters {
         return parameter;
     }
 
+    void addPacked(Packed weight) {
+        packed.add(weight);
+        count += weight.parts().size() * weight.each().size();
+    }
+
     void addConstant(String name, Shape shape, float[] values) {
         constants.add(new Constant(name, shape, values));
     }
@@ -62,14 +77,19 @@ public final class Parameters {
         return size;
     }
 
-    /** Number of trained values. */
+    /** Number of trained values, packed ones too. */
     public long count() {
         return count;
     }
 
-    /** The model's state_dict, but for {@link #constants}. */
+    /** The model's state_dict, but for {@link #packed} and {@link #constants}. */
     public List<Entry> entries() {
         return Collections.unmodifiableList(entries);
+    }
+
+    /** Its packed weights. */
+    public List<Packed> packed() {
+        return Collections.unmodifiableList(packed);
     }
 
     /** The rest of the model's state_dict. */

@@ -22,7 +22,7 @@ public final class ResidualBlock {
         this.width = width;
         this.attention = CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, 0);
         this.projection = Linear.residual(context, name + ".sa_head.proj", width, width, layers);
-        this.feedForward = new FeedForward(context, name + ".ffwd", width, layers);
+        this.feedForward = new FeedForward(context, name + ".ffwd", width, layers, false);
         this.branch = context.scratch("branch", width);
         this.middle = context.activation(width);
         this.out = context.activation(width);
@@ -36,7 +36,7 @@ public final class ResidualBlock {
         heads = attention.forward(x, pass);
         projection.forward(heads, branch, rows);
         backend.residual(x, branch, null, 0, middle, rows, width);
-        feedForward.forward(middle, branch, rows);
+        feedForward.forward(Rows.of(middle), branch, rows);
         backend.residual(middle, branch, null, 0, out, rows, width);
         return out;
     }

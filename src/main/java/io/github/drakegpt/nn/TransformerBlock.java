@@ -2,7 +2,6 @@ package io.github.drakegpt.nn;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
-import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
@@ -30,24 +29,25 @@ public final class TransformerBlock {
     private Tensor in;
     private Tensor heads;
 
-    public TransformerBlock(LayerContext context, String name, int width, int heads, int layers, float dropout) {
+    /** @param subNorm whether there is an RMS norm before each of the layers that end a residual branch */
+    public TransformerBlock(
+            LayerContext context, String name, int width, int heads, int layers, float dropout, boolean subNorm) {
         this.backend = context.backend();
         this.width = width;
         this.attention =
                 CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, dropout);
-        boolean quantized = context.quantization() != Quantization.NONE;
-        this.subNorm = quantized ? new RmsNorm(context, name + ".sa_head.sub_norm", width) : null;
+        this.subNorm = subNorm ? new RmsNorm(context, name + ".sa_head.sub_norm", width) : null;
         this.projection = Linear.residual(context, name + ".sa_head.proj", width, width, layers);
-        this.feedForward = new FeedForward(context, name + ".ffwd", width, layers);
-        this.ln1 = new LayerNorm(context, name + ".ln1", width);
-        this.ln2 = new LayerNorm(context, name + ".ln2", width);
+        this.feedForward = new FeedForward(context, name + ".ffwd", width, layers, subNorm);
+        this.ln1 = LayerNorm.beforeQuantizable(context, name + ".ln1", width);
+        this.ln2 = LayerNorm.beforeQuantizable(context, name + ".ln2", width);
         this.attentionDropout = context.dropout(dropout);
         this.feedForwardDropout = context.dropout(dropout);
         this.branch = context.scratch("branch", width);
         this.middle = context.activation(width);
         this.out = context.activation(width);
         this.dheads = context.training() ? context.scratch("dheads", width) : null;
-        this.dnormed = context.training() && quantized ? context.scratch("dnormed", width) : null;
+        this.dnormed = context.training() && subNorm ? context.scratch("dnormed", width) : null;
     }
 
     /** The norm at the block's beginning, which whatever comes before the block applies. */
@@ -63,10 +63,10 @@ public final class TransformerBlock {
     public Tensor forward(Tensor x, LayerNorm next, Pass pass) {
         int rows = pass.rows();
         in = x;
-        heads = attention.forward(ln1.out(), pass);
-        projection.forward(subNorm == null ? heads : subNorm.forward(heads, rows), branch, rows);
+        heads = attention.forward(ln1.normed(), pass);
+        projection.forward(subNorm == null ? Rows.of(heads) : subNorm.forward(heads, rows), branch, rows);
         ln2.forward(x, branch, pass.training() ? attentionDropout : null, middle, pass);
-        feedForward.forward(ln2.out(), branch, rows);
+        feedForward.forward(ln2.normed(), branch, rows);
         Dropout dropout = pass.training() ? feedForwardDropout : null;
         if (next == null) {
             backend.residual(middle, branch, dropout, pass.firstRow(), out, rows, width);

@@ -4,6 +4,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.TrainingStep;
@@ -71,9 +72,9 @@ public final class Benchmark {
      *
      * @param seconds how long to measure, after half as long to warm up
      */
-    public static Timing generate(Backend backend, ModelConfig model, float[] weights, double seconds) {
-        try (Generator generator = new Generator(backend, model, weights)) {
-            int length = model.contextLength() - 1;
+    public static Timing generate(Backend backend, Weights weights, double seconds) {
+        try (Generator generator = new Generator(backend, weights)) {
+            int length = weights.config().contextLength() - 1;
             int[] sample = new int[1];
             Runnable fill = () ->
                     generator.generate(new int[] {0}, length, Sampling.PLAIN, SEED, sample[0]++, true, token -> {});

@@ -4,9 +4,12 @@ import io.github.drakegpt.backend.AdamWSettings;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
@@ -15,6 +18,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import java.util.SplittableRandom;
 import java.util.function.Function;
 
@@ -170,12 +174,45 @@ public final class KernelBenchmark {
         time("quantizeRows", 0, shape, operands -> {
             Tensor x = operands.read(rows * c);
             Tensor q = operands.write(rows * c);
-            return () -> backend.quantizeRows(x, q, rows, c);
+            return () -> backend.quantizeRows(x, null, q, rows, c);
         });
         time("quantizeWeights", 0, Shape.of(4 * c, c), operands -> {
             Tensor w = operands.read(4 * c * c);
             Tensor q = operands.write(4 * c * c);
-            return () -> backend.quantizeWeights(w, Quantization.B158, q, 1, 4 * c * c);
+            return () -> backend.quantizeWeights(w, Quantization.B158, null, q, 1, 4 * c * c);
+        });
+        time("quantizeInt8", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Int8Rows q = operands.int8(rows, c);
+            return () -> backend.quantizeInt8(x, q, rows, c);
+        });
+        time("rmsNormInt8", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor weight = operands.read(c);
+            Tensor out = operands.untouched(rows * c);
+            Tensor stats = operands.untouched(rows);
+            Int8Rows q = operands.int8(rows, c);
+            return () -> backend.rmsNormInt8(x, weight, out, stats, q, rows, c);
+        });
+        time("layerNormInt8", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor weight = operands.read(c);
+            Tensor bias = operands.read(c);
+            Tensor out = operands.untouched(rows * c);
+            Tensor stats = operands.untouched(rows * 2);
+            Int8Rows q = operands.int8(rows, c);
+            return () -> backend.layerNormInt8(x, weight, bias, out, stats, q, rows, c);
+        });
+        time("residualNormInt8", 0, shape, operands -> {
+            Tensor x = operands.read(rows * c);
+            Tensor branch = operands.read(rows * c);
+            Tensor sum = operands.write(rows * c);
+            Tensor weight = operands.read(c);
+            Tensor bias = operands.read(c);
+            Tensor out = operands.untouched(rows * c);
+            Tensor stats = operands.untouched(rows * 2);
+            Int8Rows q = operands.int8(rows, c);
+            return () -> backend.residualNormInt8(x, branch, sum, weight, bias, out, stats, q, rows, c);
         });
     }
 
@@ -187,6 +224,10 @@ public final class KernelBenchmark {
         linear(c, 4 * c, true, true);
         linear(4 * c, c, true, false);
         linear(c, model.vocabSize(), true, false);
+        packedLinear(c, 3 * c, false, false);
+        packedLinear(c, c, true, false);
+        packedLinear(c, 4 * c, true, true);
+        packedLinear(4 * c, c, true, false);
     }
 
     private void linear(int in, int out, boolean withBias, boolean relu) {
@@ -207,6 +248,17 @@ public final class KernelBenchmark {
             Tensor dw = operands.write(out * in);
             Tensor dbias = withBias ? operands.write(out) : null;
             return () -> backend.linearGrad(x, w, dy, dx, dw, dbias, rows, in, out);
+        });
+    }
+
+    private void packedLinear(int in, int out, boolean withBias, boolean relu) {
+        int rows = batch * model.contextLength();
+        time("packedLinear", 2L * rows * in * out, Shape.of(rows, in, out), operands -> {
+            Int8Rows x = operands.int8(rows, in);
+            PackedWeights w = operands.packed(out, in);
+            Tensor bias = withBias ? operands.read(out) : null;
+            Tensor y = operands.write(rows * out);
+            return () -> backend.packedLinear(x, w, bias, relu, y, rows);
         });
     }
 
@@ -298,12 +350,7 @@ public final class KernelBenchmark {
     }
 
     private void optimizer() {
-        int n;
-        try (Arena arena = backend.newArena()) {
-            n = Math.toIntExact(LanguageModel.forEvaluation(model, backend, arena, 1, null)
-                    .weights()
-                    .size());
-        }
+        int n = Math.toIntExact(LanguageModel.parametersOf(model).size());
         time("zero", 0, Shape.of(n), operands -> {
             Tensor x = operands.write(n);
             return () -> backend.zero(x, n);
@@ -369,6 +416,31 @@ public final class KernelBenchmark {
         Tensor write(int n) {
             bytes += (long) n * DType.F32.bytes();
             return arena.allocate(DType.F32, Shape.of(n));
+        }
+
+        /** What a device need not use: it is not counted. */
+        Tensor untouched(int n) {
+            return arena.allocate(DType.F32, Shape.of(n));
+        }
+
+        /** Rows rounded to 8 bits, that are read, or written. */
+        Int8Rows int8(int rows, int c) {
+            int stride = PackedMatrix.paddedColumns(Quantization.B158, c);
+            Tensor values = arena.allocate(DType.I8, Shape.of(rows, stride));
+            byte[] random = new byte[rows * stride];
+            new Random(SEED).nextBytes(random);
+            values.write(random);
+            bytes += values.size() + (long) rows * (DType.F32.bytes() + DType.I32.bytes());
+            return new Int8Rows(
+                    values, arena.allocate(DType.F32, Shape.of(rows)), arena.allocate(DType.I32, Shape.of(rows)));
+        }
+
+        /** Ternary weights that are read. */
+        PackedWeights packed(int out, int in) {
+            PackedWeights weights = PackedWeights.allocate(arena, Quantization.B158, out, in);
+            weights.write(PackedMatrix.pack(Quantization.B158, Arrays.copyOf(VALUES, out * in), 0, out, in, 1));
+            bytes += weights.codes().size() + weights.scales().size() * DType.F32.bytes();
+            return weights;
         }
 
         /** What is read and overwritten. */

@@ -70,6 +70,11 @@ public record PackedMatrix(Quantization quantization, int out, int in, byte[] co
         }
     }
 
+    /** The name of the layout: tile rows, unit columns and bits. */
+    public static String layout(Quantization quantization) {
+        return "tiles-" + TILE_ROWS + "x" + unitColumns(quantization) + "-" + bits(quantization) + "bit";
+    }
+
     /** Bits of a weight. */
     public static int bits(Quantization quantization) {
         return switch (quantization) {

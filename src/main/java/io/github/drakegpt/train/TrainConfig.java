@@ -18,6 +18,8 @@ import java.util.List;
  * @param maxLr highest learning rate
  * @param stepSizeUp cyclic: evaluations from the lowest to the highest rate
  * @param warmupIters cosine and bitnet: steps from 0 to the highest rate
+ * @param quantWarmupIters steps over which the rounding of a quantized model goes from nothing to full strength: a model that
+ *     was trained in full precision then loses less of what it knows; 0: full from the first step
  * @param betas AdamW's two decay rates
  * @param eps AdamW's epsilon
  * @param weightDecay AdamW's weight decay, on every parameter
@@ -37,6 +39,7 @@ public record TrainConfig(
         double maxLr,
         int stepSizeUp,
         int warmupIters,
+        int quantWarmupIters,
         List<Float> betas,
         float eps,
         float weightDecay,
@@ -58,7 +61,13 @@ public record TrainConfig(
         atLeast(1, "step_size_up", stepSizeUp);
         atLeast(1, "grad_accum", gradAccum);
         atLeast(0, "warmup_iters", warmupIters);
+        atLeast(0, "quant_warmup_iters", quantWarmupIters);
         atLeast(0, "patience", patience);
+        if (quantWarmupIters > iters) {
+            throw new IllegalArgumentException("train.quant_warmup_iters (" + quantWarmupIters
+                    + ") is more than train.iters (" + iters
+                    + "), so that training would end with weights that are not quite rounded; lower it.");
+        }
         notNegative("base_lr", baseLr);
         notNegative("max_lr", maxLr);
         notNegative("eps", eps);
@@ -105,6 +114,7 @@ public record TrainConfig(
                 maxLr,
                 stepSizeUp,
                 warmupIters,
+                quantWarmupIters,
                 betas,
                 eps,
                 weightDecay,

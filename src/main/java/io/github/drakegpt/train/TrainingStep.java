@@ -37,6 +37,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     private final Runnable undecayed;
 
     private final Tensor stepNumber; // I32 (1)
+    private final Tensor quantStrength; // (1), or null
     private final Tensor learningRate; // (1)
     private final Tensor gradNorm; // (1)
     private final Tensor losses; // (shards)
@@ -80,6 +81,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         this.arena = arena;
         int length = modelConfig.contextLength();
         stepNumber = arena.allocate(DType.I32, Shape.of(1));
+        quantStrength = config.quantWarmupIters() > 0 ? arena.allocate(DType.F32, Shape.of(1)) : null;
         batches = new BatchSampler(backend, arena, "training", tokens, length, stream(RandomStream.TRAIN_BATCH));
 
         shards = Shards.split(backend, config.gradAccum(), config.batchSize(), length);
@@ -87,9 +89,9 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         replicas = new LanguageModel[Math.min(backend.workers(), shards.size())];
         replicaGrads = new Tensor[replicas.length];
         for (int i = 0; i < replicas.length; i++) {
-            Tensor shared = i == 0 ? null : replicas[0].weights();
-            replicas[i] =
-                    LanguageModel.forTraining(modelConfig, backend, arena, largest, config.seed(), stepNumber, shared);
+            LanguageModel shared = i == 0 ? null : replicas[0];
+            replicas[i] = LanguageModel.forTraining(
+                    modelConfig, backend, arena, largest, config.seed(), stepNumber, quantStrength, shared);
             replicaGrads[i] = replicas[i].grads();
         }
         gradScale = 1f / Math.multiplyExact(config.sequencesPerStep(), length);
@@ -159,8 +161,14 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         rate = config.schedule().learningRate(config, number);
         stepNumber.write(number);
         learningRate.write((float) rate);
+        if (quantStrength != null) {
+            quantStrength.write((float) number / config.quantWarmupIters()); // from 1 on all of the rounding is applied
+        }
         try {
             (config.schedule().decays(config, number) ? decayed : undecayed).run();
+            if (quantStrength != null) {
+                quantStrength.write(1f); // what is evaluated between steps is the model as it will be used
+            }
         } catch (OutOfMemoryException e) { // scratch memory that grows in the first steps
             throw tooLarge(e, arena.bytes() + arena.available(), backend, modelConfig, config, tokens);
         }

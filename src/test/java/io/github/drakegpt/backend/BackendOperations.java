@@ -384,7 +384,7 @@ public abstract class BackendOperations {
         }
         for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
             GuardedTensor q = GuardedTensor.output(arena, matrices * n);
-            backend().quantizeWeights(larger(w), quantization, q.tensor(), matrices, n);
+            backend().quantizeWeights(larger(w), quantization, null, q.tensor(), matrices, n);
             double[] expected =
                     ReferenceOperations.quantizeWeights(w, quantization == Quantization.BITNET, matrices, n);
             assertExact(quantization.label(), q.read(), expected);
@@ -396,13 +396,15 @@ public abstract class BackendOperations {
     void quantizingWeightsThatLieBetweenTwoValues() {
         float[] w = {1.5f, -1.5f, 0.5f, -0.5f, 2.5f, -0.5f, 0.5f, 1f}; // mean 0.4375, mean magnitude 1.0625
         GuardedTensor q = GuardedTensor.output(arena, 4);
-        backend().quantizeWeights(larger(new float[] {0.5f, -0.5f, 1.5f, -1.5f}), Quantization.B158, q.tensor(), 1, 4);
+        backend()
+                .quantizeWeights(
+                        larger(new float[] {0.5f, -0.5f, 1.5f, -1.5f}), Quantization.B158, null, q.tensor(), 1, 4);
         assertThat(q.read()).containsExactly(0, 0, 1, -1);
         q = GuardedTensor.output(arena, 4);
-        backend().quantizeWeights(larger(new float[] {2, 2, 2, 2}), Quantization.BITNET, q.tensor(), 1, 4);
+        backend().quantizeWeights(larger(new float[] {2, 2, 2, 2}), Quantization.BITNET, null, q.tensor(), 1, 4);
         assertThat(q.read()).containsExactly(2, 2, 2, 2);
         q = GuardedTensor.output(arena, 8);
-        backend().quantizeWeights(larger(w), Quantization.BITNET, q.tensor(), 1, 8);
+        backend().quantizeWeights(larger(w), Quantization.BITNET, null, q.tensor(), 1, 8);
         assertThat(q.read()).containsExactly(1.0625f, -1.0625f, 1.0625f, -1.0625f, 1.0625f, -1.0625f, 1.0625f, 1.0625f);
     }
 
@@ -414,7 +416,7 @@ public abstract class BackendOperations {
             x[i] = i / c == 1 ? 0 : x[i] * size; // a row of zeros stays one
         }
         GuardedTensor q = GuardedTensor.output(arena, rows * c);
-        backend().quantizeRows(larger(x), q.tensor(), rows, c);
+        backend().quantizeRows(larger(x), null, q.tensor(), rows, c);
         assertExact("q", q.read(), ReferenceOperations.quantizeRows(x, rows, c));
     }
 

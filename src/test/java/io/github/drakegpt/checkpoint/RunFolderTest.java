@@ -40,7 +40,7 @@ class RunFolderTest {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final CharTokenizer TOKENIZER = CharTokenizer.of("abcde");
     private static final ModelConfig MODEL =
-            new ModelConfig(Models.TRANSFORMER, 5, 3, 4, 4, 2, 1, 0, false, Init.PYTORCH, Quantization.NONE);
+            new ModelConfig(Models.TRANSFORMER, 5, 3, 4, 4, 2, 1, 0, false, Init.PYTORCH, Quantization.NONE, false);
     private static final Parameters PARAMETERS = parameters();
 
     @TempDir
@@ -168,7 +168,7 @@ class RunFolderTest {
         RunFolder opened = RunFolder.open(path);
         assertThat(opened.hasCheckpoint()).isTrue();
         assertSame(opened.load(PARAMETERS), saved);
-        assertThat(opened.loadWeights()).containsExactly(saved.weights());
+        assertThat(opened.loadTrainedWeights()).containsExactly(saved.weights());
         assertThat(opened.state()).isEqualTo(saved.state());
     }
 

@@ -17,7 +17,8 @@ import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 
 class BenchCommandTest {
-    private static final Set<String> PRODUCTS = Set.of("linear", "linearGrad", "attention", "attentionGrad");
+    private static final Set<String> PRODUCTS =
+            Set.of("linear", "linearGrad", "attention", "attentionGrad", "packedLinear");
     private static final Set<String> NO_OPERATIONS =
             Set.of("name", "description", "newArena", "shards", "workers", "parallel", "record", "close");
 

@@ -11,6 +11,7 @@ import static org.assertj.core.api.Assumptions.assumeThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.checkpoint.Safetensors;
 import io.github.drakegpt.model.Models;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -78,13 +79,15 @@ class TrainCommandTest {
     @ParameterizedTest
     @ValueSource(strings = {"bitnet", "b1.58"})
     void trainsQuantizedResumesGeneratesAndScores(String quant) throws IOException {
-        Path whole = TinyRuns.train(corpus, temp.resolve("whole"), "--quant", quant, "--set", "train.iters=30");
+        // the rates of the bitnet schedule depend on the number of steps, which is raised on the way
+        String[] cyclic = {"--quant", quant, "--set", "train.schedule=cyclic"};
+        Path whole = TinyRuns.train(corpus, temp.resolve("whole"), with(with(cyclic, "--set"), "train.iters=30"));
         assertThat(JSON.readTree(whole.resolve("config.json").toFile())
                         .at("/model/quant")
                         .asText())
                 .isEqualTo(quant);
         Path plain = TinyRuns.train(corpus, temp.resolve("plain"));
-        TinyRuns.train(corpus, run, "--quant", quant);
+        TinyRuns.train(corpus, run, cyclic);
         assertThat(Cli.run("train", "--resume", run.toString(), "--iters", "30").code())
                 .isZero();
         assertSameWeights(run, whole);
@@ -92,10 +95,70 @@ class TrainCommandTest {
         assertThat(Cli.run(with(score, run.toString())).out())
                 .isEqualTo(Cli.run(with(score, whole.toString())).out())
                 .isNotEqualTo(Cli.run(with(score, plain.toString())).out());
+    }
+
+    /** A full-precision run's weights, with the norms that it lacks; the rounding grows over half of the steps. */
+    @Test
+    void trainsAQuantizedRunFromOneInFullPrecision() throws IOException {
+        Path plain = TinyRuns.train(corpus, temp.resolve("plain"));
+        TinyRuns.train(corpus, run, "--quant", "b1.58", "--init-from", plain.toString());
+        JsonNode config = JSON.readTree(run.resolve("config.json").toFile());
+        assertThat(config.at("/train/quant_warmup_iters").asInt()).isEqualTo(10);
+        assertThat(config.at("/model/sub_norm").asBoolean()).isTrue();
+
+        Path unchanged = temp.resolve("unchanged");
+        TinyRuns.train(
+                corpus,
+                unchanged,
+                "--quant",
+                "b1.58",
+                "--init-from",
+                plain.toString(),
+                "--set",
+                "train.max_lr=0",
+                "--set",
+                "train.base_lr=0");
+        Safetensors from = Safetensors.read(plain.resolve(RunFolder.MODEL));
+        Safetensors to = Safetensors.read(unchanged.resolve(RunFolder.MODEL));
+        for (String name : to.names()) {
+            float[] actual = floats(to, name);
+            if (from.names().contains(name)) {
+                assertThat(actual).as(name).isEqualTo(floats(from, name));
+            } else {
+                assertThat(name).contains("sub_norm");
+                assertThat(actual).containsOnly(1);
+            }
+        }
         assertFails(
-                Cli.run(args(corpus, temp.resolve("other"), "--init-from", plain.toString(), "--quant", quant)),
+                Cli.run(args(corpus, temp.resolve("back"), "--init-from", run.toString())),
                 2,
-                plain + " holds a TransformerLM with other weights than this TransformerLM");
+                run + " holds a TransformerLM with other weights than this TransformerLM has");
+    }
+
+    private static float[] floats(Safetensors file, String name) throws IOException {
+        float[] values = new float[(int) file.shape(name).size()];
+        file.read(name, file.shape(name), values, 0);
+        return values;
+    }
+
+    /** The built-in settings first, then what --quant brings, then what the user says. */
+    @Test
+    void quantBringsSettingsThatTheUserCanChange() throws IOException {
+        TinyRuns.train(corpus, run, "--quant", "b1.58", "--set", "train.max_lr=0.007");
+        JsonNode train = JSON.readTree(run.resolve("config.json").toFile()).get("train");
+        assertThat(train.get("schedule").asText()).isEqualTo("bitnet");
+        assertThat(train.get("max_lr").asDouble()).isEqualTo(0.007);
+        Path file = Files.writeString(temp.resolve("mine.yaml"), "train: {max_lr: 0.006, weight_decay: 0.02}\n");
+        Path other = temp.resolve("other");
+        TinyRuns.train(corpus, other, "--quant", "bitnet", "--config", file.toString());
+        JsonNode changed = JSON.readTree(other.resolve("config.json").toFile()).get("train");
+        assertThat(changed.get("max_lr").asDouble()).isEqualTo(0.006);
+        assertThat(changed.get("weight_decay").floatValue()).isEqualTo(0.02f);
+        assertThat(changed.get("schedule").asText()).isEqualTo("bitnet");
+        assertFails(
+                Cli.run(args(corpus, temp.resolve("late"), "--quant", "b1.58", "--set", "train.quant_warmup_iters=21")),
+                2,
+                "train.quant_warmup_iters (21) is more than train.iters (20)");
     }
 
     private static String[] with(String[] args, String last) {

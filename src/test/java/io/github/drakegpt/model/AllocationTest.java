@@ -29,12 +29,12 @@ class AllocationTest {
         assumeTrue(threads.isThreadAllocatedMemorySupported(), "this Java does not count allocations");
         threads.setThreadAllocatedMemoryEnabled(true);
         ModelConfig config = new ModelConfig(
-                Models.TRANSFORMER, 80, context, 32, 32, 4, 3, 0.1f, true, Init.PYTORCH, Quantization.NONE);
+                Models.TRANSFORMER, 80, context, 32, 32, 4, 3, 0.1f, true, Init.PYTORCH, Quantization.NONE, false);
         try (Backend backend = Backends.create("cpu", 1);
                 Arena arena = backend.newArena()) {
             Tensor step = arena.allocate(DType.I32, Shape.of(1));
             Tensor loss = arena.allocate(DType.F32, Shape.of(1));
-            LanguageModel model = LanguageModel.forTraining(config, backend, arena, 4, 42, step, null);
+            LanguageModel model = LanguageModel.forTraining(config, backend, arena, 4, 42, step, null, null);
             model.weights().write(model.parameters().initialValues(42));
             Pass pass = Pass.training(4, context, 0);
             for (int i = 0; i < PASSES; i++) {

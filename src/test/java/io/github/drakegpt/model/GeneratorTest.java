@@ -219,11 +219,11 @@ class GeneratorTest {
 
     private Generator generator(String name) {
         float[] weights = LanguageModel.parametersOf(config(name)).initialValues(5);
-        return new Generator(backend, config(name), weights);
+        return new Generator(backend, Weights.of(config(name), weights));
     }
 
     private static ModelConfig config(String name) {
-        return new ModelConfig(name, V, T, 16, 16, 2, 2, 0.3f, true, Init.PYTORCH, Quantization.NONE);
+        return new ModelConfig(name, V, T, 16, 16, 2, 2, 0.3f, true, Init.PYTORCH, Quantization.NONE, false);
     }
 
     private static int[] prompt(int length) {

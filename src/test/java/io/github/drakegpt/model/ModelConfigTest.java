@@ -51,8 +51,8 @@ class ModelConfigTest {
     @Test
     void aNormThatIsNotAppliedIsNotCounted() throws IOException {
         ModelConfig with = defaultConfig(Models.TRANSFORMER, 80);
-        ModelConfig without =
-                new ModelConfig(Models.TRANSFORMER, 80, 8, 32, 32, 4, 3, 0.1f, false, Init.PYTORCH, Quantization.NONE);
+        ModelConfig without = new ModelConfig(
+                Models.TRANSFORMER, 80, 8, 32, 32, 4, 3, 0.1f, false, Init.PYTORCH, Quantization.NONE, false);
 
         assertThat(parameters(without).count()).isEqualTo(parameters(with).count() - 2 * 32);
     }
@@ -75,7 +75,7 @@ class ModelConfigTest {
     void refusesAnUnknownModelAndListsTheKnownOnes() {
         for (String name : new String[] {"GPT", "bigramlm", "", null}) {
             assertRefused(
-                    () -> new ModelConfig(name, 10, 8, 8, 8, 2, 1, 0, true, Init.PYTORCH, Quantization.NONE),
+                    () -> new ModelConfig(name, 10, 8, 8, 8, 2, 1, 0, true, Init.PYTORCH, Quantization.NONE, false),
                     "There is no model '" + name + "'; choose one of BigramLM, SingleHeadAttentionLM, "
                             + "MultiHeadAttentionLM, BlocksLM, ResidualBlocksLM, TransformerLM.");
         }
@@ -103,14 +103,15 @@ class ModelConfigTest {
     @ValueSource(floats = {-0.1f, 1, 1.5f, Float.NaN, Float.POSITIVE_INFINITY, -Float.MIN_VALUE})
     void refusesADropoutThatIsNoProbabilityBelowOne(float dropout) {
         assertRefused(
-                () -> new ModelConfig(Models.BIGRAM, 10, 8, 8, 8, 2, 1, dropout, true, Init.PYTORCH, Quantization.NONE),
+                () -> new ModelConfig(
+                        Models.BIGRAM, 10, 8, 8, 8, 2, 1, dropout, true, Init.PYTORCH, Quantization.NONE, false),
                 "model.dropout is " + dropout + "; set it to a probability from 0 up to, but not, 1.");
     }
 
     @Test
     void refusesAMissingInit() {
         assertRefused(
-                () -> new ModelConfig(Models.BIGRAM, 10, 8, 8, 8, 2, 1, 0, true, null, Quantization.NONE),
+                () -> new ModelConfig(Models.BIGRAM, 10, 8, 8, 8, 2, 1, 0, true, null, Quantization.NONE, false),
                 "model.init is missing; set it to pytorch or gpt2.");
     }
 
@@ -224,8 +225,8 @@ class ModelConfigTest {
 
     @Test
     void whatLiesBetweenParametersIsZero() {
-        Parameters parameters =
-                parameters(new ModelConfig(Models.BLOCKS, 7, 3, 5, 5, 1, 2, 0, true, Init.PYTORCH, Quantization.NONE));
+        Parameters parameters = parameters(
+                new ModelConfig(Models.BLOCKS, 7, 3, 5, 5, 1, 2, 0, true, Init.PYTORCH, Quantization.NONE, false));
         float[] values = parameters.initialValues(42);
         for (Parameters.Entry entry : parameters.entries()) {
             int from = (int) entry.offset();
@@ -258,12 +259,13 @@ class ModelConfigTest {
                 0,
                 true,
                 Init.PYTORCH,
-                Quantization.NONE);
+                Quantization.NONE,
+                false);
     }
 
     /** Wide enough for statistics. */
     private static ModelConfig wide(String name, Init init, float dropout) {
-        return new ModelConfig(name, 80, 24, 64, 64, 2, 2, dropout, true, init, Quantization.NONE);
+        return new ModelConfig(name, 80, 24, 64, 64, 2, 2, dropout, true, init, Quantization.NONE, false);
     }
 
     private static Parameters parameters(ModelConfig config) {
@@ -274,7 +276,7 @@ class ModelConfigTest {
         try (Backend backend = Backends.create("cpu", 2);
                 Arena arena = backend.newArena()) {
             return LanguageModel.forTraining(
-                            config, backend, arena, 3, 99, arena.allocate(DType.I32, Shape.of(1)), null)
+                            config, backend, arena, 3, 99, arena.allocate(DType.I32, Shape.of(1)), null, null)
                     .parameters();
         }
     }

@@ -91,7 +91,9 @@ class PyTorchFixtureTest {
     private static void assertEqualsPyTorch(String device, Safetensors file) throws Exception {
         ObjectMapper json = new ObjectMapper();
         ObjectNode settings = (ObjectNode) json.readTree(file.metadata().get("config"));
-        ModelConfig config = json.treeToValue(settings.put("init", "pytorch"), ModelConfig.class);
+        boolean quantized = !settings.path("quant").asText("none").equals("none");
+        settings.put("init", "pytorch").put("sub_norm", quantized);
+        ModelConfig config = json.treeToValue(settings, ModelConfig.class);
         JsonNode learningRates = json.readTree(file.metadata().get("lr"));
         Shape tokenShape = file.shape("tokens"); // (3, B, T)
         int batch = tokenShape.dim(1);
@@ -103,7 +105,7 @@ class PyTorchFixtureTest {
         try (Backend backend = Backends.create(device, 1);
                 Arena arena = backend.newArena()) {
             Tensor step = arena.allocate(DType.I32, Shape.of(1));
-            LanguageModel model = LanguageModel.forTraining(config, backend, arena, batch, 0, step, null);
+            LanguageModel model = LanguageModel.forTraining(config, backend, arena, batch, 0, step, null, null);
             Parameters parameters = model.parameters();
             model.weights().write(StateDict.read(file, parameters, "weights."));
 
@@ -111,6 +113,11 @@ class PyTorchFixtureTest {
             model.forward(pass);
             float[] expectedLogits = floats(file, "logits");
             assertClose("logits", model.logits().toFloats(), expectedLogits, 0, 1e-5);
+            LanguageModel inference = LanguageModel.forEvaluation(config, backend, arena, batch, null);
+            inference.load(Weights.of(config, model.weights().toFloats()));
+            load(inference, tokens, targets, 0, rows);
+            inference.forward(Pass.evaluation(batch, config.contextLength()));
+            assertClose("logits of packed weights", inference.logits().toFloats(), expectedLogits, 0, 1e-5);
 
             Tensor loss = arena.allocate(DType.F32, Shape.of(1));
             Tensor moments = arena.allocate(DType.F32, model.weights().shape());

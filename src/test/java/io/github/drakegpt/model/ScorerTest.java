@@ -59,7 +59,7 @@ class ScorerTest {
     void oneScorerScoresManyTexts() {
         ModelConfig config = config(Models.TRANSFORMER);
         try (Backend backend = Backends.create("cpu", 2);
-                Scorer scorer = new Scorer(backend, config, weights(config))) {
+                Scorer scorer = new Scorer(backend, Weights.of(config, weights(config)))) {
             Scorer.Score first = scorer.score(tokens(50));
             scorer.score(tokens(3000));
             assertThat(scorer.score(tokens(50))).isEqualTo(first);
@@ -101,13 +101,13 @@ class ScorerTest {
 
     private static Scorer.Score score(ModelConfig config, int[] tokens, int threads) {
         try (Backend backend = Backends.create("cpu", threads);
-                Scorer scorer = new Scorer(backend, config, weights(config))) {
+                Scorer scorer = new Scorer(backend, Weights.of(config, weights(config)))) {
             return scorer.score(tokens);
         }
     }
 
     private static ModelConfig config(String name) {
-        return new ModelConfig(name, V, T, 16, 16, 2, 2, 0.3f, true, Init.PYTORCH, Quantization.NONE);
+        return new ModelConfig(name, V, T, 16, 16, 2, 2, 0.3f, true, Init.PYTORCH, Quantization.NONE, false);
     }
 
     private static float[] weights(ModelConfig config) {

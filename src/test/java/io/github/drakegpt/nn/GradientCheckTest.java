@@ -51,13 +51,24 @@ class GradientCheckTest {
         List<ModelConfig> configs = new ArrayList<>();
         for (Init init : Init.values()) {
             for (String name : Models.NAMES) {
-                configs.add(
-                        new ModelConfig(name, v, t, c, headSize, heads, layers, 0.25f, true, init, Quantization.NONE));
+                configs.add(new ModelConfig(
+                        name, v, t, c, headSize, heads, layers, 0.25f, true, init, Quantization.NONE, false));
             }
             configs.add(new ModelConfig(
-                    Models.TRANSFORMER, v, t, c, headSize, heads, layers, 0.25f, false, init, Quantization.NONE));
+                    Models.TRANSFORMER,
+                    v,
+                    t,
+                    c,
+                    headSize,
+                    heads,
+                    layers,
+                    0.25f,
+                    false,
+                    init,
+                    Quantization.NONE,
+                    false));
             configs.add(new ModelConfig(
-                    Models.TRANSFORMER, v, t, c, headSize, heads, layers, 0, true, init, Quantization.NONE));
+                    Models.TRANSFORMER, v, t, c, headSize, heads, layers, 0, true, init, Quantization.NONE, false));
         }
         return configs.stream();
     }
@@ -137,7 +148,7 @@ class GradientCheckTest {
     private static LanguageModel build(ModelConfig config, Backend backend, Arena arena) {
         Tensor step = arena.allocate(DType.I32, Shape.of(1));
         step.write(STEP);
-        LanguageModel model = LanguageModel.forTraining(config, backend, arena, BATCH, SEED, step, null);
+        LanguageModel model = LanguageModel.forTraining(config, backend, arena, BATCH, SEED, step, null, null);
         model.weights().write(model.parameters().initialValues(SEED));
         return model;
     }

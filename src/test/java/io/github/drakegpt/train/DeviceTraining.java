@@ -15,6 +15,7 @@ import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Scorer;
+import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
@@ -123,14 +124,14 @@ abstract class DeviceTraining {
         double nll;
         try (Backend backend = Backends.create("cpu", 1)) {
             generate(backend, model, weights, expected);
-            try (Scorer scorer = new Scorer(backend, model, weights)) {
+            try (Scorer scorer = new Scorer(backend, Weights.of(model, weights))) {
                 nll = scorer.score(text).nll();
             }
         }
         List<Integer> drawn = new ArrayList<>();
         try (Backend backend = Backends.create(device, 1)) {
             generate(backend, model, weights, drawn);
-            try (Scorer scorer = new Scorer(backend, model, weights)) {
+            try (Scorer scorer = new Scorer(backend, Weights.of(model, weights))) {
                 assertThat(scorer.score(text).nll()).isCloseTo(nll, within(1e-5));
                 assertThat(scorer.score(text).nll()).isCloseTo(nll, within(1e-5));
             }
@@ -150,7 +151,7 @@ abstract class DeviceTraining {
     }
 
     private static void generate(Backend backend, ModelConfig model, float[] weights, List<Integer> tokens) {
-        try (Generator generator = new Generator(backend, model, weights)) {
+        try (Generator generator = new Generator(backend, Weights.of(model, weights))) {
             for (Sampling sampling : List.of(new Sampling(0, 0, 1), Sampling.PLAIN, new Sampling(0.8f, 5, 0.9f))) {
                 for (int prompt : new int[] {1, 5, 11}) {
                     for (boolean cached : new boolean[] {true, false}) {
@@ -164,7 +165,18 @@ abstract class DeviceTraining {
 
     static ModelConfig model(String name, float dropout) {
         return new ModelConfig(
-                name, CORPUS.tokenizer().size(), 8, 32, 32, 4, 3, dropout, true, Init.PYTORCH, Quantization.NONE);
+                name,
+                CORPUS.tokenizer().size(),
+                8,
+                32,
+                32,
+                4,
+                3,
+                dropout,
+                true,
+                Init.PYTORCH,
+                Quantization.NONE,
+                false);
     }
 
     private static TrainConfig config(int iters, int evalInterval) {
@@ -177,6 +189,7 @@ abstract class DeviceTraining {
                 0.001,
                 0.005,
                 5,
+                0,
                 0,
                 List.of(0.9f, 0.95f),
                 1e-8f,

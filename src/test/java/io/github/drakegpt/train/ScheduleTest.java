@@ -117,6 +117,7 @@ class ScheduleTest {
                 0.005,
                 stepSizeUp,
                 warmupIters,
+                0,
                 List.of(0.9f, 0.95f),
                 1e-8f,
                 0,

@@ -90,7 +90,7 @@ class TrainerTest {
                 Safetensors best = Safetensors.read(run.path().resolve(RunFolder.BEST));
                 assertThat(StateDict.read(best, trainer.parameters(), ""))
                         .containsExactly(weights.get(state.bestStep()))
-                        .isNotEqualTo(run.loadWeights());
+                        .isNotEqualTo(run.loadTrainedWeights());
             }
         }
     }
@@ -98,7 +98,7 @@ class TrainerTest {
     private static void remember(RunFolder run, Trainer trainer, Map<Integer, float[]> weights) {
         if (run.hasCheckpoint()) {
             try {
-                weights.putIfAbsent(run.state().step(), run.loadWeights());
+                weights.putIfAbsent(run.state().step(), run.loadTrainedWeights());
             } catch (IOException e) {
                 throw new AssertionError(e);
             }
@@ -218,7 +218,7 @@ class TrainerTest {
         // a rate of 0 and a val split with a single window: the loss stays as it is
         String text = text(80);
         ModelConfig model = new ModelConfig(
-                Models.BIGRAM, vocabulary(text), 7, 8, 8, 2, 1, 0, true, Init.PYTORCH, Quantization.NONE);
+                Models.BIGRAM, vocabulary(text), 7, 8, 8, 2, 1, 0, true, Init.PYTORCH, Quantization.NONE, false);
         Corpus corpus = Corpus.prepare(text);
         assertThat(corpus.val()).hasSize(8);
         TrainConfig config = config(c -> c.put("iters", 1000)
@@ -328,18 +328,29 @@ class TrainerTest {
 
     private static ModelConfig bigram(String text, int context) {
         return new ModelConfig(
-                Models.BIGRAM, vocabulary(text), context, 8, 8, 2, 1, 0, true, Init.PYTORCH, Quantization.NONE);
+                Models.BIGRAM, vocabulary(text), context, 8, 8, 2, 1, 0, true, Init.PYTORCH, Quantization.NONE, false);
     }
 
     private static ModelConfig model(String name, float dropout) {
         return new ModelConfig(
-                name, CORPUS.tokenizer().size(), 8, 16, 16, 2, 2, dropout, true, Init.PYTORCH, Quantization.NONE);
+                name,
+                CORPUS.tokenizer().size(),
+                8,
+                16,
+                16,
+                2,
+                2,
+                dropout,
+                true,
+                Init.PYTORCH,
+                Quantization.NONE,
+                false);
     }
 
     private static TrainConfig config(UnaryOperator<ObjectNode> change) {
         ObjectMapper json = new ObjectMapper();
         TrainConfig plain = new TrainConfig(
-                8, 20, 10, 4, Schedule.CYCLIC, 0.003, 0.01, 2, 0, List.of(0.9f, 0.95f), 1e-8f, 0.01f, 0, 1, 0, 42);
+                8, 20, 10, 4, Schedule.CYCLIC, 0.003, 0.01, 2, 0, 0, List.of(0.9f, 0.95f), 1e-8f, 0.01f, 0, 1, 0, 42);
         return json.convertValue(change.apply(json.valueToTree(plain)), TrainConfig.class);
     }
 

@@ -357,7 +357,7 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public void quantizeWeights(Tensor w, Quantization quantization, Tensor q, int matrices, int n) {
+    public void quantizeWeights(Tensor w, Quantization quantization, Tensor strength, Tensor q, int matrices, int n) {
         Scratch scratch = Scratch.get();
         float[] ws = Flat.in(w, matrices * n, scratch, 0);
         float[] qs = Flat.out(q, matrices * n, scratch, 1);
@@ -383,11 +383,22 @@ public final class CpuBackend implements Backend {
                 }
             }
         }
+        blend(strength, ws, qs, matrices * n);
         Flat.store(qs, q, matrices * n);
     }
 
+    /** rounded = exact + strength * (rounded - exact), where the strength is below 1. */
+    private static void blend(Tensor strength, float[] exact, float[] rounded, int n) {
+        float s = strength == null ? 1 : floats(strength)[start(strength)];
+        if (s < 1) {
+            for (int i = 0; i < n; i++) {
+                rounded[i] = exact[i] + s * (rounded[i] - exact[i]);
+            }
+        }
+    }
+
     @Override
-    public void quantizeRows(Tensor x, Tensor q, int rows, int c) {
+    public void quantizeRows(Tensor x, Tensor strength, Tensor q, int rows, int c) {
         Scratch scratch = Scratch.get();
         float[] xs = Flat.in(x, rows * c, scratch, 0);
         float[] qs = Flat.out(q, rows * c, scratch, 1);
@@ -402,6 +413,7 @@ public final class CpuBackend implements Backend {
                 qs[j] = (xs[j] * scale + ROUNDING - ROUNDING) / scale;
             }
         }
+        blend(strength, xs, qs, rows * c);
         Flat.store(qs, q, rows * c);
     }
 

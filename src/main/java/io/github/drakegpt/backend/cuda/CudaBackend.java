@@ -422,7 +422,7 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
-    public void quantizeWeights(Tensor w, Quantization quantization, Tensor q, int matrices, int n) {
+    public void quantizeWeights(Tensor w, Quantization quantization, Tensor strength, Tensor q, int matrices, int n) {
         long all = (long) matrices * n;
         int parts = Math.min(MOST_PARTS, Grid.blocks(n, ROW_THREADS * PACK * 8)); // each thread some packs
         CUdeviceptr sums = scratch(2L * matrices * parts * Double.BYTES); // (matrices, parts, 2)
@@ -434,6 +434,7 @@ public final class CudaBackend implements Backend {
                 new Grid(Grid.blocks(n, ROW_THREADS * PACK), matrices, ROW_THREADS, 1),
                 f32(w, all),
                 sums,
+                f32OrNull(strength, 1),
                 f32(q, all),
                 (long) n,
                 parts,
@@ -441,9 +442,9 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
-    public void quantizeRows(Tensor x, Tensor q, int rows, int c) {
+    public void quantizeRows(Tensor x, Tensor strength, Tensor q, int rows, int c) {
         long n = (long) rows * c;
-        launchRows("quantize", "quantize_rows", rows, c, f32(x, n), f32(q, n), rows, c);
+        launchRows("quantize", "quantize_rows", rows, c, f32(x, n), f32OrNull(strength, 1), f32(q, n), rows, c);
     }
 
     @Override

@@ -165,7 +165,7 @@ class WorkersTest {
         // once.
         for (int context : new int[] {8, 33}) {
             ModelConfig config = new ModelConfig(
-                    Models.TRANSFORMER, 40, context, 48, 48, 4, 2, 0.1f, true, Init.PYTORCH, Quantization.NONE);
+                    Models.TRANSFORMER, 40, context, 48, 48, 4, 2, 0.1f, true, Init.PYTORCH, Quantization.NONE, false);
             int[] one = train(config, 1);
             assertThat(train(config, 2)).isEqualTo(one);
             assertThat(train(config, 3)).isEqualTo(one);
@@ -197,13 +197,13 @@ class WorkersTest {
             LanguageModel[] models = new LanguageModel[shards];
             Tensor[] grads = new Tensor[shards];
             Tensor[] losses = new Tensor[shards];
-            Tensor weights = null;
             for (int s = 0; s < shards; s++) {
-                models[s] = LanguageModel.forTraining(config, backend, arena, perShard, 42, step, weights);
-                weights = models[s].weights();
+                LanguageModel sharing = s == 0 ? null : models[0];
+                models[s] = LanguageModel.forTraining(config, backend, arena, perShard, 42, step, null, sharing);
                 grads[s] = models[s].grads();
                 losses[s] = arena.allocate(DType.F32, Shape.of(1));
             }
+            Tensor weights = models[0].weights();
             weights.write(models[0].parameters().initialValues(42));
             assertThat(weights.size()).isGreaterThan(1 << 15);
             char[] text = new char[1000];

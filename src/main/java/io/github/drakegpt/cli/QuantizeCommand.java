@@ -1,0 +1,155 @@
+package io.github.drakegpt.cli;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Models;
+import io.github.drakegpt.model.Scorer;
+import io.github.drakegpt.model.Weights;
+import io.github.drakegpt.quant.Quantization;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code quantize}: packs a run's weights into one or two bits each. */
+@Command(
+        name = "quantize",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Packs the attention and feed-forward weights of a TransformerLM into 1 bit (bitnet) or 2 bits (b1.58) each, into"
+                    + " a folder that generate, score and profile take as a run.",
+            "A run that was trained with --quant loses nothing by it. One in full precision is rounded without training for"
+                    + " it, which does not work: the loss that is printed shows how badly."
+        },
+        footer = {
+            "",
+            "Examples:",
+            "  quantize --run runs/journey/TransformerLM-b1.58",
+            "  quantize --run runs/journey/TransformerLM --to b1.58 --out runs/rounded"
+        })
+final class QuantizeCommand implements Callable<Integer> {
+    private static final Logger log = LoggerFactory.getLogger(QuantizeCommand.class);
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run to use.")
+    private Path run;
+
+    @Option(
+            names = "--model",
+            paramLabel = "NAME",
+            description = "Use the newest run of this model under runs/, else the pretrained one.")
+    private String model;
+
+    @Option(names = "--to", paramLabel = "NAME", description = "For a run in full precision: bitnet or b1.58.")
+    private String to;
+
+    @Option(
+            names = "--out",
+            paramLabel = "DIR",
+            description = "Folder for the packed weights (default: the run's, with -packed behind its name).")
+    private Path out;
+
+    @Option(
+            names = "--data",
+            paramLabel = "DIR",
+            description = "Corpus whose validation split the loss is measured on (default: the run's).")
+    private Path data;
+
+    @Mixin
+    private DeviceOptions device;
+
+    @Override
+    public Integer call() throws IOException {
+        RunFolder folder = Runs.find(run, model);
+        ModelConfig config = folder.modelConfig();
+        ModelConfig packedConfig = config.withQuant(target(folder));
+        float[] trained = folder.loadTrainedWeights();
+        Weights packed = Weights.of(packedConfig, trained);
+        Corpora.Found corpus = Runs.corpusOf(folder.path(), data);
+        int[] tokens = tokens(folder, corpus);
+
+        Table table = new Table("weights", "val loss", "bytes", "of fp32");
+        long parameters = trained.length;
+        try (Backend backend = device.open()) {
+            boolean wasTrained = config.quant() != Quantization.NONE;
+            String fullLoss = wasTrained ? "" : loss(backend, Weights.of(config, trained), tokens);
+            add(table, "fp32", fullLoss, Float.BYTES * parameters, parameters);
+            add(table, "bf16", "", Float.BYTES / 2 * parameters, parameters);
+            add(
+                    table,
+                    packedConfig.quant().label() + (wasTrained ? ", packed" : ", rounded without training"),
+                    loss(backend, packed, tokens),
+                    packed.bytes(),
+                    parameters);
+        }
+        RunFolder written = write(folder, packed);
+        System.out.print(table);
+        System.out.printf(
+                Locale.ROOT,
+                "Loss in nats per character over %,d characters of %s.%n",
+                tokens.length - 1,
+                corpus.corpus().name());
+        log.info("Packed weights in {}, {} bytes on disk", written.path(), written.weightsFileBytes());
+        return 0;
+    }
+
+    private Quantization target(RunFolder folder) {
+        ModelConfig config = folder.modelConfig();
+        if (!config.name().equals(Models.TRANSFORMER)) {
+            throw new IllegalArgumentException(config.name() + " has nothing to quantize; give a run of "
+                    + Models.TRANSFORMER + ", whose attention and feed-forward weights can be.");
+        }
+        Quantization wanted = to == null ? config.quant() : Quantization.of(to);
+        if (wanted == Quantization.NONE) {
+            throw new IllegalArgumentException(
+                    folder.path() + " is in full precision; say with --to bitnet or --to b1.58 what to round it to.");
+        }
+        if (config.quant() != Quantization.NONE && config.quant() != wanted) {
+            throw new IllegalArgumentException(folder.path() + " was trained for "
+                    + config.quant().label() + " and cannot become " + wanted.label() + "; leave out --to.");
+        }
+        return wanted;
+    }
+
+    private static int[] tokens(RunFolder folder, Corpora.Found corpus) {
+        if (!corpus.corpus().tokenizer().equals(folder.tokenizer())) {
+            throw new IllegalArgumentException("The corpus " + corpus.corpus().name()
+                    + " has another vocabulary than " + folder.path()
+                    + "; give the one that it was trained on with --data.");
+        }
+        char[] val = corpus.corpus().val();
+        return IntStream.range(0, val.length).map(i -> val[i]).toArray();
+    }
+
+    private static String loss(Backend backend, Weights weights, int[] tokens) {
+        try (Scorer scorer = new Scorer(backend, weights)) {
+            return String.format(Locale.ROOT, "%.4f", scorer.score(tokens).nll());
+        }
+    }
+
+    private static void add(Table table, String name, String loss, long bytes, long parameters) {
+        table.add(
+                name,
+                loss,
+                String.format(Locale.ROOT, "%,d", bytes),
+                String.format(Locale.ROOT, "%.1f%%", 100.0 * bytes / (Float.BYTES * parameters)));
+    }
+
+    private RunFolder write(RunFolder folder, Weights packed) throws IOException {
+        ObjectNode config = folder.config().deepCopy();
+        config.set("model", JSON.valueToTree(packed.config()));
+        Path target =
+                out != null ? out : folder.path().resolveSibling(folder.path().getFileName() + "-packed");
+        return RunFolder.createPacked(target, config, folder.tokenizer(), packed);
+    }
+}

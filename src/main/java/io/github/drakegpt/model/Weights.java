@@ -1,0 +1,70 @@
+package io.github.drakegpt.model;
+
+import io.github.drakegpt.nn.Parameters;
+import io.github.drakegpt.quant.PackedMatrix;
+import io.github.drakegpt.quant.Quantization;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/**
+ * A model's weights on the host, as {@link Generator} and {@link Scorer} take them: those of a quantized model's attention
+ * and feed-forward layers are packed.
+ *
+ * @param flat the others, laid out as {@link LanguageModel#inferenceParametersOf}
+ * @param packed the packed ones by name, in the order of {@link Parameters#packed}
+ */
+public record Weights(ModelConfig config, float[] flat, Map<String, PackedMatrix> packed) {
+    /**
+     * Rounds and packs what the model does not compute with in full precision.
+     *
+     * @param trained laid out as {@link LanguageModel#parametersOf}
+     * @throws IllegalArgumentException that names a matrix which cannot be packed
+     */
+    public static Weights of(ModelConfig config, float[] trained) {
+        if (config.quant() == Quantization.NONE) {
+            return new Weights(config, trained, Map.of());
+        }
+        Map<String, Parameters.Entry> from = new LinkedHashMap<>();
+        LanguageModel.parametersOf(config).entries().forEach(entry -> from.put(entry.name(), entry));
+        Parameters to = LanguageModel.inferenceParametersOf(config);
+        float[] flat = new float[Math.toIntExact(to.size())];
+        for (Parameters.Entry entry : to.entries()) {
+            int offset = Math.toIntExact(from.get(entry.name()).offset());
+            System.arraycopy(
+                    trained,
+                    offset,
+                    flat,
+                    Math.toIntExact(entry.offset()),
+                    Math.toIntExact(entry.shape().size()));
+        }
+        Map<String, PackedMatrix> packed = new LinkedHashMap<>();
+        for (Parameters.Packed weight : to.packed()) {
+            // the parts lie one after another
+            int offset = Math.toIntExact(from.get(weight.parts().get(0)).offset());
+            try {
+                packed.put(
+                        weight.name(),
+                        PackedMatrix.pack(
+                                config.quant(),
+                                trained,
+                                offset,
+                                weight.weights().out(),
+                                weight.weights().in(),
+                                weight.parts().size()));
+            } catch (IllegalArgumentException e) {
+                throw new IllegalArgumentException(
+                        weight.name() + " cannot be packed: " + e.getMessage() + "; train the run again.", e);
+            }
+        }
+        return new Weights(config, flat, packed);
+    }
+
+    /** Bytes that they take: 4 for each that is not packed, and codes and scales of the packed ones. */
+    public long bytes() {
+        long bytes = (long) Float.BYTES * flat.length;
+        for (PackedMatrix matrix : packed.values()) {
+            bytes += matrix.codes().length + (long) Float.BYTES * matrix.scales().length;
+        }
+        return bytes;
+    }
+}
