@@ -123,7 +123,7 @@ final class GenerateCommand implements Callable<Integer> {
             }
             print(all, "\n");
         }
-        log.info("Saved as {}", save(folder.modelConfig().name(), all.toString()));
+        log.info("Saved as {}", save(Stage.of(folder.modelConfig()).name(), all.toString()));
         return 0;
     }
 

@@ -3,17 +3,16 @@ package io.github.drakegpt.cli;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import com.fasterxml.jackson.databind.node.TextNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.data.Corpora;
-import io.github.drakegpt.model.Models;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -30,8 +29,8 @@ import picocli.CommandLine.Option;
         name = "journey",
         mixinStandardHelpOptions = true,
         description = {
-            "Trains the six models one after the other on one corpus, each adding something to the one before, and"
-                    + " prints a table and a sample of each.",
+            "Trains the six models one after the other on one corpus, each adding something to the one before, then the"
+                    + " last one with weights of 1.58 bits and of one; prints a table and a sample of each.",
             "Run again with the same settings, it goes on where it was interrupted."
         })
 final class JourneyCommand implements Callable<Integer> {
@@ -50,7 +49,7 @@ final class JourneyCommand implements Callable<Integer> {
             paramLabel = "NAME",
             split = ",",
             description = "Only these models, with commas between them.")
-    private List<String> models = Models.NAMES;
+    private List<String> models = Stage.ALL.stream().map(Stage::name).toList();
 
     @Option(
             names = "--out",
@@ -67,31 +66,34 @@ final class JourneyCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        models.forEach(Models::requireKnown);
-        Map<String, Settings> resolved = new LinkedHashMap<>();
-        for (String model : models) {
-            resolved.put(model, settings.resolve(false).set("model.name", TextNode.valueOf(model)));
+        Map<Stage, Settings> resolved = new LinkedHashMap<>();
+        for (Stage stage : models.stream().map(Stage::of).toList()) {
+            resolved.put(stage, stage.settings(settings));
         }
-        Map<String, TrainingResult> results = new LinkedHashMap<>();
-        Map<String, String> samples = new LinkedHashMap<>();
+        List<Row> rows = new ArrayList<>();
         try (Backend backend = device.open();
                 Interrupts interrupts = new Interrupts()) {
             Corpora.Found corpus = Corpora.find(data);
             log.info("Corpus {}", corpus.description());
-            for (String model : models) {
-                TrainingRun run = open(backend, out.resolve(model), resolved.get(model), corpus);
+            for (Stage stage : resolved.keySet()) {
+                TrainingRun run = open(backend, out.resolve(stage.name()), resolved.get(stage), corpus);
                 TrainingResult result = run.train(interrupts);
                 if (result.end() == TrainingResult.End.INTERRUPTED) {
                     log.info("To go on: give the same command again.");
                     return 0;
                 }
-                results.put(model, result);
-                samples.put(model, Texts.sample(backend, run.folder(), SAMPLE_LENGTH));
+                rows.add(new Row(
+                        stage,
+                        result,
+                        run.folder().loadWeights().bytes(),
+                        Texts.sample(backend, run.folder(), SAMPLE_LENGTH)));
             }
         }
-        print(results, samples);
+        print(rows);
         return 0;
     }
+
+    private record Row(Stage stage, TrainingResult result, long weightBytes, String sample) {}
 
     /** Goes on with a run of the same settings; moves one of other settings out of the way. */
     private static TrainingRun open(Backend backend, Path folder, Settings settings, Corpora.Found corpus)
@@ -127,24 +129,23 @@ final class JourneyCommand implements Callable<Integer> {
         }
     }
 
-    private static void print(Map<String, TrainingResult> results, Map<String, String> samples) {
-        for (Map.Entry<String, String> sample : samples.entrySet()) {
-            System.out.println("=== " + sample.getKey() + ": " + Models.adds(sample.getKey()));
-            System.out.println(sample.getValue().strip());
-            System.out.println();
-        }
-        Table table = new Table("model", "parameters", "train loss", "val loss", "seconds", "steps/s");
+    private static void print(List<Row> rows) {
+        Table table = new Table("model", "parameters", "weight bytes", "train loss", "val loss", "seconds", "steps/s");
         double seconds = 0;
-        for (Map.Entry<String, TrainingResult> result : results.entrySet()) {
-            TrainingState state = result.getValue().state();
+        for (Row row : rows) {
+            System.out.println("=== " + row.stage().name() + ": " + row.stage().adds());
+            System.out.println(row.sample().strip());
+            System.out.println();
+            TrainingState state = row.result().state();
             seconds += state.elapsedSeconds();
             table.add(
-                    result.getKey(),
-                    String.format(Locale.ROOT, "%,d", result.getValue().parameters()),
+                    row.stage().name(),
+                    String.format(Locale.ROOT, "%,d", row.result().parameters()),
+                    String.format(Locale.ROOT, "%,d", row.weightBytes()),
                     String.format(Locale.ROOT, "%.4f", state.trainLoss()),
                     String.format(Locale.ROOT, "%.4f", state.valLoss()),
                     String.format(Locale.ROOT, "%.1f", state.elapsedSeconds()),
-                    String.format(Locale.ROOT, "%,.0f", result.getValue().stepsPerSecond()));
+                    String.format(Locale.ROOT, "%,.0f", row.result().stepsPerSecond()));
         }
         System.out.print(table);
         System.out.printf(Locale.ROOT, "Losses in nats per character; %.1f seconds of training in all.%n", seconds);

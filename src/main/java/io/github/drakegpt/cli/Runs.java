@@ -3,7 +3,7 @@ package io.github.drakegpt.cli;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.ProjectHome;
-import io.github.drakegpt.model.Models;
+import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
@@ -47,7 +47,7 @@ final class Runs {
      * The run to use: the given folder, or else the newest run of a model under {@code runs}, or else the pretrained one.
      *
      * @param folder may be null
-     * @param model a model's name, may be null
+     * @param model a {@link Stage}'s name, may be null
      */
     static RunFolder find(Path folder, String model) throws IOException {
         if ((folder == null) == (model == null)) {
@@ -56,8 +56,8 @@ final class Runs {
         if (folder != null) {
             return RunFolder.open(folder);
         }
-        Models.requireKnown(model);
-        Optional<RunFolder> newest = newest(model);
+        Stage stage = Stage.of(model);
+        Optional<RunFolder> newest = newest(stage);
         if (newest.isPresent()) {
             log.info("Using the newest {} under runs: {}", model, newest.get().path());
             return newest.get();
@@ -65,7 +65,11 @@ final class Runs {
         Optional<Path> pretrained = pretrained(model);
         if (pretrained.isEmpty()) {
             throw new IOException("There is no run of " + model + " under " + FOLDER
-                    + " and no pretrained one; train it" + " with `drakegpt train --model " + model + "`.");
+                    + " and no pretrained one; train it with `drakegpt train"
+                    + (stage.quantization() == Quantization.NONE
+                            ? " --model " + model
+                            : " --quant " + stage.quantization().label())
+                    + "`.");
         }
         log.info("Using the pretrained {}: {}", model, pretrained.get());
         return RunFolder.open(pretrained.get());
@@ -76,7 +80,7 @@ final class Runs {
         return ProjectHome.find(PRETRAINED + "/" + model);
     }
 
-    private static Optional<RunFolder> newest(String model) throws IOException {
+    private static Optional<RunFolder> newest(Stage stage) throws IOException {
         if (!Files.isDirectory(FOLDER)) {
             return Optional.empty();
         }
@@ -88,7 +92,7 @@ final class Runs {
         for (Path state : states) {
             try {
                 RunFolder run = RunFolder.open(state.getParent());
-                if (run.modelConfig().name().equals(model)) {
+                if (Stage.of(run.modelConfig()).equals(stage)) {
                     runs.add(run);
                 }
             } catch (IOException e) {

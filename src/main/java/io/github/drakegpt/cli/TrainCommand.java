@@ -125,7 +125,8 @@ final class TrainCommand implements Callable<Integer> {
         Corpora.Found corpus = Corpora.find(data);
         log.info("Corpus {}", corpus.description());
         resolved.train(); // wrong settings are refused before a folder is made
-        String name = resolved.model(corpus.corpus().tokenizer().size()).name();
+        String name =
+                Stage.of(resolved.model(corpus.corpus().tokenizer().size())).name();
         return TrainingRun.create(backend, run != null ? run : Runs.newFolder(name), resolved, corpus, initFrom);
     }
 

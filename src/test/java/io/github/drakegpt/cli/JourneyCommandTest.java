@@ -28,20 +28,22 @@ class JourneyCommandTest {
     }
 
     @Test
-    void trainsTheSixModelsAndComparesThem() {
+    void trainsTheSixModelsAndTheQuantizedOnesAndComparesThem() {
+        List<String> stages = new ArrayList<>(TrainCommandTest.MODELS);
+        stages.addAll(List.of("TransformerLM-b1.58", "TransformerLM-bitnet"));
         Cli.Result result = journey();
 
         assertThat(result.code()).as(result.err()).isZero();
-        assertThat(out.toFile().list()).containsExactlyInAnyOrder(TrainCommandTest.MODELS.toArray(String[]::new));
+        assertThat(out.toFile().list()).containsExactlyInAnyOrder(stages.toArray(String[]::new));
         assertThat(result.out().lines().filter(line -> line.startsWith("=== ")))
                 .extracting(line -> line.substring(4, line.indexOf(':')))
-                .isEqualTo(TrainCommandTest.MODELS);
+                .isEqualTo(stages);
         List<String> table = result.out()
                 .substring(result.out().lastIndexOf("model  "))
                 .lines()
                 .toList();
         assertThat(table.get(0)).contains("parameters", "train loss", "val loss");
-        for (String model : TrainCommandTest.MODELS) {
+        for (String model : stages) {
             assertThat(table).filteredOn(line -> line.startsWith(model + " ")).hasSize(1);
         }
         assertThat(result.out()).doesNotContain("step 10/20");
