@@ -3,6 +3,7 @@ package io.github.drakegpt.backend;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.List;
 import java.util.function.IntConsumer;
 
 /**
@@ -49,6 +50,18 @@ public interface Backend extends AutoCloseable {
     default Runnable record(Arena arena, Runnable work) {
         return work;
     }
+
+    // ---------------------------------------------------------------------------------------------- measuring
+
+    /**
+     * A clock with marks 0 to {@code marks} - 1.
+     *
+     * @param arena with which it is given back
+     */
+    DeviceClock newClock(Arena arena, int marks);
+
+    /** The ways in which this device can multiply rows with a weight matrix, that in fp32 first. */
+    List<MatrixProduct> products();
 
     // ---------------------------------------------------------------------------------------------- layers
 

@@ -36,6 +36,7 @@ import picocli.CommandLine.ScopeType;
             ScoreCommand.class,
             QuantizeCommand.class,
             BenchCommand.class,
+            ProfileCommand.class,
             DoctorCommand.class,
             CleanCommand.class
         },

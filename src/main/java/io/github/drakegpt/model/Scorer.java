@@ -49,36 +49,76 @@ public final class Scorer implements AutoCloseable {
      * @throws IllegalArgumentException if there are fewer than two tokens
      */
     public Score score(int[] tokens) {
+        double[] sums = new double[passes(tokens)];
+        forEachPass(tokens, (replica, pass, from, windows, length) -> {
+            LanguageModel model = replicas[replica];
+            int to = from + windows * length;
+            model.targets().write(Arrays.copyOfRange(tokens, from + 1, to + 1));
+            model.forwardLoss(Pass.evaluation(windows, length), losses[replica]);
+            sums[pass] = losses[replica].toFloats()[0];
+        });
+        double sum = Arrays.stream(sums).sum();
+        int predicted = tokens.length - 1;
+        return new Score(sum / predicted, Math.exp(sum / predicted), predicted);
+    }
+
+    /**
+     * The token that the model holds for the most likely after each but the last; of equally likely ones the first. The
+     * windows are those of {@link #score}.
+     *
+     * @throws IllegalArgumentException if there are fewer than two tokens
+     */
+    public int[] predict(int[] tokens) {
+        int[] predicted = new int[Math.max(0, tokens.length - 1)];
+        forEachPass(tokens, (replica, pass, from, windows, length) -> {
+            LanguageModel model = replicas[replica];
+            model.forward(Pass.evaluation(windows, length));
+            int vocabSize = model.config().vocabSize();
+            float[] logits = new float[windows * length * vocabSize];
+            model.logits().read(logits);
+            for (int i = 0; i < windows * length; i++) {
+                int best = 0;
+                for (int v = 1; v < vocabSize; v++) {
+                    best = logits[i * vocabSize + v] > logits[i * vocabSize + best] ? v : best;
+                }
+                predicted[from + i] = best;
+            }
+        });
+        return predicted;
+    }
+
+    /** What is done with {@code windows} windows of {@code length} tokens from {@code from} on, which a replica has been given. */
+    @FunctionalInterface
+    private interface PassWork {
+        void run(int replica, int pass, int from, int windows, int length);
+    }
+
+    /** Passes that a text takes: whole windows, many at once, and one for what is left. */
+    private int passes(int[] tokens) {
         int predicted = tokens.length - 1;
         if (predicted < 1) {
             throw new IllegalArgumentException(
                     "A text of " + tokens.length + " characters cannot be scored; give at least two.");
         }
         int whole = predicted / contextLength;
-        int passes = (whole + windowsPerPass - 1) / windowsPerPass;
-        double[] sums = new double[passes];
+        return (whole + windowsPerPass - 1) / windowsPerPass + (predicted % contextLength > 0 ? 1 : 0);
+    }
+
+    private void forEachPass(int[] tokens, PassWork work) {
+        int passes = passes(tokens);
+        int predicted = tokens.length - 1;
+        int whole = predicted / contextLength;
         backend.parallel(Math.min(replicas.length, passes), r -> {
             for (int pass = r; pass < passes; pass += replicas.length) {
                 int first = pass * windowsPerPass;
-                sums[pass] =
-                        loss(r, tokens, first * contextLength, Math.min(windowsPerPass, whole - first), contextLength);
+                boolean rest = first >= whole;
+                int from = Math.min(first, whole) * contextLength;
+                int windows = rest ? 1 : Math.min(windowsPerPass, whole - first);
+                int length = rest ? predicted - from : contextLength;
+                replicas[r].tokens().write(Arrays.copyOfRange(tokens, from, from + windows * length));
+                work.run(r, pass, from, windows, length);
             }
         });
-        double sum = Arrays.stream(sums).sum();
-        int rest = predicted - whole * contextLength;
-        if (rest > 0) {
-            sum += loss(0, tokens, whole * contextLength, 1, rest);
-        }
-        return new Score(sum / predicted, Math.exp(sum / predicted), predicted);
-    }
-
-    private double loss(int replica, int[] tokens, int from, int windows, int length) {
-        LanguageModel model = replicas[replica];
-        int to = from + windows * length;
-        model.tokens().write(Arrays.copyOfRange(tokens, from, to));
-        model.targets().write(Arrays.copyOfRange(tokens, from + 1, to + 1));
-        model.forwardLoss(Pass.evaluation(windows, length), losses[replica]);
-        return losses[replica].toFloats()[0];
     }
 
     @Override

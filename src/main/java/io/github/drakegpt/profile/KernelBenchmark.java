@@ -22,35 +22,25 @@ import java.util.Random;
 import java.util.SplittableRandom;
 import java.util.function.Function;
 
-/**
- * Times single operations of a backend at the sizes that they have when a model is trained. An operation is run many
- * times in a row, as recorded work, before the device is waited for: the host's part does not count.
- */
+/** Times single operations of a backend at the sizes that they have when a model is trained. */
 public final class KernelBenchmark {
     private static final long SEED = 42;
     private static final int COPIED = 1 << 25; // 128 MB to read and as much to write
     private static final int CORPUS_TOKENS = 1_000_000;
     /** Operands of more than this do not wait in a cache for their next use in training either. */
     private static final long CACHED_BYTES = 16L << 20;
-    /** So much lies between two uses of the same memory, for such operands: more than any GPU's cache holds. */
-    private static final long ROTATED_BYTES = 256L << 20;
-
-    private static final int MOST_RECORDED = 64;
-    private static final double RECORDED_NANOS = 1e6;
-    /** Time between two waits, of which each takes a GPU some 20 us. */
-    private static final double SAMPLE_NANOS = 2e7;
 
     private final Backend backend;
     private final ModelConfig model;
     private final int batch;
-    private final double seconds;
+    private final OperationTimer timer;
     private final List<Result> results = new ArrayList<>();
 
     private KernelBenchmark(Backend backend, ModelConfig model, int batch, double seconds) {
         this.backend = backend;
         this.model = model;
         this.batch = batch;
-        this.seconds = seconds;
+        this.timer = new OperationTimer(backend, seconds);
     }
 
     /**
@@ -485,43 +475,11 @@ public final class KernelBenchmark {
         try (Arena arena = backend.newArena()) {
             Operands first = new Operands(arena);
             List<Runnable> operations = new ArrayList<>(List.of(prepare.apply(first)));
-            long sets = first.bytes <= CACHED_BYTES ? 1 : 1 + ROTATED_BYTES / first.bytes;
+            long sets = first.bytes <= CACHED_BYTES ? 1 : 1 + OperationTimer.ROTATED_BYTES / first.bytes;
             while (operations.size() < sets) {
                 operations.add(prepare.apply(new Operands(arena)));
             }
-            results.add(new Result(operation, shape, first.bytes, flops, time(arena, operations)));
+            results.add(new Result(operation, shape, first.bytes, flops, timer.time(arena, operations)));
         }
-    }
-
-    private Benchmark.Timing time(Arena arena, List<Runnable> operations) {
-        Tensor end = arena.allocate(DType.F32, Shape.of(1));
-        nanos(operations.get(0), 1, end); // loads the kernel
-        double once = nanos(operations.get(0), 1, end);
-        int count = (int) Math.max(operations.size(), Math.min(MOST_RECORDED, RECORDED_NANOS / once));
-        Runnable recorded = backend.record(arena, () -> {
-            for (int i = 0; i < count; i++) {
-                operations.get(i % operations.size()).run();
-            }
-        });
-        nanos(recorded, 2, end); // the second run is recorded
-        double sample = Math.min(SAMPLE_NANOS, seconds * 1e9 / 5);
-        int times = (int) Math.max(1, sample / nanos(recorded, 1, end));
-        Runnable work = () -> nanos(recorded, times, end);
-        Benchmark.repeat(work, seconds / 2, 1);
-        long[] nanos = Benchmark.repeat(work, seconds, 3);
-        for (int i = 0; i < nanos.length; i++) {
-            nanos[i] /= (long) times * count;
-        }
-        return Benchmark.Timing.of(nanos);
-    }
-
-    /** Runs something several times and waits until the device has done it. */
-    private static long nanos(Runnable work, int times, Tensor end) {
-        long start = System.nanoTime();
-        for (int i = 0; i < times; i++) {
-            work.run();
-        }
-        end.toFloats(); // reading waits for what was started before
-        return System.nanoTime() - start;
     }
 }

@@ -19,8 +19,17 @@ import org.junit.jupiter.api.Test;
 class BenchCommandTest {
     private static final Set<String> PRODUCTS =
             Set.of("linear", "linearGrad", "attention", "attentionGrad", "packedLinear");
-    private static final Set<String> NO_OPERATIONS =
-            Set.of("name", "description", "newArena", "shards", "workers", "parallel", "record", "close");
+    private static final Set<String> NO_OPERATIONS = Set.of(
+            "name",
+            "description",
+            "newArena",
+            "shards",
+            "workers",
+            "parallel",
+            "record",
+            "newClock",
+            "products",
+            "close");
 
     @Test
     void printsOneJsonArray() throws IOException {

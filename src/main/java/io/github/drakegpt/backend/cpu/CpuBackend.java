@@ -8,8 +8,11 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 import io.github.drakegpt.backend.AdamWSettings;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.backend.PackedMatrixProduct;
 import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.quant.PackedMatrix;
@@ -18,6 +21,7 @@ import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.IntConsumer;
 
 /**
@@ -100,6 +104,30 @@ public final class CpuBackend implements Backend {
     @Override
     public void parallel(int tasks, IntConsumer task) {
         workers.run(tasks, task);
+    }
+
+    @Override
+    public DeviceClock newClock(Arena arena, int marks) {
+        long[] nanos = new long[marks];
+        return new DeviceClock() {
+            @Override
+            public void mark(int i) {
+                nanos[i] = System.nanoTime();
+            }
+
+            @Override
+            public double seconds(int from, int to) {
+                return 1e-9 * (nanos[to] - nanos[from]);
+            }
+        };
+    }
+
+    @Override
+    public List<MatrixProduct> products() {
+        return List.of(
+                new CpuFp32Product(this, blas),
+                new PackedMatrixProduct(this, Quantization.B158),
+                new PackedMatrixProduct(this, Quantization.BITNET));
     }
 
     // ---------------------------------------------------------------------------------------------- layers

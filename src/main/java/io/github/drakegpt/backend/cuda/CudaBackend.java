@@ -3,8 +3,10 @@ package io.github.drakegpt.backend.cuda;
 import io.github.drakegpt.backend.AdamWSettings;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.MatrixProduct;
 import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
@@ -146,6 +148,18 @@ public final class CudaBackend implements Backend {
         Recording recording = new Recording(context, work);
         arena.onClose(recording::close);
         return recording;
+    }
+
+    @Override
+    public DeviceClock newClock(Arena arena, int marks) {
+        EventClock clock = new EventClock(context, marks);
+        arena.onClose(clock::close);
+        return clock;
+    }
+
+    @Override
+    public List<MatrixProduct> products() {
+        throw new IllegalStateException("TODO");
     }
 
     // ---------------------------------------------------------------------------------------------- arguments

@@ -1,0 +1,39 @@
+package io.github.drakegpt.backend;
+
+import java.util.List;
+import java.util.SplittableRandom;
+
+/** A way to multiply rows with a weight matrix, to be compared with the others that a device has. */
+public interface MatrixProduct {
+    /** What weights and rows are made of, and how they are multiplied where there are several ways: {@code fp32}. */
+    String name();
+
+    /** Bytes of a weight matrix (out, in). */
+    long weightBytes(int out, int in);
+
+    /** Whether it can multiply so many rows with a matrix of this size. */
+    default boolean supports(int rows, int out, int in) {
+        return true;
+    }
+
+    /**
+     * Prepares y (rows, out) = x (rows, in) weight^T for several weights, all with the same x and y, on random values.
+     *
+     * @return for each weight what multiplies with it, once for each run
+     */
+    List<Runnable> prepare(Arena arena, int rows, int out, int in, int weights);
+
+    /** Values from -1 to 1; the same ones each time. */
+    static float[] random(int n) {
+        SplittableRandom random = new SplittableRandom(42);
+        float[] values = new float[n];
+        int drawn = Math.min(n, 1 << 20);
+        for (int i = 0; i < drawn; i++) {
+            values[i] = 2 * random.nextFloat() - 1;
+        }
+        for (int i = drawn; i < n; i += drawn) {
+            System.arraycopy(values, 0, values, i, Math.min(drawn, n - i));
+        }
+        return values;
+    }
+}

@@ -1,0 +1,51 @@
+package io.github.drakegpt.backend;
+
+import io.github.drakegpt.quant.PackedMatrix;
+import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+
+/** {@link Backend#packedLinear} as a product to compare. */
+public record PackedMatrixProduct(Backend backend, Quantization quantization) implements MatrixProduct {
+    @Override
+    public String name() {
+        return quantization.label();
+    }
+
+    @Override
+    public long weightBytes(int out, int in) {
+        return PackedMatrix.bytes(quantization, out, in);
+    }
+
+    @Override
+    public List<Runnable> prepare(Arena arena, int rows, int out, int in, int weights) {
+        Int8Rows x = new Int8Rows(
+                arena.allocate(DType.I8, Shape.of(rows, PackedMatrix.paddedColumns(quantization, in))),
+                arena.allocate(DType.F32, Shape.of(rows)),
+                arena.allocate(DType.I32, Shape.of(rows)));
+        Tensor values = arena.allocate(DType.F32, Shape.of(rows, in));
+        values.write(MatrixProduct.random(rows * in));
+        backend.quantizeInt8(values, x, rows, in);
+        Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
+        byte[] codes = new byte[Math.toIntExact(weightBytes(out, in))];
+        new Random(42).nextBytes(codes);
+        if (quantization == Quantization.B158) {
+            for (int i = 0; i < codes.length; i++) {
+                codes[i] &=
+                        (byte) ~((codes[i] & codes[i] >> 1 & 0x55) << 1); // the code 3, which there is not, becomes 1
+            }
+        }
+        PackedMatrix matrix = new PackedMatrix(quantization, out, in, codes, new float[] {0.1f});
+        List<Runnable> products = new ArrayList<>();
+        for (int i = 0; i < weights; i++) {
+            PackedWeights w = PackedWeights.allocate(arena, quantization, out, in);
+            w.write(matrix);
+            products.add(() -> backend.packedLinear(x, w, null, false, y, rows));
+        }
+        return products;
+    }
+}
