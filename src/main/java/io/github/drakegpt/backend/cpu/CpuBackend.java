@@ -390,24 +390,20 @@ public final class CpuBackend implements Backend {
         float[] ws = Flat.in(w, matrices * n, scratch, 0);
         float[] qs = Flat.out(q, matrices * n, scratch, 1);
         for (int from = 0; from < matrices * n; from += n) {
-            double sum = 0;
-            double magnitude = 0;
-            for (int i = from; i < from + n; i++) {
-                sum += ws[i];
-                magnitude += Math.abs(ws[i]);
-            }
-            float mean = (float) (sum / n);
-            float size = (float) (magnitude / n);
+            float mean = (float) (VectorMath.sumInDouble(ws, from, n) / n);
+            float size = (float) (VectorMath.sumMagnitudesInDouble(ws, from, n) / n);
             if (quantization == Quantization.BITNET) {
                 for (int i = from; i < from + n; i++) {
-                    float centred = ws[i] - mean;
-                    qs[i] = centred >= 0 ? size : centred < 0 ? -size : Float.NaN;
+                    // -1, 0 or 1, then 1 for 0: vectorised, which a comparison is not; NaN stays
+                    float sign = Math.max(-1f, Math.min(1f, (ws[i] - mean) * HUGE * HUGE));
+                    qs[i] = (sign + 1 - sign * sign) * size;
                 }
             } else {
                 float scale = 1 / Math.max(size, SMALLEST_SCALE);
+                float one = 1 / scale;
                 for (int i = from; i < from + n; i++) {
                     float rounded = ws[i] * scale + ROUNDING - ROUNDING;
-                    qs[i] = Math.max(-1f, Math.min(1f, rounded)) / scale;
+                    qs[i] = Math.max(-1f, Math.min(1f, rounded)) * one;
                 }
             }
         }

@@ -125,6 +125,44 @@ final class VectorMath {
         return s0 + s1 + (s2 + s3);
     }
 
+    /** The sum in float64, of which four parts are summed side by side, since one would wait for itself. */
+    static double sumInDouble(float[] a, int o, int n) {
+        double s0 = 0;
+        double s1 = 0;
+        double s2 = 0;
+        double s3 = 0;
+        int i = 0;
+        for (; i < n - 3; i += 4) {
+            s0 += a[o + i];
+            s1 += a[o + i + 1];
+            s2 += a[o + i + 2];
+            s3 += a[o + i + 3];
+        }
+        for (; i < n; i++) {
+            s0 += a[o + i];
+        }
+        return s0 + s1 + (s2 + s3);
+    }
+
+    /** The same of the magnitudes. */
+    static double sumMagnitudesInDouble(float[] a, int o, int n) {
+        double s0 = 0;
+        double s1 = 0;
+        double s2 = 0;
+        double s3 = 0;
+        int i = 0;
+        for (; i < n - 3; i += 4) {
+            s0 += Math.abs(a[o + i]);
+            s1 += Math.abs(a[o + i + 1]);
+            s2 += Math.abs(a[o + i + 2]);
+            s3 += Math.abs(a[o + i + 3]);
+        }
+        for (; i < n; i++) {
+            s0 += Math.abs(a[o + i]);
+        }
+        return s0 + s1 + (s2 + s3);
+    }
+
     /** The largest of n numbers; NaN if there is one with a positive sign. */
     static float max(float[] a, int o, int n) {
         int max = Integer.MIN_VALUE;
