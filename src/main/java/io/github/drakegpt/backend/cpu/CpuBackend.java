@@ -1,6 +1,5 @@
 package io.github.drakegpt.backend.cpu;
 
-import static io.github.drakegpt.backend.cpu.HeapStorage.bytes;
 import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
@@ -23,6 +22,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntConsumer;
+import java.util.function.Supplier;
 
 /**
  * Runs on the CPU: OpenBLAS for the matrix products, loops over arrays for the rest. The operations of layers run on the
@@ -45,29 +45,34 @@ public final class CpuBackend implements Backend {
     private static final float HUGE = 1e30f;
 
     /** What quantization divides by is at least this, as in the original code. */
-    private static final float SMALLEST_SCALE = 1e-5f;
+    static final float SMALLEST_SCALE = 1e-5f;
 
     /** Added and taken away again, it rounds numbers below 2^22 to whole ones, ties to even, in vector instructions. */
-    private static final float ROUNDING = 0x1.8p23f;
+    static final float ROUNDING = 0x1.8p23f;
 
     private static final int SHARD_ROWS = 128;
     private static final int MAX_SHARDS = 16;
     /** Elements of the scratch for cross entropy: rows are taken together so that exp runs over long stretches. */
     private static final int CROSS_ENTROPY_CHUNK = 4096;
 
+    /** From so many products of numbers on, {@link #packedLinear} is worth handing out. */
+    private static final int PARALLEL_PRODUCTS = Integer.getInteger("par", 1 << 20);
+
     private final Workers workers;
     private final Blas blas;
+    private final Supplier<PackedKernels> packed;
     private final CpuAttention attention;
     private final CpuSampler sampler = new CpuSampler();
 
     /** @param threads that work at the same time, at least 1 */
     public CpuBackend(int threads) {
-        this(threads, OpenBlas.get());
+        this(threads, OpenBlas.get(), PackedKernelsChoice::logged);
     }
 
-    CpuBackend(int threads, Blas blas) {
+    CpuBackend(int threads, Blas blas, Supplier<PackedKernels> packed) {
         this.workers = new Workers(threads);
         this.blas = blas;
+        this.packed = packed;
         this.attention = new CpuAttention(blas);
     }
 
@@ -443,33 +448,20 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
-        float[] xs = floats(x);
-        byte[] values = bytes(q.values());
-        int stride = q.stride();
-        float[] magnitudes = Scratch.get().floats(0, c);
-        for (int r = 0; r < rows; r++) {
-            int xo = start(x) + r * c;
-            int qo = start(q.values()) + r * stride;
-            for (int j = 0; j < c; j++) {
-                magnitudes[j] = Math.abs(xs[xo + j]);
-            }
-            float largest = Math.max(VectorMath.max(magnitudes, 0, c), SMALLEST_SCALE);
-            float scale = 127 / largest;
-            int sum = 0;
-            for (int j = 0; j < c; j++) {
-                int value = (int) (xs[xo + j] * scale + ROUNDING - ROUNDING); // 0 for NaN
-                values[qo + j] = (byte) value;
-                sum += value;
-            }
-            Arrays.fill(values, qo + c, qo + stride, (byte) 0);
-            floats(q.scales())[start(q.scales()) + r] = largest / 127;
-            ints(q.sums())[start(q.sums()) + r] = sum;
-        }
+        packed.get().quantizeInt8(x, q, rows, c);
     }
 
     @Override
     public void packedLinear(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
-        PackedProduct.java(x, w, bias, relu, y, rows, 0, PackedMatrix.tiles(w.out()));
+        PackedKernels kernels = packed.get();
+        int tiles = PackedMatrix.tiles(w.out());
+        boolean large = (long) rows * w.out() * w.in() >= PARALLEL_PRODUCTS;
+        int parts = large ? Math.min(workers.count(), tiles) : 1;
+        workers.run(parts, part -> {
+            int from = tiles * part / parts;
+            int to = tiles * (part + 1) / parts;
+            kernels.packedLinear(x, w, bias, relu, y, rows, from, to);
+        });
     }
 
     @Override

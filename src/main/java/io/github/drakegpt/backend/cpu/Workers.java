@@ -25,6 +25,7 @@ final class Workers implements AutoCloseable {
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
     private IntConsumer task;
     private int tasks;
+    private boolean running;
     private volatile Thread caller;
     private volatile int round;
     private volatile boolean closed;
@@ -45,9 +46,12 @@ final class Workers implements AutoCloseable {
         return threads.length + 1;
     }
 
-    /** Runs {@code task} for 0 to {@code tasks} - 1 and returns when all are done; a failure of one is thrown here. */
+    /**
+     * Runs {@code task} for 0 to {@code tasks} - 1 and returns when all are done; a failure of one is thrown here. Within a
+     * task they run on its thread, since all threads have work already.
+     */
     void run(int tasks, IntConsumer task) {
-        if (tasks <= 1 || threads.length == 0) {
+        if (tasks <= 1 || threads.length == 0 || running) {
             for (int i = 0; i < tasks; i++) {
                 task.accept(i);
             }
@@ -55,6 +59,7 @@ final class Workers implements AutoCloseable {
         }
         this.task = task;
         this.tasks = tasks;
+        running = true;
         caller = Thread.currentThread();
         busy.set(threads.length);
         round++; // publishes all of the above
@@ -66,6 +71,7 @@ final class Workers implements AutoCloseable {
         while (busy.get() > 0) {
             pause(start);
         }
+        running = false;
         Throwable thrown = failure.getAndSet(null);
         if (thrown instanceof Error error) {
             throw error;

@@ -3,6 +3,7 @@ package io.github.drakegpt.backend.cuda;
 import static io.github.drakegpt.backend.cuda.JCudaNatives.error;
 import static io.github.drakegpt.backend.cuda.JCudaNatives.reason;
 
+import io.github.drakegpt.backend.NativeFolder;
 import java.io.IOException;
 import java.net.URISyntaxException;
 import java.nio.file.Files;

@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
+import io.github.drakegpt.backend.NativeFolder;
 import java.io.IOException;
 import java.net.JarURLConnection;
 import java.net.URL;

@@ -28,7 +28,7 @@ class CpuBackendOperationsTest {
 
     @Nested
     class CopiedArrays extends BackendOperations {
-        private final Backend backend = new CpuBackend(1, new OpenBlas.Copying());
+        private final Backend backend = new CpuBackend(1, new OpenBlas.Copying(), JavaPackedKernels::new);
 
         @Override
         protected Backend backend() {

@@ -58,6 +58,31 @@ class WorkersTest {
         }
     }
 
+    /** Whatever the number of threads, tasks within a task run on its thread, one after the other; a failure ends it. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 3, 5})
+    void aTaskMayRunTasks(int threads) {
+        try (Workers workers = new Workers(threads)) {
+            for (int round = 0; round < 100; round++) {
+                AtomicIntegerArray runs = new AtomicIntegerArray(8 * 20);
+                workers.run(8, outer -> {
+                    Thread thread = Thread.currentThread();
+                    workers.run(20, inner -> {
+                        assertThat(Thread.currentThread()).isSameAs(thread);
+                        runs.incrementAndGet(outer * 20 + inner);
+                    });
+                });
+                for (int i = 0; i < runs.length(); i++) {
+                    assertThat(runs.get(i)).isEqualTo(1);
+                }
+            }
+            RuntimeException failure = new IllegalStateException("inner");
+            assertThatThrownBy(() -> workers.run(8, outer -> workers.run(20, inner -> throwUnchecked(failure))))
+                    .isSameAs(failure);
+            everyTaskRuns(workers);
+        }
+    }
+
     /** Plain arrays: only what the pool publishes lets one thread see what another has written. */
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 3, 5})

@@ -2,6 +2,7 @@ package io.github.drakegpt.backend.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.backend.NativeFolder;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;

@@ -1,4 +1,4 @@
-package io.github.drakegpt.backend.cuda;
+package io.github.drakegpt.backend;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assumptions.assumeThat;

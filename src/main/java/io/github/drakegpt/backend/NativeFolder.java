@@ -1,4 +1,4 @@
-package io.github.drakegpt.backend.cuda;
+package io.github.drakegpt.backend;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -26,7 +26,7 @@ import org.slf4j.LoggerFactory;
  * <p>A file appears whole: it is written beside and renamed. Each content has a folder of its own, so that any number of
  * processes, also of different versions, can use the files at the same time.
  */
-final class NativeFolder {
+public final class NativeFolder {
     private static final Logger log = LoggerFactory.getLogger(NativeFolder.class);
     private static final FileAttribute<Set<PosixFilePermission>> PRIVATE =
             PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"));
@@ -42,15 +42,20 @@ final class NativeFolder {
         this.temporary = temporary;
     }
 
-    /** This user's. */
-    static NativeFolder open() throws IOException {
+    /** The one below this user's cache. */
+    public static NativeFolder open() throws IOException {
+        return open(userCache());
+    }
+
+    /** The folder for all that programs could make again. */
+    public static Path userCache() {
         String cache = System.getenv("XDG_CACHE_HOME");
         Path home = Path.of(System.getProperty("user.home"));
-        return open(cache == null || !cache.startsWith("/") ? home.resolve(".cache") : Path.of(cache));
+        return cache == null || !cache.startsWith("/") ? home.resolve(".cache") : Path.of(cache);
     }
 
     /** The one below {@code cache}, or a temporary one if that is not private. */
-    static NativeFolder open(Path cache) throws IOException {
+    public static NativeFolder open(Path cache) throws IOException {
         Path folder = cache.resolve("drakegpt/natives").toAbsolutePath();
         try {
             Files.createDirectories(folder, PRIVATE);
@@ -89,7 +94,7 @@ final class NativeFolder {
      *
      * @return the file
      */
-    Path put(String name, byte[] content) throws IOException {
+    public Path put(String name, byte[] content) throws IOException {
         Path file = create(digest(content)).resolve(name);
         if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)
                 || !Arrays.equals(Files.readAllBytes(file), content)) {
@@ -109,7 +114,7 @@ final class NativeFolder {
      *
      * @param set what the file belongs to, in a word that no other content has
      */
-    Path put(String set, String name, Opening content, long size) throws IOException {
+    public Path put(String set, String name, Opening content, long size) throws IOException {
         Path file = create(set).resolve(name);
         if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) || Files.size(file) != size) {
             Path part = Files.createTempFile(file.getParent(), name, ".part");
@@ -125,7 +130,7 @@ final class NativeFolder {
 
     /** Opens what is to be copied. */
     @FunctionalInterface
-    interface Opening {
+    public interface Opening {
         InputStream open() throws IOException;
     }
 

@@ -9,18 +9,44 @@ import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.Arrays;
 
-/** Products of 8-bit rows and packed weights, {@link io.github.drakegpt.backend.Backend#packedLinear}, tile by tile. */
-final class PackedProduct {
+/** Plain Java, for any machine. */
+final class JavaPackedKernels implements PackedKernels {
     private static final int ROWS = PackedMatrix.TILE_ROWS;
 
-    private PackedProduct() {}
+    @Override
+    public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
+        float[] xs = floats(x);
+        byte[] values = bytes(q.values());
+        int stride = q.stride();
+        float[] magnitudes = Scratch.get().floats(0, c);
+        for (int r = 0; r < rows; r++) {
+            int xo = start(x) + r * c;
+            int qo = start(q.values()) + r * stride;
+            for (int j = 0; j < c; j++) {
+                magnitudes[j] = Math.abs(xs[xo + j]);
+            }
+            float largest = Math.max(VectorMath.max(magnitudes, 0, c), CpuBackend.SMALLEST_SCALE);
+            float scale = 127 / largest;
+            int sum = 0;
+            for (int j = 0; j < c; j++) {
+                int value = (int) (xs[xo + j] * scale + CpuBackend.ROUNDING - CpuBackend.ROUNDING); // 0 for NaN
+                values[qo + j] = (byte) value;
+                sum += value;
+            }
+            Arrays.fill(values, qo + c, qo + stride, (byte) 0);
+            floats(q.scales())[start(q.scales()) + r] = largest / 127;
+            ints(q.sums())[start(q.sums()) + r] = sum;
+        }
+    }
 
     /**
-     * The products with some tiles of the weights, in Java: unpacks a tile, since its codes serve all rows, and multiplies
-     * ints, loops over which the JIT compiler turns into vector code.
+     * Unpacks a tile, since its codes serve all rows, and multiplies ints, loops over which the JIT compiler turns into
+     * vector code.
      */
-    static void java(
+    @Override
+    public void packedLinear(
             Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows, int fromTile, int toTile) {
         int bits = PackedMatrix.bits(w.quantization());
         int stride = x.stride();

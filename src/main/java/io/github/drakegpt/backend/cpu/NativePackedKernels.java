@@ -1,0 +1,162 @@
+package io.github.drakegpt.backend.cpu;
+
+import static io.github.drakegpt.backend.cpu.HeapStorage.bytes;
+import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
+import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
+import static io.github.drakegpt.backend.cpu.HeapStorage.start;
+
+import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.NativeFolder;
+import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.quant.PackedMatrix;
+import io.github.drakegpt.tensor.Tensor;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+
+/** The kernels of {@code native/ternary}, which work on the Java arrays themselves. */
+final class NativePackedKernels implements PackedKernels {
+    /** What the library holds kernels for; a processor that has one of them has those before it too. */
+    enum Instructions {
+        AVX2("AVX2"),
+        AVX512("AVX-512 VNNI");
+
+        private final String title;
+
+        Instructions(String title) {
+            this.title = title;
+        }
+
+        @Override
+        public String toString() {
+            return title;
+        }
+    }
+
+    private final Instructions instructions;
+
+    NativePackedKernels(Instructions instructions) {
+        this.instructions = instructions;
+    }
+
+    /**
+     * Loads the library.
+     *
+     * @param resource its name within this package
+     * @param cache below which it is unpacked
+     * @return the instructions that this processor has, the fastest ones last
+     * @throws IOException if the library cannot be loaded
+     */
+    static List<Instructions> load(String resource, Path cache) throws IOException {
+        try (InputStream in = NativePackedKernels.class.getResourceAsStream(resource)) {
+            if (in == null) {
+                throw new IOException("this build has no " + resource);
+            }
+            System.load(NativeFolder.open(cache)
+                    .put("libternary.so", in.readAllBytes())
+                    .toString());
+            return List.of(Instructions.values()).subList(0, supported());
+        } catch (UnsatisfiedLinkError e) {
+            throw new IOException(e.getMessage(), e);
+        }
+    }
+
+    @Override
+    public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
+        int stride = q.stride();
+        Objects.checkFromIndexSize(0, c, stride);
+        round(
+                instructions.ordinal(),
+                floats(x),
+                start(x, (long) rows * c),
+                bytes(q.values()),
+                start(q.values(), (long) rows * stride),
+                floats(q.scales()),
+                start(q.scales(), rows),
+                ints(q.sums()),
+                start(q.sums(), rows),
+                rows,
+                c,
+                stride);
+    }
+
+    @Override
+    public void packedLinear(
+            Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows, int fromTile, int toTile) {
+        int out = w.out();
+        int stride = PackedMatrix.paddedColumns(w.quantization(), w.in());
+        if (x.stride() != stride) {
+            throw new IllegalArgumentException(
+                    "the rows have " + x.stride() + " values where the weights take " + stride);
+        }
+        Objects.checkFromToIndex(fromTile, toTile, PackedMatrix.tiles(out));
+        multiply(
+                instructions.ordinal(),
+                bytes(x.values()),
+                start(x.values(), (long) rows * stride),
+                floats(x.scales()),
+                start(x.scales(), rows),
+                ints(x.sums()),
+                start(x.sums(), rows),
+                bytes(w.codes()),
+                start(w.codes(), PackedMatrix.bytes(w.quantization(), out, w.in())),
+                floats(w.scales()),
+                start(w.scales(), out),
+                bias == null ? null : floats(bias),
+                bias == null ? 0 : start(bias, out),
+                floats(y),
+                start(y, (long) rows * out),
+                PackedMatrix.bits(w.quantization()),
+                rows,
+                stride,
+                out,
+                relu,
+                fromTile,
+                toTile);
+    }
+
+    /** How many of the instructions, from the first on, this processor and its system have. */
+    private static native int supported();
+
+    /** Elements of arrays from the given ones on, as {@link Int8Rows} has them: x (rows, columns), values (rows, stride). */
+    private static native void round(
+            int instructions,
+            float[] x,
+            int xStart,
+            byte[] values,
+            int valuesStart,
+            float[] scales,
+            int scalesStart,
+            int[] sums,
+            int sumsStart,
+            int rows,
+            int columns,
+            int stride);
+
+    /** The same for x (rows, stride), weights (out, stride), bias (out) or null, y (rows, out). */
+    private static native void multiply(
+            int instructions,
+            byte[] x,
+            int xStart,
+            float[] xScales,
+            int xScalesStart,
+            int[] xSums,
+            int xSumsStart,
+            byte[] codes,
+            int codesStart,
+            float[] wScales,
+            int wScalesStart,
+            float[] bias,
+            int biasStart,
+            float[] y,
+            int yStart,
+            int bits,
+            int rows,
+            int stride,
+            int out,
+            boolean relu,
+            int fromTile,
+            int toTile);
+}
