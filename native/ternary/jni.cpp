@@ -5,7 +5,7 @@
 
 namespace {
 
-/** A Java array in place, or null, until the end of the scope. */
+/** A Java array, or null, until the end of the scope: itself, not a copy, so that threads can fill parts of one. */
 class Array {
 public:
     /** @param release 0 for an array that is written to, else JNI_ABORT */

@@ -27,7 +27,7 @@ import java.util.function.Supplier;
 /**
  * Runs on the CPU: OpenBLAS for the matrix products, loops over arrays for the rest. The operations of layers run on the
  * calling thread, and {@link #parallel} runs several parts of a batch side by side; the operations over flat parameter
- * buffers spread over the threads themselves. No result depends on the number of threads.
+ * buffers and large products with packed weights spread over the threads themselves. No result depends on the number of threads.
  */
 public final class CpuBackend implements Backend {
     private static final float NORM_EPS = 1e-5f;
@@ -55,8 +55,8 @@ public final class CpuBackend implements Backend {
     /** Elements of the scratch for cross entropy: rows are taken together so that exp runs over long stretches. */
     private static final int CROSS_ENTROPY_CHUNK = 4096;
 
-    /** From so many products of numbers on, {@link #packedLinear} is worth handing out. */
-    private static final int PARALLEL_PRODUCTS = Integer.getInteger("par", 1 << 20);
+    /** Multiplications from which on a product with packed weights is worth handing out: 10 microseconds of one thread. */
+    private static final int LARGE_PRODUCT = 1 << 20;
 
     private final Workers workers;
     private final Blas blas;
@@ -455,7 +455,7 @@ public final class CpuBackend implements Backend {
     public void packedLinear(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
         PackedKernels kernels = packed.get();
         int tiles = PackedMatrix.tiles(w.out());
-        boolean large = (long) rows * w.out() * w.in() >= PARALLEL_PRODUCTS;
+        boolean large = (long) rows * w.out() * w.in() >= LARGE_PRODUCT;
         int parts = large ? Math.min(workers.count(), tiles) : 1;
         workers.run(parts, part -> {
             int from = tiles * part / parts;

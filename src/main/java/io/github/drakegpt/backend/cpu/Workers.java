@@ -25,7 +25,7 @@ final class Workers implements AutoCloseable {
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
     private IntConsumer task;
     private int tasks;
-    private boolean running;
+    private boolean running; // as tasks see it: they begin after it is set and end before it is cleared
     private volatile Thread caller;
     private volatile int round;
     private volatile boolean closed;
