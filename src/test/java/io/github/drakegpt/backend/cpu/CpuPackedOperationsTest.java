@@ -150,7 +150,7 @@ class CpuPackedOperationsTest {
         Random random = new Random(rows);
         try (Arena arena = backend.newArena()) {
             PackedMatrix packed = PackedMatrix.pack(quantization, gaussian(random, out * in), 0, out, in, 1);
-            float[] scales = {0.02f, Float.MIN_NORMAL};
+            float[] scales = {0.02f, Float.MIN_VALUE};
             PackedWeights w = PackedWeights.allocate(arena, quantization, out, in);
             w.write(new PackedMatrix(quantization, out, in, packed.codes(), scales));
             float[] values = gaussian(random, rows * in);
