@@ -1,24 +1,26 @@
-// Layer normalization (Ba, Kiros and Hinton, 2016), on its own or fused with the residual sum and dropout before it, and its
-// gradient.
+// Layer normalization (Ba, Kiros and Hinton, 2016), on its own or fused with the residual sum and dropout before it and with
+// the rounding to 8 bits behind it, and its gradient.
 //
 // Bound by memory. Forward: x read and out written; fused, x and branch read, sum and out written: each once, since a row
 // stays in registers between the mean, the variance and the output. Backward: x, dout and dx read, dx written.
+#include "common/int8.cuh"
 #include "common/norm.cuh"
 #include "common/philox.cuh"
 
 constexpr float LAYER_NORM_EPS = 1e-5f;
 
-// x, branch, sum, out (rows, c); weight, bias (c); stats (rows, 2): mean and 1 / standard deviation. branch null: out =
-// norm(x), and sum is not used. Else sum = x + dropout(branch) and out = norm(sum); sum may be x.
-template <typename T, int THREADS>
-__device__ void layer_norm(const T* x, const T* branch, T* sum, const float* weight, const float* bias, T* out,
+// x, branch, sum, out (rows, c); weight, bias (c); stats (rows, 2): mean and 1 / standard deviation, or null. branch null:
+// out = norm(x), and sum is not used. Else sum = x + dropout(branch) and out = norm(sum); sum may be x. Roundings are
+// prescribed where the compiler might fuse otherwise for one kind of output than for the other.
+template <typename T, int THREADS, typename Output>
+__device__ void layer_norm(const T* x, const T* branch, T* sum, const float* weight, const float* bias, Output out,
                            float* stats, int rows, int c, long long first_row, const Dropout& dropout) {
     int row = row_index();
     if (row >= rows) {
         return;
     }
     long long start = (long long)row * c;
-    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(branch) && is_wide(out) && (branch == nullptr || is_wide(sum));
+    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(branch) && out.wide() && (branch == nullptr || is_wide(sum));
     float values[PACKS][PACK<T>];
     float total = 0;
 #pragma unroll
@@ -53,7 +55,7 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
         for (int k = 0; k < PACK<T>; k++) {
             if (j + k < c) {
                 values[p][k] -= mean;
-                squares += values[p][k] * values[p][k];
+                squares = __fmaf_rn(values[p][k], values[p][k], squares);
             }
         }
     }
@@ -71,13 +73,14 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
                 load(bias + j + q, c - j - q, wide_weights, b);
 #pragma unroll
                 for (int k = 0; k < PACK<float>; k++) {
-                    values[p][q + k] = values[p][q + k] * rstd * w[k] + b[k];
+                    values[p][q + k] = __fmaf_rn(__fmul_rn(values[p][q + k], rstd), w[k], b[k]);
                 }
             }
-            store(out + start + j, c - j, wide, values[p]);
+            out.put(row, j, c, wide, values[p]);
         }
     }
-    if (threadIdx.x == 0) {
+    out.end(row, c, values);
+    if (stats != nullptr && threadIdx.x == 0) {
         stats[2 * row] = mean;
         stats[2 * row + 1] = rstd;
     }
@@ -86,15 +89,27 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
 KERNEL(ROW_THREADS, layer_norm_warp_f32, const float* x, const float* branch, float* sum, const float* weight,
        const float* bias, float* out, float* stats, int rows, int c, long long first_row, unsigned long long seed,
        int purpose, const int* step, int threshold, float scale) {
-    layer_norm<float, WARP>(x, branch, sum, weight, bias, out, stats, rows, c, first_row,
+    layer_norm<float, WARP>(x, branch, sum, weight, bias, NormedRows<float>{out}, stats, rows, c, first_row,
                             make_dropout(seed, purpose, step, threshold, scale));
 }
 
 KERNEL(ROW_THREADS, layer_norm_block_f32, const float* x, const float* branch, float* sum, const float* weight,
        const float* bias, float* out, float* stats, int rows, int c, long long first_row, unsigned long long seed,
        int purpose, const int* step, int threshold, float scale) {
-    layer_norm<float, ROW_THREADS>(x, branch, sum, weight, bias, out, stats, rows, c, first_row,
+    layer_norm<float, ROW_THREADS>(x, branch, sum, weight, bias, NormedRows<float>{out}, stats, rows, c, first_row,
                                    make_dropout(seed, purpose, step, threshold, scale));
+}
+
+KERNEL(ROW_THREADS, layer_norm_int8_warp_f32, const float* x, const float* branch, float* sum, const float* weight,
+       const float* bias, signed char* values, float* scales, int* sums, int stride, int rows, int c) {
+    layer_norm<float, WARP>(x, branch, sum, weight, bias, RoundedRows<WARP>{{values, scales, sums, stride}}, nullptr,
+                            rows, c, 0, Dropout{});
+}
+
+KERNEL(ROW_THREADS, layer_norm_int8_block_f32, const float* x, const float* branch, float* sum, const float* weight,
+       const float* bias, signed char* values, float* scales, int* sums, int stride, int rows, int c) {
+    layer_norm<float, ROW_THREADS>(x, branch, sum, weight, bias, RoundedRows<ROW_THREADS>{{values, scales, sums, stride}},
+                                   nullptr, rows, c, 0, Dropout{});
 }
 
 // dx (rows, c) += the gradient of the norm's input. partials (gridDim.x, 2, c): each block's sums for dweight and dbias,

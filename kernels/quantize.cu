@@ -1,12 +1,10 @@
 // What a quantized model is trained with: weights rounded to a sign or to -1, 0, 1, inputs of linear layers to int8, both
 // times their scale again (BITNET 2310.11453, b1.58 2402.17764).
 //
+// And what it generates with: the inputs as int8 (the weights are packed by Java).
+//
 // Bound by memory: weights are read twice (the second time from the cache) and written once, inputs read and written once.
-#include "common/pack.cuh"
-#include "common/reduce.cuh"
-
-// What is divided by is at least this, as in the original code.
-constexpr float SMALLEST_SCALE = 1e-5f;
+#include "common/int8.cuh"
 
 // The rounded value, or something between it and the exact one. strength may be null for 1.
 __device__ __forceinline__ float blend(float exact, float rounded, const float* strength) {
@@ -109,4 +107,37 @@ KERNEL(ROW_THREADS, quantize_rows_warp_f32, const float* x, const float* strengt
 
 KERNEL(ROW_THREADS, quantize_rows_block_f32, const float* x, const float* strength, float* q, int rows, int c) {
     quantize_rows<float, ROW_THREADS>(x, strength, q, rows, c);
+}
+
+// The rows of x (rows, c) in 8 bits.
+template <int THREADS>
+__device__ void quantize_int8(const float* x, Int8Rows<THREADS> q, int rows, int c) {
+    int row = row_index();
+    if (row >= rows) {
+        return;
+    }
+    const float* source = x + (long long)row * c;
+    bool wide = c % PACK<float> == 0 && is_wide(x);
+    for (int j = int(threadIdx.x) * PACK<float>; j < c; j += THREADS * PACK<float>) {
+        float values[PACK<float>];
+        load(source + j, c - j, wide, values);
+        q.measure(values);
+    }
+    q.agree();
+    for (int j = int(threadIdx.x) * PACK<float>; j < c; j += THREADS * PACK<float>) {
+        float values[PACK<float>];
+        load(source + j, c - j, wide, values);
+        q.put(row, j, values);
+    }
+    q.end(row, c);
+}
+
+KERNEL(ROW_THREADS, quantize_int8_warp_f32, const float* x, signed char* values, float* scales, int* sums, int stride,
+       int rows, int c) {
+    quantize_int8<WARP>(x, {values, scales, sums, stride}, rows, c);
+}
+
+KERNEL(ROW_THREADS, quantize_int8_block_f32, const float* x, signed char* values, float* scales, int* sums, int stride,
+       int rows, int c) {
+    quantize_int8<ROW_THREADS>(x, {values, scales, sums, stride}, rows, c);
 }

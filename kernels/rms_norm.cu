@@ -1,19 +1,22 @@
-// Root mean square normalization (Zhang and Sennrich, 2019): out = x / sqrt(mean(x^2) + eps) * weight, and its gradient.
+// Root mean square normalization (Zhang and Sennrich, 2019): out = x / sqrt(mean(x^2) + eps) * weight, on its own or fused with
+// the rounding to 8 bits behind it, and its gradient.
 //
 // Bound by memory: forward reads x and writes out once; backward reads x, dout and dx and writes dx.
+#include "common/int8.cuh"
 #include "common/norm.cuh"
 
 constexpr float RMS_NORM_EPS = 1e-5f;
 
-// x, out (rows, c); weight (c); stats (rows): 1 / root mean square.
-template <typename T, int THREADS>
-__device__ void rms_norm(const T* x, const float* weight, T* out, float* stats, int rows, int c) {
+// x, out (rows, c); weight (c); stats (rows): 1 / root mean square, or null. Roundings are prescribed where the compiler might
+// fuse otherwise for one kind of output than for the other.
+template <typename T, int THREADS, typename Output>
+__device__ void rms_norm(const T* x, const float* weight, Output out, float* stats, int rows, int c) {
     int row = row_index();
     if (row >= rows) {
         return;
     }
     long long start = (long long)row * c;
-    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(out);
+    bool wide = c % PACK<T> == 0 && is_wide(x) && out.wide();
     bool wide_weights = is_wide(weight);
     float values[PACKS][PACK<T>];
     float squares = 0;
@@ -24,7 +27,7 @@ __device__ void rms_norm(const T* x, const float* weight, T* out, float* stats, 
             load(x + start + j, c - j, wide, values[p]);
 #pragma unroll
             for (int k = 0; k < PACK<T>; k++) {
-                squares += values[p][k] * values[p][k];
+                squares = __fmaf_rn(values[p][k], values[p][k], squares);
             }
         }
     }
@@ -42,20 +45,31 @@ __device__ void rms_norm(const T* x, const float* weight, T* out, float* stats, 
                     values[p][q + k] *= scale * w[k];
                 }
             }
-            store(out + start + j, c - j, wide, values[p]);
+            out.put(row, j, c, wide, values[p]);
         }
     }
-    if (threadIdx.x == 0) {
+    out.end(row, c, values);
+    if (stats != nullptr && threadIdx.x == 0) {
         stats[row] = scale;
     }
 }
 
 KERNEL(ROW_THREADS, rms_norm_warp_f32, const float* x, const float* weight, float* out, float* stats, int rows, int c) {
-    rms_norm<float, WARP>(x, weight, out, stats, rows, c);
+    rms_norm<float, WARP>(x, weight, NormedRows<float>{out}, stats, rows, c);
 }
 
 KERNEL(ROW_THREADS, rms_norm_block_f32, const float* x, const float* weight, float* out, float* stats, int rows, int c) {
-    rms_norm<float, ROW_THREADS>(x, weight, out, stats, rows, c);
+    rms_norm<float, ROW_THREADS>(x, weight, NormedRows<float>{out}, stats, rows, c);
+}
+
+KERNEL(ROW_THREADS, rms_norm_int8_warp_f32, const float* x, const float* weight, signed char* values, float* scales, int* sums,
+       int stride, int rows, int c) {
+    rms_norm<float, WARP>(x, weight, RoundedRows<WARP>{{values, scales, sums, stride}}, nullptr, rows, c);
+}
+
+KERNEL(ROW_THREADS, rms_norm_int8_block_f32, const float* x, const float* weight, signed char* values, float* scales,
+       int* sums, int stride, int rows, int c) {
+    rms_norm<float, ROW_THREADS>(x, weight, RoundedRows<ROW_THREADS>{{values, scales, sums, stride}}, nullptr, rows, c);
 }
 
 // dx (rows, c) += the gradient of the norm's input. partials (gridDim.x, c): each block's sums for dweight.

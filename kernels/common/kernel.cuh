@@ -22,7 +22,8 @@ constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
 // Sum over the lanes of a warp, in an order that does not change; every lane gets it.
-__device__ __forceinline__ float warp_sum(float x) {
+template <typename T>
+__device__ __forceinline__ T warp_sum(T x) {
     for (int offset = WARP / 2; offset > 0; offset /= 2) {
         x += __shfl_xor_sync(ALL_LANES, x, offset);
     }
@@ -30,9 +31,10 @@ __device__ __forceinline__ float warp_sum(float x) {
 }
 
 // Maximum over the lanes of a warp; NaN is passed over, as by fmaxf.
-__device__ __forceinline__ float warp_max(float x) {
+template <typename T>
+__device__ __forceinline__ T warp_max(T x) {
     for (int offset = WARP / 2; offset > 0; offset /= 2) {
-        x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, offset));
+        x = max(x, __shfl_xor_sync(ALL_LANES, x, offset));
     }
     return x;
 }

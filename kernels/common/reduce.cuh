@@ -6,11 +6,11 @@
 constexpr int ROW_THREADS = 256;
 
 // Combines over the THREADS (WARP, or all of the block) of a row, in an order that does not change. Every thread gets it.
-template <int THREADS>
-__device__ __forceinline__ float row_sum(float x) {
+template <int THREADS, typename T>
+__device__ __forceinline__ T row_sum(T x) {
     x = warp_sum(x);
     if constexpr (THREADS > WARP) {
-        SHARED(float, parts, [THREADS / WARP]);
+        SHARED(T, parts, [THREADS / WARP]);
         __syncthreads();  // all have read what the last call left
         if (threadIdx.x % WARP == 0) {
             parts[threadIdx.x / WARP] = x;
@@ -24,18 +24,18 @@ __device__ __forceinline__ float row_sum(float x) {
     return x;
 }
 
-template <int THREADS>
-__device__ __forceinline__ float row_max(float x) {
+template <int THREADS, typename T>
+__device__ __forceinline__ T row_max(T x) {
     x = warp_max(x);
     if constexpr (THREADS > WARP) {
-        SHARED(float, parts, [THREADS / WARP]);
+        SHARED(T, parts, [THREADS / WARP]);
         __syncthreads();
         if (threadIdx.x % WARP == 0) {
             parts[threadIdx.x / WARP] = x;
         }
         __syncthreads();
         for (int i = 0; i < THREADS / WARP; i++) {
-            x = fmaxf(x, parts[i]);
+            x = max(x, parts[i]);
         }
     }
     return x;

@@ -208,6 +208,8 @@ void run(const Product& p) {
     }
 }
 
+bool is_bit(const void* integer) { return (*static_cast<const int*>(integer) & ~1) == 0; }
+
 bool aligned(const void* data, int type) { return uintptr_t(data) % bytes_of(type) == 0; }
 
 Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int a_type, long long lda,
@@ -230,6 +232,11 @@ Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, 
             || lda < std::max(1, transpose_a ? k : m) || ldb < std::max(1, transpose_b ? n : k) || ldc < std::max(1, m)
             || !aligned(a, a_type) || !aligned(b, b_type) || !aligned(c, c_type)) {
         return INVALID_VALUE;
+    }
+    // What NVIDIA's documentation says of int8: A and B at multiples of 4 bytes, their leading dimensions too, and alpha and beta 1 or 0.
+    if (integer && (uintptr_t(a) % 4 != 0 || uintptr_t(b) % 4 != 0 || lda % 4 != 0 || ldb % 4 != 0
+            || (handle->pointer_mode == 0 && !(is_bit(alpha) && is_bit(beta))))) {
+        return NOT_SUPPORTED;
     }
     if (m == 0 || n == 0 || batches == 0) {
         return SUCCESS;

@@ -162,6 +162,7 @@ const char* wait_name(Wait at) {
         case Wait::SHUFFLE: return "a shuffle";
         case Wait::BALLOT: return "a vote";
         case Wait::SYNCWARP: return "__syncwarp";
+        case Wait::MMA: return "an mma";
         default: return "__syncthreads";
     }
 }
@@ -300,6 +301,32 @@ void begin_block(uint3 index) {
     std::memset(fiber_of, 0, threads * sizeof *fiber_of);
 }
 
+// What the tensor cores do with the fragments of a warp (PTX ISA, mma.m16n8k32 for 8-bit types).
+void multiply_fragments(const Warp& warp) {
+    int8_t b[8][32];
+    for (unsigned lane = 0; lane < 32; lane++) {
+        auto fragments = reinterpret_cast<const Fragments*>(warp.value[lane]);
+        std::memcpy(b[lane / 4] + lane % 4 * 4, &fragments->b[0], 4);
+        std::memcpy(b[lane / 4] + lane % 4 * 4 + 16, &fragments->b[1], 4);
+    }
+    for (unsigned row = 0; row < 16; row++) {
+        uint8_t a[32];
+        for (unsigned t = 0; t < 4; t++) {
+            auto fragments = reinterpret_cast<const Fragments*>(warp.value[row % 8 * 4 + t]);
+            std::memcpy(a + t * 4, &fragments->a[row / 8], 4);
+            std::memcpy(a + t * 4 + 16, &fragments->a[row / 8 + 2], 4);
+        }
+        for (unsigned column = 0; column < 8; column++) {
+            int sum = 0;
+            for (unsigned k = 0; k < 32; k++) {
+                sum += a[k] * b[column][k];
+            }
+            auto fragments = reinterpret_cast<Fragments*>(warp.value[row % 8 * 4 + column / 2]);
+            fragments->sums[row / 8 * 2 + column % 2] += sum;
+        }
+    }
+}
+
 // All lanes of the mask have come to the operation: works out what each of them gets, and lets them go on.
 __attribute__((noinline)) void complete(Warp& warp, Wait at, uint32_t mask) {
     if (at == Wait::SHUFFLE && mask == ~0u) {
@@ -319,6 +346,8 @@ __attribute__((noinline)) void complete(Warp& warp, Wait at, uint32_t mask) {
         for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
             warp.result[__builtin_ctz(rest)] = votes;
         }
+    } else if (at == Wait::MMA) {
+        multiply_fragments(warp);
     } else {
         warp.syncs++;
         if (mask == warp.exists) {

@@ -36,7 +36,7 @@ struct Kernel {
 };
 
 // What a thread waits at.
-enum class Wait : unsigned { SHUFFLE, BALLOT, SYNCWARP, SYNCTHREADS };
+enum class Wait : unsigned { SHUFFLE, BALLOT, SYNCWARP, MMA, SYNCTHREADS };
 
 // One SHARED declaration: where its array lies in the block that last reached it.
 struct Site {
@@ -50,7 +50,7 @@ struct Site {
 extern "C" {
 void simt_register(const simt::Kernel* kernel);
 void* simt_shared(simt::Site* site, const char* name, unsigned bytes, unsigned element);
-// Waits for the lanes of the mask, or the block; what the lane `source` brought, or the votes of all.
+// Waits for the lanes of the mask, or the block; what the lane `source` brought, or the votes of all. MMA brings Fragments.
 uint64_t simt_meet(unsigned mask, uint64_t value, unsigned source, simt::Wait at);
 
 // These do not change while a function runs, so the compiler may call them once.
@@ -153,6 +153,26 @@ template <class T> inline T __shfl_down_sync(unsigned mask, T value, unsigned de
 template <class T> inline T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
     unsigned lane = simt_lane(), source = lane ^ unsigned(bits);
     return simt::exchange(mask, value, source <= (lane | (width - 1u)) ? source : lane);
+}
+
+// Tensor cores
+
+namespace simt {
+
+// What a lane brings to a product of the whole warp, as common/mma.cuh lays it out, and gets from it.
+struct Fragments {
+    unsigned a[4], b[2];
+    int sums[4];
+};
+
+}  // namespace simt
+
+inline void mma_u8_s8(int (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    simt::Fragments lane = {{a[0], a[1], a[2], a[3]}, {b0, b1}, {sums[0], sums[1], sums[2], sums[3]}};
+    simt_meet(0xffffffffu, uint64_t(&lane), simt_lane(), simt::Wait::MMA);
+    for (int i = 0; i < 4; i++) {
+        sums[i] = lane.sums[i];
+    }
 }
 
 // Vectors, with CUDA's alignment: an access through a pointer that is not aligned so is an error
@@ -264,7 +284,10 @@ inline float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
 inline float __saturatef(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
 inline float sinpif(float x) { return float(sin(x * 3.14159265358979323846)); }
 inline float cospif(float x) { return float(cos(x * 3.14159265358979323846)); }
-inline int __float2int_rn(float x) { return int(rintf(x)); }
+inline int __float2int_rn(float x) {
+    // NaN becomes 0, and what does not fit the nearest that does
+    return x != x ? 0 : x >= 0x1p31f ? INT32_MAX : x < -0x1p31f ? INT32_MIN : int(rintf(x));
+}
 inline int __float2int_rz(float x) { return int(x); }
 inline float __int2float_rn(int x) { return float(x); }
 inline float __uint2float_rn(unsigned x) { return float(x); }

@@ -1,5 +1,6 @@
 // Kernels with one defect each: the driver must name it.
 #include "common/kernel.cuh"
+#include "common/mma.cuh"
 
 KERNEL(64, read_past_end, const float* x, float* y) {
     y[threadIdx.x] = x[threadIdx.x + 1];
@@ -90,6 +91,15 @@ KERNEL(64, divergent_shuffle, float* out) {
         value = warp_sum(value);
     }
     out[threadIdx.x] = value;
+}
+
+KERNEL(64, divergent_mma, int* out) {
+    int sums[4] = {};
+    unsigned a[4] = {};
+    if (threadIdx.x % 32 < 31) {
+        mma_u8_s8(sums, a, 0, 0);
+    }
+    out[threadIdx.x] = sums[0];
 }
 
 KERNEL(64, divergent_barrier, float* out) {

@@ -1,5 +1,6 @@
 // Kernels that are right: the self-test compares what they compute.
 #include "common/kernel.cuh"
+#include "common/mma.cuh"
 
 KERNEL(256, add_one, float* x, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -109,6 +110,20 @@ KERNEL(128, warp_hand_on, int* out) {
         __syncwarp();
     }
     out[threadIdx.x] = value;
+}
+
+// c (16, 8) += a (16, 32) times the transposed b (8, 32).
+KERNEL(32, warp_product, const unsigned* a, const unsigned* b, int* c) {
+    int g = threadIdx.x / 4, t = threadIdx.x % 4;
+    unsigned left[4] = {a[g * 8 + t], a[(g + 8) * 8 + t], a[g * 8 + 4 + t], a[(g + 8) * 8 + 4 + t]};
+    int* upper = c + g * 8 + 2 * t;
+    int* lower = upper + 8 * 8;
+    int sums[4] = {upper[0], upper[1], lower[0], lower[1]};
+    mma_u8_s8(sums, left, b[g * 8 + t], b[g * 8 + 4 + t]);
+    upper[0] = sums[0];
+    upper[1] = sums[1];
+    lower[0] = sums[2];
+    lower[1] = sums[3];
 }
 
 // Nothing but switches between fibers, to time them.

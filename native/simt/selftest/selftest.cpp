@@ -187,6 +187,23 @@ void good_kernels() {
     // Thread 49 takes element 1 of its four, 197, times 2: 394 in bfloat16.
     check("mixture is right", half[0] == 0x43c5, std::to_string(half[0]));
 
+    std::vector<unsigned char> a(16 * 32);
+    std::vector<signed char> b(8 * 32);
+    std::vector<int> c(16 * 8);
+    for (int i = 0; i < 16 * 32; i++) {
+        a[i] = (unsigned char)(i * 37 + 200);
+        b[i % 256] = (signed char)(i * 91 - 128);
+        c[i % 128] = i * 1000 - 5;
+    }
+    CUdeviceptr product = upload(c);
+    expect("warp_product runs", launch("warp_product", {1}, {32}, upload(a), upload(b), product), 0);
+    for (int i = 0; i < 16 * 8; i++) {
+        for (int k = 0; k < 32; k++) {
+            c[i] += a[i / 8 * 32 + k] * b[i % 8 * 32 + k];
+        }
+    }
+    check("warp_product is right", download<int>(product, 16 * 8) == c);
+
     CUdeviceptr handed = upload(std::vector<int>(128));
     expect("warp_hand_on runs", launch("warp_hand_on", {1}, {128}, handed), 0);
     check("warp_hand_on is right", download<int>(handed, 128)[6] == 10);
@@ -236,6 +253,7 @@ void broken_kernels() {
     broken("shared_index", 700, "index 16 is outside", memory_of(256), 16);
     broken("shared_pointer", 700, "outside every array", memory_of(256), 15);
     broken("divergent_shuffle", 719, "which has ended", memory_of(256));
+    broken("divergent_mma", 719, "waits at an mma", memory_of(256));
     broken("divergent_barrier", 719, "waits at __syncthreads", memory_of(256));
     broken("lane_outside_mask", 719, "reads lane 20", memory_of(256));
     broken("too_much_shared", 701, "49152 bytes of shared memory", memory_of(256));
@@ -378,11 +396,18 @@ void products() {
             reinterpret_cast<void*>(halves), 14, 2, &beta, reinterpret_cast<void*>(c), 0, 2, 68, -1), 0);
     check("its result", download<float>(c, 4) == std::vector<float>({8, 16, 11, 23}));
 
-    CUdeviceptr bytes = upload(std::vector<signed char>{1, -3, 2, 4}), integers = upload(std::vector<int>(4));
-    int one = 1, zero = 0;
-    expect("a product of int8", cublasGemmEx(blas, 0, 0, 2, 2, 2, &one, reinterpret_cast<void*>(bytes), 3, 2, reinterpret_cast<void*>(bytes), 3,
-            2, &zero, reinterpret_cast<void*>(integers), 10, 2, 72, -1), 0);
+    // The same product of whole numbers; columns are 4 bytes apart, as it needs them.
+    CUdeviceptr bytes = upload(std::vector<signed char>{1, -3, 0, 0, 2, 4, 0, 0}), integers = upload(std::vector<int>(4));
+    auto int8 = [&](CUdeviceptr a, int lda, int factor) {
+        int zero = 0;
+        return cublasGemmEx(blas, 0, 0, 2, 2, 2, &factor, reinterpret_cast<void*>(a), 3, lda, reinterpret_cast<void*>(bytes), 3, 4, &zero,
+                reinterpret_cast<void*>(integers), 10, 2, 72, -1);
+    };
+    expect("a product of int8", int8(bytes, 4, 1), 0);
     check("its result", download<int>(integers, 4) == std::vector<int>({-5, -15, 10, 10}));
+    expect("int8 at no multiple of 4 bytes", int8(bytes + 1, 4, 1), 15);
+    expect("int8 with columns at no multiples of 4 bytes", int8(bytes, 6, 1), 15);
+    expect("int8 times 2", int8(bytes, 4, 2), 15);
 
     CUdeviceptr x = upload(ramp(12)), y = upload(std::vector<float>(12));
     beta = 0.0f;

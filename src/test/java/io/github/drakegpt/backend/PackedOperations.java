@@ -12,6 +12,7 @@ import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
@@ -31,6 +32,21 @@ public abstract class PackedOperations {
 
     /** The backend to test, the same one at each call; closed after the last test. */
     protected abstract Backend backend();
+
+    /** Multiplies as {@link Backend#packedLinear} does. */
+    protected void multiply(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
+        backend().packedLinear(x, w, bias, relu, y, rows);
+    }
+
+    /** Whether float tensors begin at multiples of 16 bytes, where a GPU reads and writes so much at a time. */
+    protected boolean aligned() {
+        return false;
+    }
+
+    @BeforeAll
+    void placeTensors() {
+        GuardedTensor.placeAt(aligned() ? GuardedTensor.ALIGNED : GuardedTensor.ODD);
+    }
 
     @BeforeEach
     void openArena() {
@@ -163,7 +179,10 @@ public abstract class PackedOperations {
         "65,24,130",
         "130,40,256",
         "300,20,40",
-        "1,300,1000"
+        "1,300,1000",
+        "2,16000,140", // enough rows of weights to keep a GPU busy, so that fewer warps share the columns
+        "65,6500,300",
+        "1,65600,32"
     })
     void packedLinear(int rows, int out, int in) {
         for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
@@ -238,7 +257,7 @@ public abstract class PackedOperations {
         PackedWeights w = PackedWeights.allocate(arena, matrix.quantization(), matrix.out(), matrix.in());
         w.write(matrix);
         GuardedTensor y = GuardedTensor.output(arena, rows * matrix.out());
-        backend().packedLinear(q, w, bias == null ? null : tensor(bias), relu, y.tensor(), rows);
+        multiply(q, w, bias == null ? null : tensor(bias), relu, y.tensor(), rows);
         return y.read();
     }
 

@@ -10,6 +10,7 @@ import io.github.drakegpt.backend.MatrixProduct;
 import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
+import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
@@ -41,6 +42,13 @@ public final class CudaBackend implements Backend {
 
     /** Head sizes that there are attention kernels for; smaller heads take the next larger. */
     static final int[] HEAD_SIZES = {8, 16, 32, 64, 128};
+
+    /** Warps of a block that multiplies with packed weights, as in packed.cu. */
+    private static final int PRODUCT_WARPS = 8;
+    /** Blocks and warps that an H200, with its 132 multiprocessors, can run at the same time: predicted to be enough. */
+    private static final int BLOCKS = 100;
+
+    private static final int MOST_WARPS = 4096;
 
     private static final int ROWS_PER_WARP = 4; // with the warps of a block, as in attention.cu
     private static final Pointer NULL = new CUdeviceptr();
@@ -170,6 +178,20 @@ public final class CudaBackend implements Backend {
 
     private static Pointer f32OrNull(Tensor tensor, long elements) {
         return tensor == null ? NULL : f32(tensor, elements);
+    }
+
+    /** Values, scales, sums and stride, as the kernels take them. */
+    private static Object[] int8(Int8Rows q, int rows, int c) {
+        if (q.stride() < c || q.stride() % PACK != 0) {
+            throw new IllegalArgumentException("Rows of " + q.stride() + " elements were given for " + c
+                    + " columns; take as many as PackedMatrix.paddedColumns says.");
+        }
+        return new Object[] {
+            DeviceStorage.aligned(q.values(), DType.I8, (long) rows * q.stride()),
+            f32(q.scales(), rows),
+            i32(q.sums(), rows),
+            q.stride()
+        };
     }
 
     private static CUdeviceptr i32(Tensor tensor, long elements) {
@@ -463,12 +485,123 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
-        throw new IllegalStateException("TODO");
+        launchRows("quantize", "quantize_int8", rows, c, f32(x, (long) rows * c), int8(q, rows, c), rows, c);
+    }
+
+    @Override
+    public void rmsNormInt8(Tensor x, Tensor weight, Tensor out, Tensor stats, Int8Rows q, int rows, int c) {
+        requireNormWidth(c);
+        long n = (long) rows * c;
+        launchRows("rms_norm", "rms_norm_int8", rows, c, f32(x, n), f32(weight, c), int8(q, rows, c), rows, c);
+    }
+
+    @Override
+    public void layerNormInt8(
+            Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, Int8Rows q, int rows, int c) {
+        residualNormInt8(x, null, null, weight, bias, out, stats, q, rows, c);
+    }
+
+    @Override
+    public void residualNormInt8(
+            Tensor x,
+            Tensor branch,
+            Tensor sum,
+            Tensor weight,
+            Tensor bias,
+            Tensor out,
+            Tensor stats,
+            Int8Rows q,
+            int rows,
+            int c) {
+        requireNormWidth(c);
+        long n = (long) rows * c;
+        launchRows(
+                "layer_norm",
+                "layer_norm_int8",
+                rows,
+                c,
+                f32(x, n),
+                f32OrNull(branch, n),
+                f32OrNull(sum, n),
+                f32(weight, c),
+                f32(bias, c),
+                int8(q, rows, c),
+                rows,
+                c);
     }
 
     @Override
     public void packedLinear(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
-        throw new IllegalStateException("TODO");
+        packedLinear(PackedPath.of(rows), x, w, bias, relu, y, rows);
+    }
+
+    /** {@link #packedLinear} in a given way, for tests and to compare their times. */
+    void packedLinear(PackedPath path, Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
+        int stride = PackedMatrix.paddedColumns(w.quantization(), w.in());
+        if (x.stride() != stride) {
+            throw new IllegalArgumentException("Rows of " + x.stride() + " elements were given for packed weights of "
+                    + w.in() + " columns, which take " + stride + ".");
+        }
+        int bits = PackedMatrix.bits(w.quantization());
+        int units = stride / PackedMatrix.unitColumns(w.quantization());
+        int tiles = PackedMatrix.tiles(w.out());
+        CUdeviceptr codes =
+                DeviceStorage.aligned(w.codes(), DType.I8, PackedMatrix.bytes(w.quantization(), w.out(), w.in()));
+        CUdeviceptr values = DeviceStorage.aligned(x.values(), DType.I8, (long) rows * stride);
+        Object[] outputs = {
+            f32(x.scales(), rows),
+            i32(x.sums(), rows),
+            f32(w.scales(), w.out()),
+            f32OrNull(bias, w.out()),
+            f32(y, (long) rows * w.out()),
+            rows,
+            w.out(),
+            relu ? 1 : 0
+        };
+        if (path == PackedPath.CUBLAS) {
+            // The codes are unpacked for each product: half as long as multiplying the fewest rows that come here, and
+            // a
+            // tenth from a thousand on. Kept, they would take four or eight times the memory that packing saves.
+            int width = tiles * PackedMatrix.TILE_ROWS;
+            int packs = tiles * units * WARP;
+            long matrixBytes = (long) width * stride;
+            CUdeviceptr matrix = scratch(matrixBytes + (long) rows * width * Integer.BYTES); // (width, stride) I8
+            CUdeviceptr sums = matrix.withByteOffset(matrixBytes); // (rows, width) I32
+            kernels.launch("packed", "unpack_codes", Grid.of(packs, 1), codes, matrix, bits, units, packs);
+            gemm.multiplyInt8(values, matrix, sums, rows, width, stride);
+            Grid grid = Grid.of((long) rows * w.out(), 1);
+            kernels.launch("packed", "scale_products_f32", grid, sums, width, bits, outputs);
+            return;
+        }
+        int splits = productSplits(path, rows, tiles);
+        kernels.launch(
+                "packed",
+                (bits == 1 ? "packed_linear_1bit_" : "packed_linear_2bit_") + path.rows(),
+                new Grid(
+                        Grid.blocks(tiles, PRODUCT_WARPS / splits),
+                        Grid.blocks(rows, path.rows()),
+                        WARP,
+                        PRODUCT_WARPS),
+                codes,
+                values,
+                outputs,
+                units,
+                splits);
+    }
+
+    /**
+     * How many warps of a block share the columns of a tile: the fewest that keep the GPU busy. Where rows are few, warps are
+     * to have as many loads of weights under way as possible; where they are many, each block reads them all, so that one
+     * block for a multiprocessor is best.
+     */
+    private static int productSplits(PackedPath path, int rows, int tiles) {
+        int wanted = path == PackedPath.ROWS_8 ? MOST_WARPS : BLOCKS * PRODUCT_WARPS;
+        long warps = (long) tiles * Grid.blocks(rows, path.rows());
+        int splits = 1;
+        while (splits < PRODUCT_WARPS && warps * splits < wanted) {
+            splits *= 2;
+        }
+        return splits;
     }
 
     @Override

@@ -38,6 +38,20 @@ final class DeviceStorage implements Storage {
         return storage.at(tensor.offset());
     }
 
+    /**
+     * Where a tensor begins that kernels read and write 16 bytes at a time.
+     *
+     * @throws IllegalArgumentException also if it begins at no multiple of 16 bytes of its memory, which itself does
+     */
+    static CUdeviceptr aligned(Tensor tensor, DType dtype, long elements) {
+        CUdeviceptr pointer = pointer(tensor, dtype, elements);
+        if (tensor.offset() * dtype.bytes() % 16 != 0) {
+            throw new IllegalArgumentException("A tensor " + tensor + " was given that begins at element "
+                    + tensor.offset() + " of its memory; it has to begin at a multiple of 16 bytes.");
+        }
+        return pointer;
+    }
+
     private CUdeviceptr at(long element) {
         return pointer.withByteOffset(element * dtype.bytes());
     }

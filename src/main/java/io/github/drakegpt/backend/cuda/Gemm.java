@@ -25,6 +25,9 @@ final class Gemm implements AutoCloseable {
     private static final Pointer ONE = Pointer.to(new float[] {1});
     private static final Pointer ZERO = Pointer.to(new float[] {0});
 
+    private static final Pointer INT_ONE = Pointer.to(new int[] {1});
+    private static final Pointer INT_ZERO = Pointer.to(new int[] {0});
+
     private final CudaContext context;
     private final cublasHandle handle = new cublasHandle();
     private final CUdeviceptr workspace;
@@ -130,6 +133,39 @@ final class Gemm implements AutoCloseable {
                         cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
                 "multiplying " + batch + " times matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
         context.launched("cublasGemmStridedBatchedEx");
+    }
+
+    /**
+     * c (m, n) = a b^T exactly, with int8 a (m, k) and b (n, k), int32 c. Both begin at multiples of 4 bytes, better of 16, and k
+     * is a multiple of 4: cuBLAS documents that much for the leading dimensions of int8. For its kernels on tensor cores it
+     * also wants b^T a^T with just these operands transposed, and n to be a multiple of 4; m may be any.
+     */
+    void multiplyInt8(CUdeviceptr a, CUdeviceptr b, CUdeviceptr c, int m, int n, int k) {
+        context.enter();
+        context.launching("cublasGemmEx");
+        check(
+                JCublas2.cublasGemmEx_new(
+                        handle,
+                        cublasOperation.CUBLAS_OP_T,
+                        cublasOperation.CUBLAS_OP_N,
+                        n,
+                        m,
+                        k,
+                        INT_ONE,
+                        b,
+                        cudaDataType.CUDA_R_8I,
+                        k,
+                        a,
+                        cudaDataType.CUDA_R_8I,
+                        k,
+                        INT_ZERO,
+                        c,
+                        cudaDataType.CUDA_R_32I,
+                        n,
+                        cublasComputeType.CUBLAS_COMPUTE_32I,
+                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
+                "multiplying int8 matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
+        context.launched("cublasGemmEx");
     }
 
     private void check(int status, String doing) {

@@ -206,6 +206,7 @@ class PtxTest {
                     launched.add(name + "_warp_f32"); // by launchRows and launchParts
                     launched.add(name + "_block_f32");
                     Arrays.stream(CudaBackend.HEAD_SIZES).forEach(size -> launched.add(name + size));
+                    Arrays.stream(PackedPath.values()).forEach(path -> launched.add(name + path.rows()));
                 }
             }
         }
