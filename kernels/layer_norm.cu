@@ -55,7 +55,7 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
         for (int k = 0; k < PACK<T>; k++) {
             if (j + k < c) {
                 values[p][k] -= mean;
-                squares = __fmaf_rn(values[p][k], values[p][k], squares);
+                squares = __fadd_rn(squares, __fmul_rn(values[p][k], values[p][k]));
             }
         }
     }
@@ -73,7 +73,7 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
                 load(bias + j + q, c - j - q, wide_weights, b);
 #pragma unroll
                 for (int k = 0; k < PACK<float>; k++) {
-                    values[p][q + k] = __fmaf_rn(__fmul_rn(values[p][q + k], rstd), w[k], b[k]);
+                    values[p][q + k] = __fadd_rn(__fmul_rn(__fmul_rn(values[p][q + k], rstd), w[k]), b[k]);
                 }
             }
             out.put(row, j, c, wide, values[p]);

@@ -34,12 +34,12 @@ struct Outputs {
     }
 };
 
-// sums (TILES, 8 tokens each) += a lane's 16 bytes of weights, word by word, times the tokens' int8 of the same columns.
-// tokens points to those of its first token; the next is `next` bytes further on. A token of which `left` has none is 0.
-// The sums of rows 8 to 15 become 2^BITS times as large: their codes stay where they are, one code above those of rows 0 to 7.
+// sums (TILES, 8 tokens each) += a lane's 16 bytes of weights, word by word, times the tokens' int8 of the same columns:
+// tokens[i] is where those of the lane's token of tile i begin. The sums of rows 8 to 15 become 2^BITS times as large, since
+// their codes are not shifted to where those of rows 0 to 7 lie.
 template <int BITS, int TILES>
-__device__ __forceinline__ void multiply_unit(const Pack<unsigned>& weights, const signed char* tokens, long long next,
-                                              int left, int (&sums)[TILES][4]) {
+__device__ __forceinline__ void multiply_unit(const Pack<unsigned>& weights, const signed char* x,
+                                              const int (&tokens)[TILES], int (&sums)[TILES][4]) {
     constexpr unsigned LOWER = BITS == 1 ? 0x01010101u : 0x03030303u;
     constexpr unsigned UPPER = LOWER << BITS;
 #pragma unroll
@@ -56,13 +56,9 @@ __device__ __forceinline__ void multiply_unit(const Pack<unsigned>& weights, con
         }
 #pragma unroll
         for (int i = 0; i < TILES; i++) {
-            Pack<unsigned> first = {};
-            Pack<unsigned> second = {};
-            if (8 * i < left) {
-                const signed char* columns = tokens + 8 * i * next + 128 * v;
-                first = *reinterpret_cast<const Pack<unsigned>*>(columns);
-                second = *reinterpret_cast<const Pack<unsigned>*>(columns + 16);
-            }
+            const Pack<unsigned>* columns = reinterpret_cast<const Pack<unsigned>*>(x + tokens[i] + 128 * v);
+            Pack<unsigned> first = columns[0];
+            Pack<unsigned> second = columns[1];
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 mma_u8_s8(sums[i], a[j], first.elements[j], second.elements[j]);
@@ -77,7 +73,7 @@ template <int BITS, int TILES>
 __device__ void packed_linear(const Pack<unsigned>* codes, const signed char* x, int units, int splits,
                               const Outputs& outputs) {
     constexpr int COLUMNS = 256 / BITS;
-    constexpr int IN_FLIGHT = TILES == 1 ? 4 : 2;  // loads of weights before the first is waited for
+    constexpr int IN_FLIGHT = TILES == 1 ? 4 : 2;  // units that a warp loads while it multiplies with those before
     SHARED(int, parts, [PRODUCT_WARPS][TILES * 4][WARP]);
     int lane = int(threadIdx.x);
     int warp = int(threadIdx.y);
@@ -86,25 +82,38 @@ __device__ void packed_linear(const Pack<unsigned>* codes, const signed char* x,
     int tiles = PRODUCT_WARPS / splits;
     int tile = blockIdx.x * tiles + warp / splits;
     int first_token = blockIdx.y * TILES * 8;
-    long long stride = (long long)units * COLUMNS;
-    const signed char* tokens = x + (first_token + g) * stride + 32 * t;
+    int stride = units * COLUMNS;
+    const signed char* block = x + (long long)first_token * stride;
+    int tokens[TILES];
+#pragma unroll
+    for (int i = 0; i < TILES; i++) {
+        // in place of those that are missing the last one, whose products are not written twice
+        tokens[i] = min(8 * i + g, outputs.rows - 1 - first_token) * stride + 32 * t;
+    }
     int sums[TILES][4] = {};
     if (tile * TILE_ROWS < outputs.out) {
         const Pack<unsigned>* lanes = codes + (long long)tile * units * WARP + t * 8 + g;
+        Pack<unsigned> next[IN_FLIGHT];
+        auto load_next = [&](int unit) {
+#pragma unroll
+            for (int i = 0; i < IN_FLIGHT; i++) {
+                next[i] = {};  // codes that add nothing
+                if (unit + i * splits < units) {
+                    next[i] = lanes[(unit + i * splits) * WARP];
+                }
+            }
+        };
+        load_next(warp % splits);
         for (int unit = warp % splits; unit < units; unit += IN_FLIGHT * splits) {
             Pack<unsigned> weights[IN_FLIGHT];
 #pragma unroll
             for (int i = 0; i < IN_FLIGHT; i++) {
-                if (unit + i * splits < units) {
-                    weights[i] = lanes[(long long)(unit + i * splits) * WARP];
-                }
+                weights[i] = next[i];
             }
+            load_next(unit + IN_FLIGHT * splits);
 #pragma unroll
             for (int i = 0; i < IN_FLIGHT; i++) {
-                if (unit + i * splits < units) {
-                    multiply_unit<BITS>(weights[i], tokens + (unit + i * splits) * COLUMNS, stride,
-                                        outputs.rows - first_token - g, sums);
-                }
+                multiply_unit<BITS>(weights[i], block + min(unit + i * splits, units - 1) * COLUMNS, tokens, sums);
             }
         }
     }

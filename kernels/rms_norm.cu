@@ -27,7 +27,7 @@ __device__ void rms_norm(const T* x, const float* weight, Output out, float* sta
             load(x + start + j, c - j, wide, values[p]);
 #pragma unroll
             for (int k = 0; k < PACK<T>; k++) {
-                squares = __fmaf_rn(values[p][k], values[p][k], squares);
+                squares = __fadd_rn(squares, __fmul_rn(values[p][k], values[p][k]));
             }
         }
     }

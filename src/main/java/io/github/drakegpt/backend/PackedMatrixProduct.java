@@ -9,11 +9,22 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 
-/** {@link Backend#packedLinear} as a product to compare. */
-public record PackedMatrixProduct(Backend backend, Quantization quantization) implements MatrixProduct {
-    @Override
-    public String name() {
-        return quantization.label();
+/** A product with packed weights, to compare. */
+public record PackedMatrixProduct(String name, Quantization quantization, Backend backend, Multiply multiply)
+        implements MatrixProduct {
+    /** A way to do what {@link Backend#packedLinear} does. */
+    @FunctionalInterface
+    public interface Multiply {
+        void run(Int8Rows x, PackedWeights w, Tensor y, int rows);
+    }
+
+    /** {@link Backend#packedLinear} itself. */
+    public PackedMatrixProduct(Backend backend, Quantization quantization) {
+        this(
+                quantization.label(),
+                quantization,
+                backend,
+                (x, w, y, rows) -> backend.packedLinear(x, w, null, false, y, rows));
     }
 
     @Override
@@ -35,8 +46,7 @@ public record PackedMatrixProduct(Backend backend, Quantization quantization) im
         new Random(42).nextBytes(codes);
         if (quantization == Quantization.B158) {
             for (int i = 0; i < codes.length; i++) {
-                codes[i] &=
-                        (byte) ~((codes[i] & codes[i] >> 1 & 0x55) << 1); // the code 3, which there is not, becomes 1
+                codes[i] &= (byte) ~((codes[i] & codes[i] >> 1 & 0x55) << 1); // 3, which is no code, becomes 1
             }
         }
         PackedMatrix matrix = new PackedMatrix(quantization, out, in, codes, new float[] {0.1f});
@@ -44,7 +54,7 @@ public record PackedMatrixProduct(Backend backend, Quantization quantization) im
         for (int i = 0; i < weights; i++) {
             PackedWeights w = PackedWeights.allocate(arena, quantization, out, in);
             w.write(matrix);
-            products.add(() -> backend.packedLinear(x, w, null, false, y, rows));
+            products.add(() -> multiply.run(x, w, y, rows));
         }
         return products;
     }

@@ -9,7 +9,10 @@ import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
 import java.util.Random;
+import java.util.TreeMap;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -242,6 +245,30 @@ public abstract class PackedOperations {
                 assertThat(y).containsOnly(sign * 127 * in);
             }
         }
+    }
+
+    /** What is timed beside each other can be computed, and the device's clock goes forward meanwhile. */
+    @ParameterizedTest
+    @CsvSource({"1,16,128", "9,48,64", "70,20,256"})
+    void productsToCompare(int rows, int out, int in) {
+        DeviceClock clock = backend().newClock(arena, 3);
+        Map<String, Long> bytes = new TreeMap<>();
+        for (MatrixProduct product : backend().products()) {
+            assertThat(product.supports(rows, out, in)).isTrue();
+            bytes.put(product.name(), product.weightBytes(out, in));
+            List<Runnable> products = product.prepare(arena, rows, out, in, 2);
+            assertThat(products).hasSize(2);
+            clock.mark(0);
+            products.get(0).run();
+            clock.mark(1);
+            products.get(1).run();
+            clock.mark(2);
+            assertThat(clock.seconds(0, 1)).isNotNegative();
+            assertThat(clock.seconds(0, 2)).isGreaterThanOrEqualTo(clock.seconds(1, 2));
+        }
+        assertThat(bytes.get("fp32")).isEqualTo(4L * out * in);
+        assertThat(bytes.get("b1.58")).isEqualTo(PackedMatrix.bytes(Quantization.B158, out, in));
+        assertThat(bytes.get("bitnet")).isEqualTo(PackedMatrix.bytes(Quantization.BITNET, out, in));
     }
 
     // ---------------------------------------------------------------------------------------------- helpers

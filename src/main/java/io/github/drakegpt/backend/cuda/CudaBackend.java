@@ -7,6 +7,7 @@ import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.backend.PackedMatrixProduct;
 import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
@@ -167,7 +168,21 @@ public final class CudaBackend implements Backend {
 
     @Override
     public List<MatrixProduct> products() {
-        throw new IllegalStateException("TODO");
+        List<MatrixProduct> products = new ArrayList<>();
+        for (CudaProduct.Kind kind : CudaProduct.Kind.values()) {
+            products.add(new CudaProduct(this, gemm, kind));
+        }
+        for (Quantization quantization : List.of(Quantization.B158, Quantization.BITNET)) {
+            products.add(new PackedMatrixProduct(this, quantization));
+            for (PackedPath path : PackedPath.values()) {
+                products.add(new PackedMatrixProduct(
+                        quantization.label() + " " + path.title(),
+                        quantization,
+                        this,
+                        (x, w, y, rows) -> packedLinear(path, x, w, null, false, y, rows)));
+            }
+        }
+        return products;
     }
 
     // ---------------------------------------------------------------------------------------------- arguments

@@ -135,6 +135,35 @@ final class Gemm implements AutoCloseable {
         context.launched("cublasGemmStridedBatchedEx");
     }
 
+    /** c (m, n) = a b^T in float32 from bf16 a (m, k) and b (n, k). */
+    void multiplyBf16(CUdeviceptr a, CUdeviceptr b, CUdeviceptr c, int m, int n, int k) {
+        context.enter();
+        context.launching("cublasGemmEx");
+        check(
+                JCublas2.cublasGemmEx_new(
+                        handle,
+                        cublasOperation.CUBLAS_OP_T,
+                        cublasOperation.CUBLAS_OP_N,
+                        n,
+                        m,
+                        k,
+                        ONE,
+                        b,
+                        cudaDataType.CUDA_R_16BF,
+                        k,
+                        a,
+                        cudaDataType.CUDA_R_16BF,
+                        k,
+                        ZERO,
+                        c,
+                        cudaDataType.CUDA_R_32F,
+                        n,
+                        cublasComputeType.CUBLAS_COMPUTE_32F,
+                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
+                "multiplying bf16 matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
+        context.launched("cublasGemmEx");
+    }
+
     /**
      * c (m, n) = a b^T exactly, with int8 a (m, k) and b (n, k), int32 c. Both begin at multiples of 4 bytes, better of 16, and k
      * is a multiple of 4: cuBLAS documents that much for the leading dimensions of int8. For its kernels on tensor cores it

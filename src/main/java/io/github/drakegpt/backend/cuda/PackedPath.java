@@ -32,6 +32,11 @@ enum PackedPath {
         return rows;
     }
 
+    /** In a few words, behind what it multiplies. */
+    String title() {
+        return this == CUBLAS ? "by cuBLAS" : "by " + rows;
+    }
+
     /** The one that is taken for so many rows. */
     static PackedPath of(int rows) {
         if (rows > MOST_UNPACKED_IN_REGISTERS) {

@@ -69,6 +69,13 @@ class KernelMutationTest {
         return new Mutation(what, file, from, to, uses, "SimtOperationsTest#" + methods, names);
     }
 
+    private static Mutation packed(String what, String file, String from, String to, String method, String names) {
+        List<String> uses = Stream.of("quantize.cu", "packed.cu")
+                .filter(use -> !use.equals(file))
+                .toList();
+        return new Mutation(what, file, from, to, uses, "SimtPackedOperationsTest#" + method, names);
+    }
+
     static List<Mutation> mutations() {
         return List.of(
                 mutation(
@@ -195,7 +202,42 @@ class KernelMutationTest {
                         "int stride = gridDim.x",
                         "int stride = 2 * gridDim.x",
                         List.of(),
-                        "norm"));
+                        "norm"),
+                packed(
+                        "a largest magnitude that passes over NaN",
+                        "common/int8.cuh",
+                        "largest = row_max<THREADS>(largest);",
+                        "largest = __float_as_uint(row_max<THREADS>(__uint_as_float(largest)));",
+                        "aRowThatIsNotFiniteGivesNaN",
+                        null),
+                packed(
+                        "codes behind a row that are not zeroed",
+                        "common/int8.cuh",
+                        "j < stride; j +=",
+                        "j < c; j +=",
+                        "quantizeInt8",
+                        null),
+                packed(
+                        "no barrier between the sums of several warps and their sum",
+                        "packed.cu",
+                        "__syncthreads();",
+                        "",
+                        "packedLinear",
+                        "packed_linear_1bit_8"),
+                packed(
+                        "a row of tokens read that is not there",
+                        "packed.cu",
+                        "outputs.rows - 1 - first_token",
+                        "outputs.rows - first_token",
+                        "packedLinear",
+                        "packed_linear_1bit_8"),
+                packed(
+                        "codes unpacked for cuBLAS into each other's columns",
+                        "packed.cu",
+                        "slot / 2 % 2 * 16",
+                        "slot % 2 * 16",
+                        "packedLinear",
+                        null));
     }
 
     @BeforeAll

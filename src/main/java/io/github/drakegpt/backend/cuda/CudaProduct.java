@@ -1,0 +1,85 @@
+package io.github.drakegpt.backend.cuda;
+
+import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Random;
+import jcuda.driver.CUdeviceptr;
+
+/** cuBLAS at a precision, as a product to compare. */
+record CudaProduct(CudaBackend backend, Gemm gemm, Kind kind) implements MatrixProduct {
+    /** What is multiplied: sums are float32, but for int8, whose sums are int32. */
+    enum Kind {
+        FP32(DType.F32),
+        BF16(DType.U16),
+        INT8(DType.I8);
+
+        private final DType dtype;
+
+        Kind(DType dtype) {
+            this.dtype = dtype;
+        }
+    }
+
+    @Override
+    public String name() {
+        return kind.name().toLowerCase(Locale.ROOT);
+    }
+
+    @Override
+    public long weightBytes(int out, int in) {
+        return (long) kind.dtype.bytes() * out * in;
+    }
+
+    @Override
+    public boolean supports(int rows, int out, int in) {
+        return kind != Kind.INT8 || out % 4 == 0 && in % 4 == 0; // what cuBLAS asks for
+    }
+
+    @Override
+    public List<Runnable> prepare(Arena arena, int rows, int out, int in, int weights) {
+        CUdeviceptr x = random(arena, rows, in);
+        CUdeviceptr y = DeviceStorage.pointer(
+                arena.allocate(kind == Kind.INT8 ? DType.I32 : DType.F32, Shape.of(rows, out)),
+                kind == Kind.INT8 ? DType.I32 : DType.F32,
+                (long) rows * out);
+        List<Runnable> products = new ArrayList<>();
+        for (int i = 0; i < weights; i++) {
+            CUdeviceptr w = random(arena, out, in);
+            products.add(() -> {
+                switch (kind) {
+                    case FP32 -> gemm.multiply(x, false, w, true, y, rows, out, in);
+                    case BF16 -> gemm.multiplyBf16(x, w, y, rows, out, in);
+                    case INT8 -> gemm.multiplyInt8(x, w, y, rows, out, in);
+                }
+            });
+        }
+        return products;
+    }
+
+    private CUdeviceptr random(Arena arena, int rows, int columns) {
+        Tensor tensor = arena.allocate(kind.dtype, Shape.of(rows, columns));
+        float[] values = MatrixProduct.random(rows * columns);
+        switch (kind) {
+            case FP32 -> tensor.write(values);
+            case BF16 -> {
+                char[] halves = new char[values.length];
+                for (int i = 0; i < halves.length; i++) {
+                    halves[i] = (char) (Float.floatToRawIntBits(values[i]) >>> 16);
+                }
+                tensor.write(halves);
+            }
+            case INT8 -> {
+                byte[] bytes = new byte[values.length];
+                new Random(42).nextBytes(bytes);
+                tensor.write(bytes);
+            }
+        }
+        return DeviceStorage.pointer(tensor, kind.dtype, (long) rows * columns);
+    }
+}
