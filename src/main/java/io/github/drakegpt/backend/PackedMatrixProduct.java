@@ -9,8 +9,14 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 
-/** A product with packed weights, to compare. */
-public record PackedMatrixProduct(String name, Quantization quantization, Backend backend, Multiply multiply)
+/**
+ * A product with packed weights, to compare.
+ *
+ * @param leastRows from which on that makes sense
+ * @param mostRows up to which it does
+ */
+public record PackedMatrixProduct(
+        String name, Quantization quantization, Backend backend, int leastRows, int mostRows, Multiply multiply)
         implements MatrixProduct {
     /** A way to do what {@link Backend#packedLinear} does. */
     @FunctionalInterface
@@ -24,12 +30,19 @@ public record PackedMatrixProduct(String name, Quantization quantization, Backen
                 quantization.label(),
                 quantization,
                 backend,
+                1,
+                Integer.MAX_VALUE,
                 (x, w, y, rows) -> backend.packedLinear(x, w, null, false, y, rows));
     }
 
     @Override
     public long weightBytes(int out, int in) {
         return PackedMatrix.bytes(quantization, out, in);
+    }
+
+    @Override
+    public boolean supports(int rows, int out, int in) {
+        return rows >= leastRows && rows <= mostRows;
     }
 
     @Override

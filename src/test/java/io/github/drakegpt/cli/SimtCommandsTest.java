@@ -4,6 +4,8 @@ import static io.github.drakegpt.cli.TinyRuns.args;
 import static io.github.drakegpt.cli.TinyRuns.assertFails;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
@@ -66,6 +68,45 @@ class SimtCommandsTest {
                 .isEqualTo(Cli.run("score", "--run", run.toString(), "--string", "It rained.", "--device", "cpu")
                         .out());
         assertThat(Cli.run("doctor").out()).contains("device simt", "SIMT driver (no GPU)");
+    }
+
+    /** A ternary run from one in full precision: trained, packed, read, scored and profiled as on the CPU. */
+    @Test
+    void trainsPacksAndProfilesAQuantizedRun() throws Exception {
+        Path plain = TinyRuns.train(corpus, temp.resolve("plain"), TRANSFORMER);
+        Path run = TinyRuns.train(
+                corpus, temp.resolve("run"), with(TRANSFORMER, "--quant", "b1.58", "--init-from", plain.toString()));
+        Path packed = temp.resolve("run-packed");
+        Cli.Result quantized = Cli.run("quantize", "--run", run.toString(), "--device", "simt");
+        assertThat(quantized.code()).as(quantized.err()).isZero();
+        for (String[] command : new String[][] {
+            {"generate", "--run", packed.toString(), "--length", "50", "--seed", "1", "--device"},
+            {"score", "--run", packed.toString(), "--string", "It rained on the roof.", "--device"}
+        }) {
+            Cli.Result onDevice = Cli.runIn(temp, with(command, "simt"));
+            assertThat(onDevice.code()).as(onDevice.err()).isZero();
+            assertThat(onDevice.out())
+                    .isEqualTo(Cli.runIn(temp, with(command, "cpu")).out());
+        }
+        Cli.Result profile = Cli.run(
+                "profile",
+                "--run",
+                plain.toString(),
+                "--run",
+                packed.toString(),
+                "--seconds",
+                "0.001",
+                "--json",
+                "--device",
+                "simt");
+        assertThat(profile.code()).as(profile.err()).isZero();
+        JsonNode runs = new ObjectMapper().readTree(profile.out()).get("runs");
+        assertThat(runs).hasSize(2);
+        for (JsonNode row : runs) {
+            row.get("decode_us").forEach(time -> assertThat(time.asDouble()).isPositive());
+            row.get("speed")
+                    .forEach(speed -> assertThat(speed.get("p50_ms").asDouble()).isPositive());
+        }
     }
 
     private static String[] with(String[] args, String... more) {

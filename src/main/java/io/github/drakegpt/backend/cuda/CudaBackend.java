@@ -172,15 +172,16 @@ public final class CudaBackend implements Backend {
         for (CudaProduct.Kind kind : CudaProduct.Kind.values()) {
             products.add(new CudaProduct(this, gemm, kind));
         }
-        for (Quantization quantization : List.of(Quantization.B158, Quantization.BITNET)) {
-            products.add(new PackedMatrixProduct(this, quantization));
-            for (PackedPath path : PackedPath.values()) {
-                products.add(new PackedMatrixProduct(
-                        quantization.label() + " " + path.title(),
-                        quantization,
-                        this,
-                        (x, w, y, rows) -> packedLinear(path, x, w, null, false, y, rows)));
-            }
+        products.add(new PackedMatrixProduct(this, Quantization.BITNET));
+        products.add(new PackedMatrixProduct(this, Quantization.B158));
+        for (PackedPath path : PackedPath.values()) {
+            products.add(new PackedMatrixProduct(
+                    Quantization.B158.label() + " " + path.title(),
+                    Quantization.B158,
+                    this,
+                    path.leastRows(),
+                    path.mostRows(),
+                    (x, w, y, rows) -> packedLinear(path, x, w, null, false, y, rows)));
         }
         return products;
     }

@@ -32,6 +32,16 @@ enum PackedPath {
         return rows;
     }
 
+    /** With fewer rows it is not worth trying. */
+    int leastRows() {
+        return this == CUBLAS ? 64 : 1;
+    }
+
+    /** With more rows neither. */
+    int mostRows() {
+        return this == CUBLAS ? Integer.MAX_VALUE : 16 * rows;
+    }
+
     /** In a few words, behind what it multiplies. */
     String title() {
         return this == CUBLAS ? "by cuBLAS" : "by " + rows;
