@@ -19,7 +19,7 @@ public final class Block {
         this.width = width;
         this.attention = CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, 0);
         this.linear = new Linear(context, name + ".ffwd.net.0", width, width);
-        this.out = context.activation(width);
+        this.out = context.activation("block", width);
         this.dheads = context.training() ? context.scratch("dheads", width) : null;
     }
 

@@ -61,9 +61,9 @@ public final class CausalSelfAttention {
                 Shape.of(headSize, in),
                 layers.init().weight(in));
         headNames.forEach(head -> declareMask(layers, head + ".tril", context));
-        this.qkv = layers.activation(3 * width);
-        this.out = layers.activation(width);
-        this.stats = layers.activation(2 * heads);
+        this.qkv = layers.activation("qkv", 3 * width);
+        this.out = layers.activation("heads", width);
+        this.stats = layers.activation("attention stats", 2 * heads);
         this.cache = layers.capacity().use() == LayerContext.Use.GENERATION
                 ? layers.allocate(DType.F32, layers.capacity().batch(), context, 2 * width)
                 : null;

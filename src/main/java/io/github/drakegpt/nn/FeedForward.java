@@ -22,7 +22,7 @@ final class FeedForward {
         this.expand = Linear.quantizable(context, name + ".net.0", width, hiddenSize);
         this.subNorm = subNorm ? new RmsNorm(context, name + ".sub_norm", hiddenSize) : null;
         this.contract = Linear.residual(context, name + ".net.2", hiddenSize, width, layers);
-        this.hidden = context.activation(hiddenSize);
+        this.hidden = context.activation("hidden", hiddenSize);
         this.dhidden = context.training() ? context.scratch("dhidden", hiddenSize) : null;
         this.dnormed = context.training() && subNorm ? context.scratch("dnormed", hiddenSize) : null;
     }

@@ -146,6 +146,14 @@ public final class LayerContext {
         return arena.allocate(DType.F32, Shape.of(capacity.rows(), perRow));
     }
 
+    /**
+     * The same where the model is trained. Elsewhere all layers that name the same use share it: a layer is done with what
+     * the one before has left there before it writes its own.
+     */
+    Tensor activation(String use, int perRow) {
+        return training() ? activation(perRow) : scratch(use, perRow);
+    }
+
     /** A buffer of another shape or type. */
     public Tensor allocate(DType dtype, int... dims) {
         return arena.allocate(dtype, Shape.of(dims));

@@ -24,8 +24,8 @@ public final class ResidualBlock {
         this.projection = Linear.residual(context, name + ".sa_head.proj", width, width, layers);
         this.feedForward = new FeedForward(context, name + ".ffwd", width, layers, false);
         this.branch = context.scratch("branch", width);
-        this.middle = context.activation(width);
-        this.out = context.activation(width);
+        this.middle = context.activation("middle", width);
+        this.out = context.activation("block", width);
         this.dheads = context.training() ? context.scratch("dheads", width) : null;
     }
 

@@ -44,8 +44,8 @@ public final class TransformerBlock {
         this.attentionDropout = context.dropout(dropout);
         this.feedForwardDropout = context.dropout(dropout);
         this.branch = context.scratch("branch", width);
-        this.middle = context.activation(width);
-        this.out = context.activation(width);
+        this.middle = context.activation("middle", width);
+        this.out = context.activation("block", width);
         this.dheads = context.training() ? context.scratch("dheads", width) : null;
         this.dnormed = context.training() && subNorm ? context.scratch("dnormed", width) : null;
     }
