@@ -92,16 +92,24 @@ public final class RunFolder {
      * @throws IllegalArgumentException if the folder already holds a run
      */
     public static RunFolder create(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
+        prepare(path, "continue it with --resume " + path + ", or choose another folder");
+        tokenizer.write(path.resolve(VOCAB));
+        return writeConfig(path, config, tokenizer);
+    }
+
+    private static void prepare(Path path, String advice) throws IOException {
         if (Files.exists(path.resolve(CONFIG))) {
-            throw new IllegalArgumentException(
-                    path + " already holds a run; continue it with --resume " + path + ", or choose another folder.");
+            throw new IllegalArgumentException(path + " already holds a run; " + advice + ".");
         }
         if (Files.exists(path) && !Files.isDirectory(path)) {
             throw new NotDirectoryException(path.toString());
         }
         Files.createDirectories(path);
+    }
+
+    /** Makes a run of a folder. */
+    private static RunFolder writeConfig(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
         ModelConfig modelConfig = JSON.treeToValue(config.get("model"), ModelConfig.class);
-        tokenizer.write(path.resolve(VOCAB));
         AtomicFiles.write(path.resolve(CONFIG), JSON.writeValueAsBytes(config));
         return new RunFolder(path, config, modelConfig, tokenizer);
     }
@@ -209,12 +217,14 @@ public final class RunFolder {
      * format of {@link PackedWeightsFile}.
      *
      * @param config as in {@link #create}
+     * @throws IllegalArgumentException if the folder already holds a run
      */
     public static RunFolder createPacked(Path path, ObjectNode config, CharTokenizer tokenizer, Weights weights)
             throws IOException {
-        RunFolder folder = create(path, config, tokenizer);
+        prepare(path, "choose another folder");
+        tokenizer.write(path.resolve(VOCAB));
         AtomicFiles.write(path.resolve(MODEL), out -> PackedWeightsFile.write(out, weights));
-        return folder;
+        return writeConfig(path, config, tokenizer); // last: without its weights it is no run
     }
 
     /** Bytes of the file of the newest weights. */

@@ -1,7 +1,6 @@
 package io.github.drakegpt.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
@@ -9,7 +8,6 @@ import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -35,7 +33,6 @@ import picocli.CommandLine.Option;
         })
 final class JourneyCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(JourneyCommand.class);
-    private static final ObjectMapper JSON = new ObjectMapper();
     private static final int SAMPLE_LENGTH = 200;
 
     @Option(
@@ -99,7 +96,7 @@ final class JourneyCommand implements Callable<Integer> {
     private static TrainingRun open(Backend backend, Path folder, Settings settings, Corpora.Found corpus)
             throws IOException {
         if (Files.exists(folder.resolve(RunFolder.CONFIG))) {
-            if (same(RunFolder.open(folder).config(), TrainingRun.config(settings, corpus))) {
+            if (same(RunFolder.open(folder), TrainingRun.config(settings, corpus), settings)) {
                 return TrainingRun.resume(backend, folder, corpus, null);
             }
             RunFolder.open(folder).lock().close(); // not from under a process that trains it
@@ -113,20 +110,17 @@ final class JourneyCommand implements Callable<Integer> {
         return TrainingRun.create(backend, folder, settings, corpus, null);
     }
 
-    private static boolean same(ObjectNode saved, ObjectNode wanted) {
-        try {
-            // through text, so that 0.1f and 0.1 are the same number
-            JsonNode written = JSON.readTree(JSON.writeValueAsBytes(wanted));
-            ObjectNode savedCopy = saved.deepCopy();
-            for (JsonNode config : List.of(savedCopy, written)) {
-                if (config.get("data") instanceof ObjectNode corpus) {
-                    corpus.remove("source"); // the corpus is the same wherever it lies: its hash is compared
-                }
-            }
-            return savedCopy.equals(written);
-        } catch (IOException e) {
-            throw new UncheckedIOException("a configuration is always valid JSON", e);
-        }
+    /** By what the settings mean: runs of older versions do not name all of them. */
+    private static boolean same(RunFolder saved, ObjectNode wanted, Settings settings) {
+        int vocabSize = wanted.at("/model/vocab_size").asInt();
+        return saved.modelConfig().equals(settings.model(vocabSize))
+                && Settings.trainConfig(saved.config(), null).equals(settings.train())
+                && corpus(saved.config()).equals(corpus(wanted));
+    }
+
+    /** Which corpus it is, wherever it lies: its hash. */
+    private static JsonNode corpus(ObjectNode config) {
+        return config.at("/data/sha256");
     }
 
     private static void print(List<Row> rows) {

@@ -127,7 +127,7 @@ final class ProfileCommand implements Callable<Integer> {
         if (json) {
             System.out.println(JSON.writeValueAsString(json(backend, profiles)));
         } else {
-            print(profiles, tokens.length);
+            print(profiles, tokens.length - 1);
         }
         return 0;
     }

@@ -110,13 +110,13 @@ final class QuantizeCommand implements Callable<Integer> {
                     + Models.TRANSFORMER + ", whose attention and feed-forward weights can be.");
         }
         Quantization wanted = to == null ? config.quant() : Quantization.of(to);
-        if (wanted == Quantization.NONE) {
-            throw new IllegalArgumentException(
-                    folder.path() + " is in full precision; say with --to bitnet or --to b1.58 what to round it to.");
-        }
         if (config.quant() != Quantization.NONE && config.quant() != wanted) {
             throw new IllegalArgumentException(folder.path() + " was trained for "
                     + config.quant().label() + " and cannot become " + wanted.label() + "; leave out --to.");
+        }
+        if (wanted == Quantization.NONE) {
+            throw new IllegalArgumentException(
+                    folder.path() + " is in full precision; say with --to bitnet or --to b1.58 what to round it to.");
         }
         return wanted;
     }
@@ -148,8 +148,8 @@ final class QuantizeCommand implements Callable<Integer> {
     private RunFolder write(RunFolder folder, Weights packed) throws IOException {
         ObjectNode config = folder.config().deepCopy();
         config.set("model", JSON.valueToTree(packed.config()));
-        Path target =
-                out != null ? out : folder.path().resolveSibling(folder.path().getFileName() + "-packed");
+        Path source = folder.path().toAbsolutePath().normalize(); // "." has no name to put anything behind
+        Path target = out != null ? out : source.resolveSibling(source.getFileName() + "-packed");
         return RunFolder.createPacked(target, config, folder.tokenizer(), packed);
     }
 }

@@ -53,15 +53,24 @@ final class SettingsOptions {
         if (scaled) {
             settings.overlay(builtIn);
         }
-        boolean named = config != null && Settings.BUILT_IN.contains(config);
-        if (named) {
+        if (config != null && Settings.BUILT_IN.contains(config)) {
             builtIn = config;
             settings.overlay(config);
         }
         if (quantization != Quantization.NONE) {
             settings.quantize(quantization, builtIn);
         }
-        if (config != null && !named) {
+        layGiven(settings);
+        if (fromFullPrecision) {
+            settings.warmUpQuantization(); // by the number of steps, which is among what was given
+            layGiven(settings);
+        }
+        return settings;
+    }
+
+    /** Lays over a YAML file and the single settings. */
+    private void layGiven(Settings settings) throws IOException {
+        if (config != null && !Settings.BUILT_IN.contains(config)) {
             settings.overlay(config);
         }
         if (iters != null) {
@@ -71,10 +80,5 @@ final class SettingsOptions {
             settings.set("train.seed", LongNode.valueOf(seed));
         }
         assignments.forEach(settings::set);
-        if (fromFullPrecision) {
-            settings.warmUpQuantization(); // depends on the number of steps, which may be among what was set
-            assignments.forEach(settings::set);
-        }
-        return settings;
     }
 }

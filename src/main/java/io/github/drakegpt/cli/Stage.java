@@ -45,7 +45,14 @@ record Stage(String model, Quantization quantization) {
         };
     }
 
+    /** @throws IllegalArgumentException if the options ask for other weights than this stage has */
     Settings settings(SettingsOptions options) throws IOException {
-        return options.resolve(false, quantization, false).set("model.name", TextNode.valueOf(model));
+        Settings settings = options.resolve(false, quantization, false).set("model.name", TextNode.valueOf(model));
+        Quantization asked = settings.model(1).quant(); // whatever the vocabulary
+        if (asked != quantization) {
+            throw new IllegalArgumentException("model.quant is " + asked.label() + ", where " + name() + " has "
+                    + quantization.label() + "; leave it out, and choose stages with --models.");
+        }
+        return settings;
     }
 }

@@ -44,7 +44,7 @@ public final class LayerNorm {
         context.parameters().addConstant(name + ".bias", Shape.of(width), new float[width]);
     }
 
-    /** The normalized rows of the last forward pass. */
+    /** The normalized rows of the last forward pass, of a norm before a layer that is never quantized. */
     public Tensor out() {
         return out;
     }

@@ -134,7 +134,7 @@ public final class RunProfiler {
                             .add(new Speed(
                                     phase,
                                     batch,
-                                    batch * perRun * 1000 / timing.median(),
+                                    1e3 * batch * perRun / timing.median(),
                                     timing.median(),
                                     timing.p90()));
                 }

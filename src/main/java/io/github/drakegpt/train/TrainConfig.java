@@ -64,9 +64,10 @@ public record TrainConfig(
         atLeast(0, "quant_warmup_iters", quantWarmupIters);
         atLeast(0, "patience", patience);
         if (quantWarmupIters > iters) {
-            throw new IllegalArgumentException("train.quant_warmup_iters (" + quantWarmupIters
-                    + ") is more than train.iters (" + iters
-                    + "), so that training would end with weights that are not quite rounded; lower it.");
+            throw new IllegalArgumentException(
+                    "train.quant_warmup_iters (" + quantWarmupIters
+                            + ") is more than train.iters (" + iters
+                            + "), so that training would end with weights that are not quite rounded; lower the one or raise the other.");
         }
         notNegative("base_lr", baseLr);
         notNegative("max_lr", maxLr);

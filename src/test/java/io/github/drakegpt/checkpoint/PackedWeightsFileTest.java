@@ -70,6 +70,15 @@ class PackedWeightsFileTest {
     }
 
     @Test
+    void aFolderWhoseWeightsCouldNotBeWrittenIsNoRun() throws IOException {
+        Path path = temp.resolve("blocked");
+        Files.createDirectories(path.resolve(RunFolder.MODEL).resolve("in the way"));
+        assertThatThrownBy(() -> RunFolder.createPacked(path, folder.config(), TOKENIZER, weights))
+                .isInstanceOf(IOException.class);
+        assertThat(path.resolve(RunFolder.CONFIG)).doesNotExist();
+    }
+
+    @Test
     void anotherLayoutIsRefused() throws IOException {
         write(Map.of("format", "drakegpt-packed", "layout", "rows-2bit"), source -> source);
         assertDamaged("its weights have the layout rows-2bit where tiles-16x128-2bit is needed");

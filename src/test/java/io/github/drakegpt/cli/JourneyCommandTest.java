@@ -3,6 +3,8 @@ package io.github.drakegpt.cli;
 import static io.github.drakegpt.cli.TinyRuns.assertFails;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.checkpoint.RunFolder;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -62,6 +64,24 @@ class JourneyCommandTest {
         assertThat(out.toFile().list()).containsExactlyInAnyOrder("BigramLM", "SingleHeadAttentionLM");
     }
 
+    /** What their config.json does not name had no other choice then. */
+    @Test
+    void goesOnWithRunsOfOlderVersions() throws IOException {
+        assertThat(journey("--models", "BigramLM").code()).isZero();
+        Path file = out.resolve("BigramLM").resolve(RunFolder.CONFIG);
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode config = (ObjectNode) json.readTree(file.toFile());
+        ((ObjectNode) config.get("train")).remove("quant_warmup_iters");
+        ((ObjectNode) config.get("model")).remove(List.of("quant", "sub_norm"));
+        json.writeValue(file.toFile(), config);
+
+        Cli.Result result = journey("--models", "BigramLM");
+
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(result.err()).contains("already trained");
+        assertThat(out.toFile().list()).containsExactly("BigramLM");
+    }
+
     @Test
     void movesARunOfOtherSettingsAside() throws IOException {
         journey("--models", "BigramLM");
@@ -98,6 +118,10 @@ class JourneyCommandTest {
         assertFails(journey("--models", "BigramLM,GPT"), 2, "no model 'GPT'; choose one of BigramLM,");
         assertFails(journey("--models", ""), 2, "no model ''; choose one of BigramLM,");
         assertFails(journey("--set", "train.iterz=3"), 2, "did you mean train.iters?");
+        assertFails(
+                journey("--models", "TransformerLM", "--set", "model.quant=b1.58"),
+                2,
+                "model.quant is b1.58, where TransformerLM has none");
         assertFails(journey("--set", "train.batch_size=0"), 2, "train.batch_size is 0");
         assertFails(Cli.run("journey", "--data", temp + "/none", "--out", out.toString()), 1, "none does not exist");
         assertThat(out).doesNotExist();

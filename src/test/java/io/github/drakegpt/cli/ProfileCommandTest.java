@@ -10,6 +10,7 @@ import io.github.drakegpt.checkpoint.RunFolder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -127,6 +128,15 @@ class ProfileCommandTest {
                         .lines()
                         .filter(line -> line.startsWith(plain.toString())))
                 .hasSize(1);
+    }
+
+    @Test
+    void countsTheCharactersThatArePredicted() throws IOException {
+        JsonNode score = JSON.readTree(Cli.run("score", "--run", plain.toString(), "--text", val().toString(), "--json")
+                .out());
+        assertThat(profile("--run", plain.toString()).out())
+                .contains(String.format(
+                        Locale.ROOT, "over %,d characters", score.get("chars").asInt()));
     }
 
     @Test

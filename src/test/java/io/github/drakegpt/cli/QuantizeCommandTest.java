@@ -83,10 +83,25 @@ class QuantizeCommandTest {
                 Cli.run("quantize", "--run", ternary.toString(), "--to", "bitnet"),
                 2,
                 "was trained for b1.58 and cannot become bitnet");
+        assertFails(
+                Cli.run("quantize", "--run", ternary.toString(), "--to", "none"),
+                2,
+                "was trained for b1.58 and cannot become none");
         assertThat(Cli.run("quantize", "--run", ternary.toString()).code()).isZero();
-        assertFails(Cli.run("quantize", "--run", ternary.toString()), 2, "already holds a run");
+        assertFails(Cli.run("quantize", "--run", ternary.toString()), 2, "already holds a run; choose another folder.");
         Path packed = temp.resolve("ternary-packed");
         assertFails(Cli.run("quantize", "--run", packed.toString()), 2, "holds packed weights");
+    }
+
+    /** A path that ends in "." has the name of the folder that it leads to. */
+    @Test
+    void packsBesideTheRunHoweverItIsNamed() throws IOException {
+        Path run = TinyRuns.train(corpus, temp.resolve("run"), "--quant", "b1.58");
+        Map<String, String> before = TinyRuns.contents(run);
+        Cli.Result result = Cli.run("quantize", "--run", run + "/.");
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(temp.resolve("run-packed").resolve(RunFolder.MODEL)).exists();
+        assertThat(TinyRuns.contents(run)).isEqualTo(before);
     }
 
     @Test

@@ -129,6 +129,14 @@ class TrainCommandTest {
                 assertThat(actual).containsOnly(1);
             }
         }
+        Path file = Files.writeString(temp.resolve("mine.yaml"), "train: {quant_warmup_iters: 3}\n");
+        Path mine = temp.resolve("mine");
+        TinyRuns.train(corpus, mine, "--quant", "b1.58", "--init-from", plain.toString(), "--config", file.toString());
+        assertThat(JSON.readTree(mine.resolve("config.json").toFile())
+                        .at("/train/quant_warmup_iters")
+                        .asInt())
+                .as("what the user says")
+                .isEqualTo(3);
         assertFails(
                 Cli.run(args(corpus, temp.resolve("back"), "--init-from", run.toString())),
                 2,

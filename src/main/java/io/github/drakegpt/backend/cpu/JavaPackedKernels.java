@@ -55,7 +55,7 @@ final class JavaPackedKernels implements PackedKernels {
         int[] row = scratch.ints(1, stride);
         byte[] xs = bytes(x.values());
         for (int tile = fromTile; tile < toTile; tile++) {
-            unpack(bytes(w.codes()), start(w.codes()) + tile * ROWS * stride * bits / 8, bits, stride, codes);
+            unpack(bytes(w.codes()), start(w.codes()) + tile * (ROWS * stride * bits / 8), bits, stride, codes);
             int outs = Math.min(ROWS, w.out() - tile * ROWS);
             for (int m = 0; m < rows; m++) {
                 int xo = start(x.values()) + m * stride;
