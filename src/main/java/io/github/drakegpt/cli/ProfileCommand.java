@@ -14,12 +14,12 @@ import io.github.drakegpt.profile.ShapeProfiler;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.Callable;
-import java.util.stream.IntStream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
@@ -134,15 +134,8 @@ final class ProfileCommand implements Callable<Integer> {
 
     private int[] tokens(RunFolder folder) throws IOException {
         Corpora.Found corpus = Runs.corpusOf(folder.path(), data);
-        if (!corpus.corpus().tokenizer().equals(folder.tokenizer())) {
-            throw new IllegalArgumentException("The corpus " + corpus.corpus().name()
-                    + " has another vocabulary than " + folder.path()
-                    + "; give the one that it was trained on with --data.");
-        }
-        char[] val = corpus.corpus().val();
-        return IntStream.range(0, Math.min(val.length, MOST_TOKENS))
-                .map(i -> val[i])
-                .toArray();
+        int[] val = Runs.validation(folder, corpus).orElseThrow(() -> Runs.otherVocabulary(folder, corpus));
+        return Arrays.copyOf(val, Math.min(val.length, MOST_TOKENS));
     }
 
     private static void print(List<RunProfiler.Profile> profiles, int tokens) {

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Scorer;
@@ -13,8 +14,8 @@ import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.stream.IntStream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
@@ -56,7 +57,8 @@ final class QuantizeCommand implements Callable<Integer> {
     @Option(
             names = "--out",
             paramLabel = "DIR",
-            description = "Folder for the packed weights (default: the run's, with -packed behind its name).")
+            description =
+                    "Folder for the packed weights (default: the run's, with -packed behind its name; under runs/ for a pretrained one).")
     private Path out;
 
     @Option(
@@ -76,10 +78,13 @@ final class QuantizeCommand implements Callable<Integer> {
         float[] trained = folder.loadTrainedWeights();
         Weights packed = Weights.of(packedConfig, trained);
         Corpora.Found corpus = Runs.corpusOf(folder.path(), data);
-        int[] tokens = tokens(folder, corpus);
+        Optional<int[]> tokens = Runs.validation(folder, corpus);
+        if (tokens.isEmpty() && data != null) {
+            throw Runs.otherVocabulary(folder, corpus);
+        }
 
         Table table = new Table("weights", "val loss", "bytes", "of fp32");
-        long parameters = trained.length;
+        long parameters = LanguageModel.parametersOf(config).count();
         try (Backend backend = device.open()) {
             boolean wasTrained = config.quant() != Quantization.NONE;
             String fullLoss = wasTrained ? "" : loss(backend, Weights.of(config, trained), tokens);
@@ -94,11 +99,15 @@ final class QuantizeCommand implements Callable<Integer> {
         }
         RunFolder written = write(folder, packed);
         System.out.print(table);
-        System.out.printf(
-                Locale.ROOT,
-                "Loss in nats per character over %,d characters of %s.%n",
-                tokens.length - 1,
-                corpus.corpus().name());
+        if (tokens.isPresent()) {
+            System.out.printf(
+                    Locale.ROOT,
+                    "Loss in nats per character over %,d characters of %s.%n",
+                    tokens.get().length - 1,
+                    corpus.corpus().name());
+        } else {
+            log.warn("The run's corpus is not here, so the loss was not measured; give it with --data.");
+        }
         log.info("Packed weights in {}, {} bytes on disk", written.path(), written.weightsFileBytes());
         return 0;
     }
@@ -121,19 +130,12 @@ final class QuantizeCommand implements Callable<Integer> {
         return wanted;
     }
 
-    private static int[] tokens(RunFolder folder, Corpora.Found corpus) {
-        if (!corpus.corpus().tokenizer().equals(folder.tokenizer())) {
-            throw new IllegalArgumentException("The corpus " + corpus.corpus().name()
-                    + " has another vocabulary than " + folder.path()
-                    + "; give the one that it was trained on with --data.");
+    private static String loss(Backend backend, Weights weights, Optional<int[]> tokens) {
+        if (tokens.isEmpty()) {
+            return "";
         }
-        char[] val = corpus.corpus().val();
-        return IntStream.range(0, val.length).map(i -> val[i]).toArray();
-    }
-
-    private static String loss(Backend backend, Weights weights, int[] tokens) {
         try (Scorer scorer = new Scorer(backend, weights)) {
-            return String.format(Locale.ROOT, "%.4f", scorer.score(tokens).nll());
+            return String.format(Locale.ROOT, "%.4f", scorer.score(tokens.get()).nll());
         }
     }
 
@@ -148,8 +150,14 @@ final class QuantizeCommand implements Callable<Integer> {
     private RunFolder write(RunFolder folder, Weights packed) throws IOException {
         ObjectNode config = folder.config().deepCopy();
         config.set("model", JSON.valueToTree(packed.config()));
-        Path source = folder.path().toAbsolutePath().normalize(); // "." has no name to put anything behind
-        Path target = out != null ? out : source.resolveSibling(source.getFileName() + "-packed");
-        return RunFolder.createPacked(target, config, folder.tokenizer(), packed);
+        return RunFolder.createPacked(target(folder.path()), config, folder.tokenizer(), packed);
+    }
+
+    /** Beside the run; what comes with the project is packed into {@code runs}. */
+    private Path target(Path run) {
+        Path source = run.toAbsolutePath().normalize(); // "." has no name to put anything behind
+        String name = source.getFileName() + "-packed";
+        boolean pretrained = model != null && Runs.pretrained(model).equals(Optional.of(run));
+        return out != null ? out : pretrained ? Runs.FOLDER.resolve(name) : source.resolveSibling(name);
     }
 }

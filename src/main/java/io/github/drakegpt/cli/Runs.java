@@ -14,6 +14,7 @@ import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -109,6 +110,20 @@ final class Runs {
             }
         }
         return Optional.ofNullable(newest);
+    }
+
+    /** The validation split of a corpus as tokens; empty if the corpus has another vocabulary than the run. */
+    static Optional<int[]> validation(RunFolder run, Corpora.Found corpus) {
+        if (!corpus.corpus().tokenizer().equals(run.tokenizer())) {
+            return Optional.empty();
+        }
+        char[] val = corpus.corpus().val();
+        return Optional.of(IntStream.range(0, val.length).map(i -> val[i]).toArray());
+    }
+
+    static IllegalArgumentException otherVocabulary(RunFolder run, Corpora.Found corpus) {
+        return new IllegalArgumentException("The corpus " + corpus.corpus().name() + " has another vocabulary than "
+                + run.path() + "; give the one that it was trained on with --data.");
     }
 
     /** The corpus to go on with: the given one, or else the one that the run names if it is still there. */

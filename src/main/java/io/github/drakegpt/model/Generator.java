@@ -28,14 +28,18 @@ public final class Generator implements AutoCloseable {
     private final Map<Pass, Runnable> forwards = new HashMap<>(); // recorded, one for each shape
 
     public Generator(Backend backend, Weights weights) {
-        ModelConfig config = weights.config();
         this.backend = backend;
         this.arena = backend.newArena();
-        this.model = LanguageModel.forGeneration(config, backend, arena, 1, null);
-        this.contextLength = config.contextLength();
-        this.step = arena.allocate(DType.I32, Shape.of(1));
-        this.drawn = arena.allocate(DType.I32, Shape.of(1));
-        model.load(weights);
+        this.contextLength = weights.config().contextLength();
+        try {
+            this.model = LanguageModel.forGeneration(weights.config(), backend, arena, 1, null);
+            this.step = arena.allocate(DType.I32, Shape.of(1));
+            this.drawn = arena.allocate(DType.I32, Shape.of(1));
+            model.load(weights);
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
     }
 
     /**

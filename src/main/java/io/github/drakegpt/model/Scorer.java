@@ -27,19 +27,23 @@ public final class Scorer implements AutoCloseable {
     public record Score(double nll, double perplexity, int predicted) {}
 
     public Scorer(Backend backend, Weights weights) {
-        ModelConfig config = weights.config();
         this.backend = backend;
         this.arena = backend.newArena();
-        this.contextLength = config.contextLength();
+        this.contextLength = weights.config().contextLength();
         this.windowsPerPass = Math.max(1, ROWS / contextLength);
         this.replicas = new LanguageModel[backend.workers()];
         this.losses = new Tensor[replicas.length];
-        for (int i = 0; i < replicas.length; i++) {
-            LanguageModel shared = i == 0 ? null : replicas[0];
-            replicas[i] = LanguageModel.forEvaluation(config, backend, arena, windowsPerPass, shared);
-            losses[i] = arena.allocate(DType.F32, Shape.of(1));
+        try {
+            for (int i = 0; i < replicas.length; i++) {
+                LanguageModel shared = i == 0 ? null : replicas[0];
+                replicas[i] = LanguageModel.forEvaluation(weights.config(), backend, arena, windowsPerPass, shared);
+                losses[i] = arena.allocate(DType.F32, Shape.of(1));
+            }
+            replicas[0].load(weights);
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
         }
-        replicas[0].load(weights);
     }
 
     /**

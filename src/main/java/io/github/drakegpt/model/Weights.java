@@ -61,7 +61,11 @@ public record Weights(ModelConfig config, float[] flat, Map<String, PackedMatrix
 
     /** Bytes that they take: 4 for each that is not packed, and codes and scales of the packed ones. */
     public long bytes() {
-        long bytes = (long) Float.BYTES * flat.length;
+        long bytes = 0;
+        for (Parameters.Entry entry :
+                LanguageModel.inferenceParametersOf(config).entries()) {
+            bytes += Float.BYTES * entry.shape().size();
+        }
         for (PackedMatrix matrix : packed.values()) {
             bytes += matrix.codes().length + (long) Float.BYTES * matrix.scales().length;
         }

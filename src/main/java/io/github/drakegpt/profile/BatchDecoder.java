@@ -32,17 +32,21 @@ final class BatchDecoder implements AutoCloseable {
         this.backend = backend;
         this.arena = backend.newArena();
         this.batch = batch;
-        this.model = LanguageModel.forGeneration(weights.config(), backend, arena, batch, null);
-        model.load(weights);
-        int length = promptLength();
-        this.prompts = new int[batch * length];
+        try {
+            this.model = LanguageModel.forGeneration(weights.config(), backend, arena, batch, null);
+            this.step = arena.allocate(DType.I32, Shape.of(1));
+            this.drawn = arena.allocate(DType.I32, Shape.of(batch));
+            model.load(weights);
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
+        this.prompts = new int[batch * promptLength()];
         for (int i = 0; i < prompts.length; i++) {
             prompts[i] = tokens[i % tokens.length];
         }
-        this.step = arena.allocate(DType.I32, Shape.of(1));
-        this.drawn = arena.allocate(DType.I32, Shape.of(batch));
         this.stream = new RandomStream(SEED, RandomStream.SAMPLE, step);
-        this.prefill = recorded(length);
+        this.prefill = recorded(promptLength());
         this.decode = recorded(1);
     }
 

@@ -202,7 +202,8 @@ public final class RunProfiler {
             case "linear", "packedLinear" -> "matrix products";
             case "attention", "attentionCached" -> "attention";
             case "layerNorm", "residualNorm", "rmsNorm" -> "norms";
-            case "quantizeInt8", "layerNormInt8", "residualNormInt8", "rmsNormInt8" -> "norms with rounding";
+            case "quantizeInt8" -> "rounding";
+            case "layerNormInt8", "residualNormInt8", "rmsNormInt8" -> "norms with rounding";
             case "embedding" -> "embedding";
             case "sample" -> "sampling";
             default -> "other";

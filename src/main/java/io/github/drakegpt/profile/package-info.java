@@ -1,2 +1,2 @@
-/** Benchmarks. */
+/** Benchmarks, and quantized models beside full precision. */
 package io.github.drakegpt.profile;

@@ -82,6 +82,9 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         int length = modelConfig.contextLength();
         stepNumber = arena.allocate(DType.I32, Shape.of(1));
         quantStrength = config.quantWarmupIters() > 0 ? arena.allocate(DType.F32, Shape.of(1)) : null;
+        if (quantStrength != null) {
+            quantStrength.write(1f);
+        }
         batches = new BatchSampler(backend, arena, "training", tokens, length, stream(RandomStream.TRAIN_BATCH));
 
         shards = Shards.split(backend, config.gradAccum(), config.batchSize(), length);
@@ -161,12 +164,13 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         rate = config.schedule().learningRate(config, number);
         stepNumber.write(number);
         learningRate.write((float) rate);
-        if (quantStrength != null) {
-            quantStrength.write((float) number / config.quantWarmupIters()); // from 1 on all of the rounding is applied
+        boolean warmsUp = quantStrength != null && number < config.quantWarmupIters();
+        if (warmsUp) {
+            quantStrength.write((float) number / config.quantWarmupIters());
         }
         try {
             (config.schedule().decays(config, number) ? decayed : undecayed).run();
-            if (quantStrength != null) {
+            if (warmsUp) {
                 quantStrength.write(1f); // what is evaluated between steps is the model as it will be used
             }
         } catch (OutOfMemoryException e) { // scratch memory that grows in the first steps

@@ -120,6 +120,30 @@ class QuantizeCommandTest {
         assertThat(TinyRuns.contents(packed)).isEqualTo(before);
     }
 
+    /** Only the loss needs the corpus. */
+    @Test
+    void aRunWithoutItsCorpusIsPackedWithoutALoss() throws IOException {
+        Path own = TinyRuns.corpus(temp.resolve("own"), "no such letters: xyz! ".repeat(40));
+        Path run = TinyRuns.train(own, temp.resolve("run"), "--quant", "b1.58");
+        Files.move(own, temp.resolve("moved"));
+        Cli.Result result = Cli.run("quantize", "--run", run.toString());
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(result.err()).contains("The run's corpus is not here, so the loss was not measured");
+        assertThat(result.out()).contains("b1.58, packed").doesNotContain("Loss in nats");
+        assertFails(
+                Cli.run("quantize", "--run", run.toString(), "--out", temp + "/other", "--data", corpus.toString()),
+                2,
+                "has another vocabulary than " + run);
+        assertThat(temp.resolve("other")).doesNotExist();
+    }
+
+    @Test
+    void aPretrainedModelIsPackedUnderRuns() throws Exception {
+        Cli.Result result = Cli.runIn(temp, "quantize", "--model", "TransformerLM", "--to", "b1.58");
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(temp.resolve("runs/TransformerLM-packed/model.safetensors")).exists();
+    }
+
     private static String score(Path run) {
         Cli.Result result = Cli.run("score", "--run", run.toString(), "--string", LYRIC, "--json");
         assertThat(result.code()).as(result.err()).isZero();

@@ -22,7 +22,6 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntConsumer;
-import java.util.function.Supplier;
 
 /**
  * Runs on the CPU: OpenBLAS for the matrix products, loops over arrays for the rest. The operations of layers run on the
@@ -55,21 +54,21 @@ public final class CpuBackend implements Backend {
     /** Elements of the scratch for cross entropy: rows are taken together so that exp runs over long stretches. */
     private static final int CROSS_ENTROPY_CHUNK = 4096;
 
-    /** Multiplications from which on a product with packed weights is worth handing out: 10 microseconds of one thread. */
-    private static final int LARGE_PRODUCT = 1 << 20;
+    /** Multiplications from which on a product with packed weights is worth handing out: 30 microseconds of one thread. */
+    private static final int LARGE_PRODUCT = 1 << 22;
 
     private final Workers workers;
     private final Blas blas;
-    private final Supplier<PackedKernels> packed;
+    private final PackedKernelsChoice packed;
     private final CpuAttention attention;
     private final CpuSampler sampler = new CpuSampler();
 
     /** @param threads that work at the same time, at least 1 */
     public CpuBackend(int threads) {
-        this(threads, OpenBlas.get(), PackedKernelsChoice::logged);
+        this(threads, OpenBlas.get(), PackedKernelsChoice.get());
     }
 
-    CpuBackend(int threads, Blas blas, Supplier<PackedKernels> packed) {
+    CpuBackend(int threads, Blas blas, PackedKernelsChoice packed) {
         this.workers = new Workers(threads);
         this.blas = blas;
         this.packed = packed;
@@ -83,7 +82,8 @@ public final class CpuBackend implements Backend {
 
     @Override
     public String description() {
-        return workers.count() + (workers.count() == 1 ? " thread, " : " threads, ") + OpenBlas.description();
+        return workers.count() + (workers.count() == 1 ? " thread, " : " threads, ") + OpenBlas.description()
+                + ", packed weights by " + packed.description();
     }
 
     @Override
@@ -448,12 +448,12 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
-        packed.get().quantizeInt8(x, q, rows, c);
+        packed.kernels().quantizeInt8(x, q, rows, c);
     }
 
     @Override
     public void packedLinear(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
-        PackedKernels kernels = packed.get();
+        PackedKernels kernels = packed.kernels();
         int tiles = PackedMatrix.tiles(w.out());
         boolean large = (long) rows * w.out() * w.in() >= LARGE_PRODUCT;
         int parts = large ? Math.min(workers.count(), tiles) : 1;

@@ -5,8 +5,6 @@ import io.github.drakegpt.backend.cpu.NativePackedKernels.Instructions;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Which kernels a machine can use.
@@ -17,24 +15,13 @@ record PackedKernelsChoice(PackedKernels kernels, String description) {
     /** The library within this package: {@code scripts/build-ternary} puts it there. */
     static final String LIBRARY = "linux-x86_64/libternary.so";
 
-    private static final Logger log = LoggerFactory.getLogger(PackedKernelsChoice.class);
-
     /** This machine's, found at the first call. */
     static PackedKernelsChoice get() {
         return Found.CHOICE;
     }
 
-    /** This machine's kernels; the first call logs what they are. */
-    static PackedKernels logged() {
-        return Logged.KERNELS;
-    }
-
     private static final class Found {
         static final PackedKernelsChoice CHOICE = of(LIBRARY, NativeFolder.userCache());
-    }
-
-    private static final class Logged {
-        static final PackedKernels KERNELS = get().log();
     }
 
     /** The fastest of the library's that the processor has instructions for, else the Java ones. */
@@ -49,7 +36,7 @@ record PackedKernelsChoice(PackedKernels kernels, String description) {
                 return java("the processor has no AVX2");
             }
             Instructions best = supported.get(supported.size() - 1);
-            return new PackedKernelsChoice(new NativePackedKernels(best), "native, " + best);
+            return new PackedKernelsChoice(new NativePackedKernels(best), "native kernels, " + best);
         } catch (IOException e) {
             return java("the native kernels could not be loaded: " + e.getMessage());
         }
@@ -57,11 +44,5 @@ record PackedKernelsChoice(PackedKernels kernels, String description) {
 
     private static PackedKernelsChoice java(String reason) {
         return new PackedKernelsChoice(new JavaPackedKernels(), "plain Java, because " + reason);
-    }
-
-    /** @return the kernels */
-    PackedKernels log() {
-        log.info("Products with packed weights: {}", description);
-        return kernels;
     }
 }

@@ -172,8 +172,8 @@ public final class CudaBackend implements Backend {
         for (CudaProduct.Kind kind : CudaProduct.Kind.values()) {
             products.add(new CudaProduct(this, gemm, kind));
         }
-        products.add(new PackedMatrixProduct(this, Quantization.BITNET));
         products.add(new PackedMatrixProduct(this, Quantization.B158));
+        products.add(new PackedMatrixProduct(this, Quantization.BITNET));
         for (PackedPath path : PackedPath.values()) {
             products.add(new PackedMatrixProduct(
                     Quantization.B158.label() + " " + path.title(),

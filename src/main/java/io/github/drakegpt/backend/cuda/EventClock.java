@@ -19,8 +19,9 @@ final class EventClock implements DeviceClock {
     public void mark(int i) {
         context.enter();
         if (events[i] == null) {
-            events[i] = new CUevent();
-            context.check(JCudaDriver.cuEventCreate(events[i], CUevent_flags.CU_EVENT_DEFAULT), "making an event");
+            CUevent event = new CUevent();
+            context.check(JCudaDriver.cuEventCreate(event, CUevent_flags.CU_EVENT_DEFAULT), "making an event");
+            events[i] = event;
         }
         context.check(JCudaDriver.cuEventRecord(events[i], context.stream()), "recording an event");
     }

@@ -28,7 +28,8 @@ class CpuBackendOperationsTest {
 
     @Nested
     class CopiedArrays extends BackendOperations {
-        private final Backend backend = new CpuBackend(1, new OpenBlas.Copying(), JavaPackedKernels::new);
+        private final Backend backend = new CpuBackend(
+                1, new OpenBlas.Copying(), new PackedKernelsChoice(new JavaPackedKernels(), "plain Java"));
 
         @Override
         protected Backend backend() {

@@ -71,7 +71,7 @@ class CpuPackedOperationsTest {
     }
 
     private static Backend cpu(int threads, PackedKernels kernels) {
-        return new CpuBackend(threads, OpenBlas.get(), () -> kernels);
+        return new CpuBackend(threads, OpenBlas.get(), new PackedKernelsChoice(kernels, "for a test"));
     }
 
     /** Skips the test where they cannot be used. */
