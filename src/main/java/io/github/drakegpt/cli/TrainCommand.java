@@ -25,6 +25,7 @@ import picocli.CommandLine.Option;
             "Examples:",
             "  train --model BigramLM --iters 2000",
             "  train --config laptop --data data/drake --set train.patience=4",
+            "  train --quant b1.58 --init-from runs/journey/TransformerLM",
             "  train --resume runs/TransformerLM-20261123-093000"
         })
 final class TrainCommand implements Callable<Integer> {
