@@ -168,7 +168,7 @@ class SimtCommandsTest {
 
     @Test
     void anAllocationThatFailsAtTheBeginningIsOneSentence() {
-        for (int n : new int[] {1, 2, 5, 40, 90}) {
+        for (int n : new int[] {1, 2, 5, 40, 60}) {
             SimtPanel.FAIL_ALLOCATION.set(n);
             Cli.Result result = Cli.run(args(corpus, temp.resolve("run" + n), TRANSFORMER));
             assertFails(result, 1, "memory");
