@@ -10,8 +10,8 @@
 constexpr float LAYER_NORM_EPS = 1e-5f;
 
 // x, branch, sum, out (rows, c); weight, bias (c); stats (rows, 2): mean and 1 / standard deviation, or null. branch null:
-// out = norm(x), and sum is not used. Else sum = x + dropout(branch) and out = norm(sum); sum may be x. Roundings are
-// prescribed where the compiler might fuse otherwise for one kind of output than for the other.
+// out = norm(x), and sum is not used. Else sum = x + dropout(branch) and out = norm(sum); sum may be x. Products
+// are rounded before they are added, as on a CPU: the compiler might fuse the two for one kind of output and not for the other.
 template <typename T, int THREADS, typename Output>
 __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* weight, const float* bias, Output out,
                            float* stats, int rows, int c, long long first_row, const Dropout& dropout) {

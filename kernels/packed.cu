@@ -1,10 +1,10 @@
 // Products of rows of int8 with weights of one or two bits, packed as io.github.drakegpt.quant.PackedMatrix says: in tiles of
 // 16 rows, of which each unit (128 columns in two bits, 256 in one) is 512 bytes, 16 for each lane of a warp.
 //
-// packed_linear multiplies on the tensor cores what it unpacks in registers. For few tokens it is bound by memory, which it
-// reads the weights from once; with more of them by reading the tokens' int8 from the caches, 16 bytes for each multiplication
-// of a lane, and by the tensor cores. For many tokens unpack_codes writes the codes as int8, cuBLAS multiplies, and
-// scale_products makes float32 of its sums: the first and the last are bound by memory.
+// packed_linear unpacks weights in registers and multiplies on the tensor cores. For few tokens it is bound by memory, where it
+// reads each weight once; for more by the caches, where each tile of weights reads all the tokens' int8, and by the tensor cores.
+// For many tokens unpack_codes writes the codes as int8, cuBLAS multiplies, and scale_products makes float32 of its sums: bound
+// by memory, by arithmetic, by memory.
 #include "common/mma.cuh"
 #include "common/pack.cuh"
 

@@ -7,8 +7,8 @@
 
 constexpr float RMS_NORM_EPS = 1e-5f;
 
-// x, out (rows, c); weight (c); stats (rows): 1 / root mean square, or null. Roundings are prescribed where the compiler might
-// fuse otherwise for one kind of output than for the other.
+// x, out (rows, c); weight (c); stats (rows): 1 / root mean square, or null. Squares are rounded before they are added, as on a
+// CPU: the compiler might fuse the two for one kind of output and not for the other.
 template <typename T, int THREADS, typename Output>
 __device__ void rms_norm(const T* x, const float* weight, Output out, float* stats, int rows, int c) {
     int row = row_index();

@@ -44,13 +44,6 @@ public final class CudaBackend implements Backend {
     /** Head sizes that there are attention kernels for; smaller heads take the next larger. */
     static final int[] HEAD_SIZES = {8, 16, 32, 64, 128};
 
-    /** Warps of a block that multiplies with packed weights, as in packed.cu. */
-    private static final int PRODUCT_WARPS = 8;
-    /** Blocks and warps that an H200, with its 132 multiprocessors, can run at the same time: predicted to be enough. */
-    private static final int BLOCKS = 100;
-
-    private static final int MOST_WARPS = 4096;
-
     private static final int ROWS_PER_WARP = 4; // with the warps of a block, as in attention.cu
     private static final Pointer NULL = new CUdeviceptr();
 
@@ -196,6 +189,10 @@ public final class CudaBackend implements Backend {
         return tensor == null ? NULL : f32(tensor, elements);
     }
 
+    private static CUdeviceptr i32(Tensor tensor, long elements) {
+        return DeviceStorage.pointer(tensor, DType.I32, elements);
+    }
+
     /** Values, scales, sums and stride, as the kernels take them. */
     private static Object[] int8(Int8Rows q, int rows, int c) {
         if (q.stride() < c || q.stride() % PACK != 0) {
@@ -208,10 +205,6 @@ public final class CudaBackend implements Backend {
             i32(q.sums(), rows),
             q.stride()
         };
-    }
-
-    private static CUdeviceptr i32(Tensor tensor, long elements) {
-        return DeviceStorage.pointer(tensor, DType.I32, elements);
     }
 
     /** Seed, purpose and step, as the kernels take them. */
@@ -575,9 +568,8 @@ public final class CudaBackend implements Backend {
             relu ? 1 : 0
         };
         if (path == PackedPath.CUBLAS) {
-            // The codes are unpacked for each product: half as long as multiplying the fewest rows that come here, and
-            // a
-            // tenth from a thousand on. Kept, they would take four or eight times the memory that packing saves.
+            // unpacked for each product: half as long as multiplying the fewest rows that come here, and a tenth from a
+            // thousand on; to keep the matrix would take four or eight times the memory of the codes
             int width = tiles * PackedMatrix.TILE_ROWS;
             int packs = tiles * units * WARP;
             long matrixBytes = (long) width * stride;
@@ -589,35 +581,20 @@ public final class CudaBackend implements Backend {
             kernels.launch("packed", "scale_products_f32", grid, sums, width, bits, outputs);
             return;
         }
-        int splits = productSplits(path, rows, tiles);
+        int splits = path.splits(rows, tiles);
         kernels.launch(
                 "packed",
                 (bits == 1 ? "packed_linear_1bit_" : "packed_linear_2bit_") + path.rows(),
                 new Grid(
-                        Grid.blocks(tiles, PRODUCT_WARPS / splits),
+                        Grid.blocks(tiles, PackedPath.WARPS / splits),
                         Grid.blocks(rows, path.rows()),
                         WARP,
-                        PRODUCT_WARPS),
+                        PackedPath.WARPS),
                 codes,
                 values,
                 outputs,
                 units,
                 splits);
-    }
-
-    /**
-     * How many warps of a block share the columns of a tile: the fewest that keep the GPU busy. Where rows are few, warps are
-     * to have as many loads of weights under way as possible; where they are many, each block reads them all, so that one
-     * block for a multiprocessor is best.
-     */
-    private static int productSplits(PackedPath path, int rows, int tiles) {
-        int wanted = path == PackedPath.ROWS_8 ? MOST_WARPS : BLOCKS * PRODUCT_WARPS;
-        long warps = (long) tiles * Grid.blocks(rows, path.rows());
-        int splits = 1;
-        while (splits < PRODUCT_WARPS && warps * splits < wanted) {
-            splits *= 2;
-        }
-        return splits;
     }
 
     @Override
