@@ -1,5 +1,9 @@
 package io.github.drakegpt.backend;
 
+import io.github.drakegpt.quant.PackedMatrix;
+import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
@@ -7,12 +11,20 @@ import io.github.drakegpt.tensor.Tensor;
  * row, but at least 1e-5 / 127, its values are round(x / s), ties to even.
  *
  * @param values I8 (rows, stride), from -127 to 127; stride is the number of columns filled up to
- *     {@link io.github.drakegpt.quant.PackedMatrix#paddedColumns}, with zeros
+ *     {@link PackedMatrix#paddedColumns}, with zeros
  * @param scales (rows): s; NaN for a row that has a NaN, infinite for one that has an infinity, whose values are 0 then, so
  *     that products with it are NaN
  * @param sums I32 (rows): the sum of a row's values
  */
 public record Int8Rows(Tensor values, Tensor scales, Tensor sums) {
+    /** Room for rows of {@code in} elements that are to be multiplied with weights of a quantization. */
+    public static Int8Rows allocate(Arena arena, Quantization quantization, int rows, int in) {
+        return new Int8Rows(
+                arena.allocate(DType.I8, Shape.of(rows, PackedMatrix.paddedColumns(quantization, in))),
+                arena.allocate(DType.F32, Shape.of(rows)),
+                arena.allocate(DType.I32, Shape.of(rows)));
+    }
+
     /** Elements from one row to the next. */
     public int stride() {
         return values.shape().dim(1);

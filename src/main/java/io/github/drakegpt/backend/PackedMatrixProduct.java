@@ -47,10 +47,7 @@ public record PackedMatrixProduct(
 
     @Override
     public List<Runnable> prepare(Arena arena, int rows, int out, int in, int weights) {
-        Int8Rows x = new Int8Rows(
-                arena.allocate(DType.I8, Shape.of(rows, PackedMatrix.paddedColumns(quantization, in))),
-                arena.allocate(DType.F32, Shape.of(rows)),
-                arena.allocate(DType.I32, Shape.of(rows)));
+        Int8Rows x = Int8Rows.allocate(arena, quantization, rows, in);
         Tensor values = arena.allocate(DType.F32, Shape.of(rows, in));
         values.write(MatrixProduct.random(rows * in));
         backend.quantizeInt8(values, x, rows, in);

@@ -35,14 +35,8 @@ final class GenerateCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(GenerateCommand.class);
     private static final Path FOLDER = Path.of("inference");
 
-    @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run to use.")
-    private Path run;
-
-    @Option(
-            names = "--model",
-            paramLabel = "NAME",
-            description = "Use the newest run of this model under runs/, else the pretrained one.")
-    private String model;
+    @Mixin
+    private RunOptions runs;
 
     @Option(names = "--prompt", paramLabel = "TEXT", description = "Text to continue (default: the start of a line).")
     private String prompt = "";
@@ -98,7 +92,7 @@ final class GenerateCommand implements Callable<Integer> {
         if (length < 0) {
             throw new IllegalArgumentException("A length of " + length + " is not possible; give --length 0 or more.");
         }
-        RunFolder folder = Runs.find(run, model);
+        RunFolder folder = runs.find();
         int[] tokens = prompt.isEmpty()
                 ? Texts.emptyPrompt(folder.tokenizer())
                 : folder.tokenizer().encode(prompt);

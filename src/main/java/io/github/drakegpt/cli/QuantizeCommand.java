@@ -42,14 +42,8 @@ final class QuantizeCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(QuantizeCommand.class);
     private static final ObjectMapper JSON = new ObjectMapper();
 
-    @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run to use.")
-    private Path run;
-
-    @Option(
-            names = "--model",
-            paramLabel = "NAME",
-            description = "Use the newest run of this model under runs/, else the pretrained one.")
-    private String model;
+    @Mixin
+    private RunOptions runs;
 
     @Option(names = "--to", paramLabel = "NAME", description = "For a run in full precision: bitnet or b1.58.")
     private String to;
@@ -72,7 +66,7 @@ final class QuantizeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        RunFolder folder = Runs.find(run, model);
+        RunFolder folder = runs.find();
         ModelConfig config = folder.modelConfig();
         ModelConfig packedConfig = config.withQuant(target(folder));
         float[] trained = folder.loadTrainedWeights();
@@ -150,14 +144,13 @@ final class QuantizeCommand implements Callable<Integer> {
     private RunFolder write(RunFolder folder, Weights packed) throws IOException {
         ObjectNode config = folder.config().deepCopy();
         config.set("model", JSON.valueToTree(packed.config()));
-        return RunFolder.createPacked(target(folder.path()), config, folder.tokenizer(), packed);
+        return RunFolder.createPacked(packedFolder(folder), config, folder.tokenizer(), packed);
     }
 
     /** Beside the run; what comes with the project is packed into {@code runs}. */
-    private Path target(Path run) {
-        Path source = run.toAbsolutePath().normalize(); // "." has no name to put anything behind
+    private Path packedFolder(RunFolder run) {
+        Path source = run.path().toAbsolutePath().normalize(); // "." has no name to put anything behind
         String name = source.getFileName() + "-packed";
-        boolean pretrained = model != null && Runs.pretrained(model).equals(Optional.of(run));
-        return out != null ? out : pretrained ? Runs.FOLDER.resolve(name) : source.resolveSibling(name);
+        return out != null ? out : runs.pretrained(run) ? Runs.FOLDER.resolve(name) : source.resolveSibling(name);
     }
 }

@@ -24,14 +24,8 @@ import picocli.CommandLine.Option;
                     + " character after each of its own."
         })
 final class ScoreCommand implements Callable<Integer> {
-    @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run to use.")
-    private Path run;
-
-    @Option(
-            names = "--model",
-            paramLabel = "NAME",
-            description = "Use the newest run of this model under runs/, else the pretrained one.")
-    private String model;
+    @Mixin
+    private RunOptions runs;
 
     @ArgGroup(multiplicity = "1")
     private Input input;
@@ -52,7 +46,7 @@ final class ScoreCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        RunFolder folder = Runs.find(run, model);
+        RunFolder folder = runs.find();
         String text = input.file == null ? input.string : TextSource.read(input.file, TextSource.LYRIC_COLUMN);
         int[] tokens = folder.tokenizer().encode(text);
         Scorer.Score score;

@@ -132,13 +132,9 @@ public final class LayerContext {
      * them before the next ones are written.
      */
     Int8Rows int8Scratch(int in) {
-        int stride = PackedMatrix.paddedColumns(quantization, in);
         return int8Scratch.computeIfAbsent(
-                stride,
-                key -> new Int8Rows(
-                        allocate(DType.I8, capacity.rows(), stride),
-                        allocate(DType.F32, capacity.rows()),
-                        allocate(DType.I32, capacity.rows())));
+                PackedMatrix.paddedColumns(quantization, in),
+                stride -> Int8Rows.allocate(arena, quantization, capacity.rows(), in));
     }
 
     /** A buffer that keeps its content from the forward to the backward pass: (rows, perRow). */

@@ -415,14 +415,12 @@ public final class KernelBenchmark {
 
         /** Rows rounded to 8 bits, that are read, or written. */
         Int8Rows int8(int rows, int c) {
-            int stride = PackedMatrix.paddedColumns(Quantization.B158, c);
-            Tensor values = arena.allocate(DType.I8, Shape.of(rows, stride));
-            byte[] random = new byte[rows * stride];
+            Int8Rows q = Int8Rows.allocate(arena, Quantization.B158, rows, c);
+            byte[] random = new byte[(int) q.values().size()];
             new Random(SEED).nextBytes(random);
-            values.write(random);
-            bytes += values.size() + (long) rows * (DType.F32.bytes() + DType.I32.bytes());
-            return new Int8Rows(
-                    values, arena.allocate(DType.F32, Shape.of(rows)), arena.allocate(DType.I32, Shape.of(rows)));
+            q.values().write(random);
+            bytes += q.values().size() + (long) rows * (DType.F32.bytes() + DType.I32.bytes());
+            return q;
         }
 
         /** Ternary weights that are read. */

@@ -322,13 +322,11 @@ public abstract class PackedOperations {
 
     /** Rows to be written to, all of them up to their stride. */
     private Int8Rows rows(Quantization quantization, int rows, int c) {
-        int stride = PackedMatrix.paddedColumns(quantization, c);
-        Tensor values = arena.allocate(DType.I8, Shape.of(rows, stride));
-        byte[] poison = new byte[rows * stride];
+        Int8Rows q = Int8Rows.allocate(arena, quantization, rows, c);
+        byte[] poison = new byte[rows * q.stride()];
         Arrays.fill(poison, POISON);
-        values.write(poison);
-        return new Int8Rows(
-                values, arena.allocate(DType.F32, Shape.of(rows)), arena.allocate(DType.I32, Shape.of(rows)));
+        q.values().write(poison);
+        return q;
     }
 
     private static void assertRounded(Int8Rows q, float[] x, int rows, int c) {

@@ -1,0 +1,29 @@
+package io.github.drakegpt.cli;
+
+import io.github.drakegpt.checkpoint.RunFolder;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Optional;
+import picocli.CommandLine.Option;
+
+/** The options that say which run to use. */
+final class RunOptions {
+    @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run to use.")
+    private Path run;
+
+    @Option(
+            names = "--model",
+            paramLabel = "NAME",
+            description = "Use the newest run of this model under runs/, else the pretrained one.")
+    private String model;
+
+    /** The run that is meant. */
+    RunFolder find() throws IOException {
+        return Runs.find(run, model);
+    }
+
+    /** Whether a run is one that comes with the project. */
+    boolean pretrained(RunFolder folder) {
+        return model != null && Runs.pretrained(model).equals(Optional.of(folder.path()));
+    }
+}
