@@ -63,31 +63,7 @@ final class Gemm implements AutoCloseable {
             int m,
             int n,
             int k) {
-        context.enter();
-        context.launching("cublasGemmEx");
-        check(
-                JCublas2.cublasGemmEx_new(
-                        handle,
-                        transposedB ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
-                        transposedA ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
-                        n,
-                        m,
-                        k,
-                        ONE,
-                        b,
-                        cudaDataType.CUDA_R_32F,
-                        transposedB ? k : n,
-                        a,
-                        cudaDataType.CUDA_R_32F,
-                        transposedA ? m : k,
-                        ZERO,
-                        c,
-                        cudaDataType.CUDA_R_32F,
-                        n,
-                        cublasComputeType.CUBLAS_COMPUTE_32F,
-                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
-                "multiplying matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
-        context.launched("cublasGemmEx");
+        multiply(Types.FP32, a, transposedA, b, transposedB, c, m, n, k);
     }
 
     /**
@@ -137,31 +113,7 @@ final class Gemm implements AutoCloseable {
 
     /** c (m, n) = a b^T in float32 from bf16 a (m, k) and b (n, k). */
     void multiplyBf16(CUdeviceptr a, CUdeviceptr b, CUdeviceptr c, int m, int n, int k) {
-        context.enter();
-        context.launching("cublasGemmEx");
-        check(
-                JCublas2.cublasGemmEx_new(
-                        handle,
-                        cublasOperation.CUBLAS_OP_T,
-                        cublasOperation.CUBLAS_OP_N,
-                        n,
-                        m,
-                        k,
-                        ONE,
-                        b,
-                        cudaDataType.CUDA_R_16BF,
-                        k,
-                        a,
-                        cudaDataType.CUDA_R_16BF,
-                        k,
-                        ZERO,
-                        c,
-                        cudaDataType.CUDA_R_32F,
-                        n,
-                        cublasComputeType.CUBLAS_COMPUTE_32F,
-                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
-                "multiplying bf16 matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
-        context.launched("cublasGemmEx");
+        multiply(Types.BF16, a, false, b, true, c, m, n, k);
     }
 
     /**
@@ -170,30 +122,78 @@ final class Gemm implements AutoCloseable {
      * also wants b^T a^T with just these operands transposed, and n to be a multiple of 4; m may be any.
      */
     void multiplyInt8(CUdeviceptr a, CUdeviceptr b, CUdeviceptr c, int m, int n, int k) {
+        multiply(Types.INT8, a, false, b, true, c, m, n, k);
+    }
+
+    /** What is multiplied, and what it is added up in. */
+    private enum Types {
+        FP32("", cudaDataType.CUDA_R_32F, cudaDataType.CUDA_R_32F, cublasComputeType.CUBLAS_COMPUTE_32F, ONE, ZERO),
+        BF16(
+                "bf16 ",
+                cudaDataType.CUDA_R_16BF,
+                cudaDataType.CUDA_R_32F,
+                cublasComputeType.CUBLAS_COMPUTE_32F,
+                ONE,
+                ZERO),
+        INT8(
+                "int8 ",
+                cudaDataType.CUDA_R_8I,
+                cudaDataType.CUDA_R_32I,
+                cublasComputeType.CUBLAS_COMPUTE_32I,
+                INT_ONE,
+                INT_ZERO);
+
+        private final String title;
+        private final int factors;
+        private final int product;
+        private final int compute;
+        private final Pointer one;
+        private final Pointer zero;
+
+        Types(String title, int factors, int product, int compute, Pointer one, Pointer zero) {
+            this.title = title;
+            this.factors = factors;
+            this.product = product;
+            this.compute = compute;
+            this.one = one;
+            this.zero = zero;
+        }
+    }
+
+    private void multiply(
+            Types types,
+            CUdeviceptr a,
+            boolean transposedA,
+            CUdeviceptr b,
+            boolean transposedB,
+            CUdeviceptr c,
+            int m,
+            int n,
+            int k) {
         context.enter();
         context.launching("cublasGemmEx");
         check(
                 JCublas2.cublasGemmEx_new(
                         handle,
-                        cublasOperation.CUBLAS_OP_T,
-                        cublasOperation.CUBLAS_OP_N,
+                        transposedB ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
+                        transposedA ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
                         n,
                         m,
                         k,
-                        INT_ONE,
+                        types.one,
                         b,
-                        cudaDataType.CUDA_R_8I,
-                        k,
+                        types.factors,
+                        transposedB ? k : n,
                         a,
-                        cudaDataType.CUDA_R_8I,
-                        k,
-                        INT_ZERO,
+                        types.factors,
+                        transposedA ? m : k,
+                        types.zero,
                         c,
-                        cudaDataType.CUDA_R_32I,
+                        types.product,
                         n,
-                        cublasComputeType.CUBLAS_COMPUTE_32I,
+                        types.compute,
                         cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
-                "multiplying int8 matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
+                "multiplying " + types.title + "matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
         context.launched("cublasGemmEx");
     }
 
