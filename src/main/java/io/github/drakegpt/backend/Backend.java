@@ -267,7 +267,10 @@ public interface Backend extends AutoCloseable {
     /** Sets the first n elements to zero. */
     void zero(Tensor x, int n);
 
-    /** Copies the first n elements: what a device does fastest, so what operations bound by memory are measured against. */
+    /**
+     * Copies the first n elements, between F32 and BF16 rounding or widening them. Between tensors of one type it is what a
+     * device does fastest, so what operations bound by memory are measured against.
+     */
     void copy(Tensor source, Tensor target, int n);
 
     // ---------------------------------------------------------------------------------------------- training

@@ -53,8 +53,17 @@ public final class Tensor {
         return new Tensor(dtype, shape, storage, offset + start);
     }
 
-    /** Copies the first {@code values.length} elements of an F32 tensor into {@code values}. */
+    /** Copies the first {@code values.length} elements of an F32 or BF16 tensor into {@code values}. */
     public void read(float[] values) {
+        if (dtype == DType.BF16) {
+            char[] bits = new char[values.length];
+            require(DType.BF16, values.length);
+            storage.read(offset, bits, 0, bits.length);
+            for (int i = 0; i < bits.length; i++) {
+                values[i] = Bfloat16.toFloat(bits[i]);
+            }
+            return;
+        }
         require(DType.F32, values.length);
         storage.read(offset, values, 0, values.length);
     }
@@ -65,8 +74,17 @@ public final class Tensor {
         storage.read(offset, values, 0, values.length);
     }
 
-    /** Overwrites the first {@code values.length} elements of an F32 tensor. */
+    /** Overwrites the first {@code values.length} elements of an F32 tensor, or of a BF16 tensor with them rounded. */
     public void write(float... values) {
+        if (dtype == DType.BF16) {
+            char[] bits = new char[values.length];
+            for (int i = 0; i < bits.length; i++) {
+                bits[i] = Bfloat16.of(values[i]);
+            }
+            require(DType.BF16, bits.length);
+            storage.write(offset, bits, 0, bits.length);
+            return;
+        }
         require(DType.F32, values.length);
         storage.write(offset, values, 0, values.length);
     }
@@ -89,7 +107,7 @@ public final class Tensor {
         storage.write(offset, values, 0, values.length);
     }
 
-    /** All elements of an F32 tensor, copied to the host. */
+    /** All elements of an F32 or BF16 tensor, copied to the host. */
     public float[] toFloats() {
         float[] values = new float[Math.toIntExact(size())];
         read(values);

@@ -19,6 +19,9 @@ final class HeapStorage implements Storage {
             case I32 -> new int[length];
             case U16 -> new char[length];
             case I8 -> new byte[length];
+            case BF16 ->
+                throw new IllegalArgumentException(
+                        "The CPU computes in fp32 only; take tensors of F32, or a GPU for BF16.");
         };
     }
 

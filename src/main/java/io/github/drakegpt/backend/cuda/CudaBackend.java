@@ -38,6 +38,8 @@ public final class CudaBackend implements Backend {
     private static final int LONGEST_NORM = 8 * WARP_ROW;
     /** Elements of 16 bytes. */
     private static final int PACK = 4;
+
+    private static final int PACK_BF16 = 8;
     /** Blocks that share sums over many rows or elements; their parts are then added up. */
     private static final int MOST_PARTS = 128;
 
@@ -827,7 +829,20 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void copy(Tensor source, Tensor target, int n) {
-        context.copy(f32(target, n), f32(source, n), (long) n * Float.BYTES);
+        DType from = source.dtype();
+        DType to = target.dtype();
+        CUdeviceptr sources = DeviceStorage.pointer(source, from, n);
+        CUdeviceptr targets = DeviceStorage.pointer(target, to, n);
+        if (from == to) {
+            context.copy(targets, sources, (long) n * from.bytes());
+        } else if (from == DType.F32 && to == DType.BF16) {
+            kernels.launch("cast", "f32_to_bf16", Grid.of(n, PACK_BF16), sources, targets, n);
+        } else if (from == DType.BF16 && to == DType.F32) {
+            kernels.launch("cast", "bf16_to_f32", Grid.of(n, PACK_BF16), sources, targets, n);
+        } else {
+            throw new IllegalArgumentException(
+                    "Elements cannot be copied from " + from + " to " + to + "; use F32, BF16 or one type for both.");
+        }
     }
 
     // ---------------------------------------------------------------------------------------------- training

@@ -16,7 +16,7 @@ record CudaProduct(CudaBackend backend, Gemm gemm, Kind kind) implements MatrixP
     /** What is multiplied: sums are float32, but for int8, whose sums are int32. */
     enum Kind {
         FP32(DType.F32),
-        BF16(DType.U16),
+        BF16(DType.BF16),
         INT8(DType.I8);
 
         private final DType dtype;
@@ -66,14 +66,7 @@ record CudaProduct(CudaBackend backend, Gemm gemm, Kind kind) implements MatrixP
         Tensor tensor = arena.allocate(kind.dtype, Shape.of(rows, columns));
         float[] values = MatrixProduct.random(rows * columns);
         switch (kind) {
-            case FP32 -> tensor.write(values);
-            case BF16 -> {
-                char[] halves = new char[values.length];
-                for (int i = 0; i < halves.length; i++) {
-                    halves[i] = (char) (Float.floatToRawIntBits(values[i]) >>> 16);
-                }
-                tensor.write(halves);
-            }
+            case FP32, BF16 -> tensor.write(values);
             case INT8 -> {
                 byte[] bytes = new byte[values.length];
                 new Random(42).nextBytes(bytes);

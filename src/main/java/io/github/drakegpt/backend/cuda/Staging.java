@@ -49,7 +49,7 @@ final class Staging implements AutoCloseable {
             switch (dtype) {
                 case F32 -> part.asFloatBuffer().put((float[]) array, from + done, n);
                 case I32 -> part.asIntBuffer().put((int[]) array, from + done, n);
-                case U16 -> part.asCharBuffer().put((char[]) array, from + done, n);
+                case U16, BF16 -> part.asCharBuffer().put((char[]) array, from + done, n);
                 case I8 -> part.put((byte[]) array, from + done, n);
             }
             context.copyToDevice(
@@ -72,7 +72,7 @@ final class Staging implements AutoCloseable {
             switch (dtype) {
                 case F32 -> part.asFloatBuffer().get((float[]) array, to + done, n);
                 case I32 -> part.asIntBuffer().get((int[]) array, to + done, n);
-                case U16 -> part.asCharBuffer().get((char[]) array, to + done, n);
+                case U16, BF16 -> part.asCharBuffer().get((char[]) array, to + done, n);
                 case I8 -> part.get((byte[]) array, to + done, n);
             }
         }

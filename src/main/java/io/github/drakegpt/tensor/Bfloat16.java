@@ -1,0 +1,26 @@
+package io.github.drakegpt.tensor;
+
+/**
+ * bfloat16: the upper half of an IEEE 754 binary32, that is a sign, 8 bits of exponent and 7 of mantissa. Java has no such
+ * type; one is a {@code char} with its bits.
+ */
+final class Bfloat16 {
+    private static final int HALF = 1 << 15;
+    private static final char NAN = 0x7FFF;
+
+    private Bfloat16() {}
+
+    /** Rounds to the nearest, ties to even; too large ones become infinite. NaN becomes what CUDA makes of it. */
+    static char of(float value) {
+        if (Float.isNaN(value)) {
+            return NAN;
+        }
+        int bits = Float.floatToRawIntBits(value);
+        int odd = bits >>> 16 & 1;
+        return (char) (bits + HALF - 1 + odd >>> 16);
+    }
+
+    static float toFloat(char bits) {
+        return Float.intBitsToFloat(bits << 16);
+    }
+}
