@@ -36,8 +36,8 @@ KERNEL(WARP, root_f32, const float* parts, float* norm, int n) {
     }
 }
 
-// One step. learning_rate (1); step (1) counts from 1; grad_norm (1) is looked at if clip > 0.
-KERNEL(256, adamw_f32, float* params, const float* grads, float* first_moments, float* second_moments,
+// One step. learning_rate (1); step (1) counts from 1; grad_norm (1) is looked at if clip > 0. factors: params rounded, or null.
+KERNEL(256, adamw_f32, float* params, __nv_bfloat16* factors, const float* grads, float* first_moments, float* second_moments,
        const float* learning_rate, const int* step, const float* grad_norm, float beta1, float beta2, float eps,
        float weight_decay, float clip, int n) {
     SHARED(float, shared, [4]);
@@ -76,6 +76,9 @@ KERNEL(256, adamw_f32, float* params, const float* grads, float* first_moments, 
         p[k] = p[k] * decay - step_size * m[k] / (sqrtf(v[k]) * root_scale + eps);
     }
     store(params + i, n - i, wide, p);
+    if (factors != nullptr) {
+        store(factors + i, n - i, is_wide(factors), p);
+    }
     store(first_moments + i, n - i, wide, m);
     store(second_moments + i, n - i, wide, v);
 }

@@ -10,15 +10,7 @@ KERNEL(256, f32_to_bf16, const float* x, __nv_bfloat16* y, int n) {
         return;
     }
     float values[PACK<__nv_bfloat16>];
-#pragma unroll
-    for (int q = 0; q < PACK<__nv_bfloat16>; q += PACK<float>) {
-        float quarter[PACK<float>];
-        load(x + i + q, n - i - q, is_wide(x), quarter);
-#pragma unroll
-        for (int k = 0; k < PACK<float>; k++) {
-            values[q + k] = quarter[k];
-        }
-    }
+    load_floats<__nv_bfloat16>(x + i, n - i, is_wide(x), values);
     store(y + i, n - i, is_wide(y), values);
 }
 

@@ -6,8 +6,8 @@
 
 // losses (rows): -log p(target), in nats. dlogits (rows, v) or null = (softmax(logits) - onehot(target)) * grad_scale.
 template <typename T, int THREADS>
-__device__ void cross_entropy(const T* logits, const int* targets, float* losses, T* dlogits, float grad_scale, int rows,
-                              int v) {
+__device__ void cross_entropy(const float* logits, const int* targets, float* losses, T* dlogits, float grad_scale,
+                              int rows, int v) {
     int row = row_index();
     if (row >= rows) {
         return;
@@ -15,14 +15,14 @@ __device__ void cross_entropy(const T* logits, const int* targets, float* losses
     long long start = (long long)row * v;
     bool wide = v % PACK<T> == 0 && is_wide(logits) && is_wide(dlogits);
     int target = targets[row];
-    Softmax softmax = row_softmax<T, THREADS>(logits + start, v, wide);
+    Softmax softmax = row_softmax<float, THREADS>(logits + start, v, wide);
     if (threadIdx.x == 0) {
-        losses[row] = logf(softmax.denominator) - (float(logits[start + target]) - softmax.max);
+        losses[row] = logf(softmax.denominator) - (logits[start + target] - softmax.max);
     }
     if (dlogits == nullptr) {
         return;
     }
-    if (dlogits == logits) {
+    if (static_cast<const void*>(dlogits) == logits) {
         // the loss is read before another thread overwrites the target's logit
         if constexpr (THREADS == WARP) {
             __syncwarp();
@@ -33,7 +33,7 @@ __device__ void cross_entropy(const T* logits, const int* targets, float* losses
     float factor = grad_scale / softmax.denominator;
     for (int j = int(threadIdx.x) * PACK<T>; j < v; j += THREADS * PACK<T>) {
         float values[PACK<T>];
-        load(logits + start + j, v - j, wide, values);
+        load_floats<T>(logits + start + j, v - j, wide, values);
 #pragma unroll
         for (int k = 0; k < PACK<T>; k++) {
             values[k] = Softmax::weight(values[k], softmax.max) * factor - (j + k == target ? grad_scale : 0.0f);
@@ -42,15 +42,18 @@ __device__ void cross_entropy(const T* logits, const int* targets, float* losses
     }
 }
 
-KERNEL(ROW_THREADS, cross_entropy_warp_f32, const float* logits, const int* targets, float* losses, float* dlogits,
-       float grad_scale, int rows, int v) {
-    cross_entropy<float, WARP>(logits, targets, losses, dlogits, grad_scale, rows, v);
-}
+#define CROSS_ENTROPY(T, TYPE)                                                                                          \
+    KERNEL(ROW_THREADS, cross_entropy_warp_##TYPE, const float* logits, const int* targets, float* losses, T* dlogits,  \
+           float grad_scale, int rows, int v) {                                                                         \
+        cross_entropy<T, WARP>(logits, targets, losses, dlogits, grad_scale, rows, v);                                  \
+    }                                                                                                                   \
+    KERNEL(ROW_THREADS, cross_entropy_block_##TYPE, const float* logits, const int* targets, float* losses, T* dlogits, \
+           float grad_scale, int rows, int v) {                                                                         \
+        cross_entropy<T, ROW_THREADS>(logits, targets, losses, dlogits, grad_scale, rows, v);                           \
+    }
 
-KERNEL(ROW_THREADS, cross_entropy_block_f32, const float* logits, const int* targets, float* losses, float* dlogits,
-       float grad_scale, int rows, int v) {
-    cross_entropy<float, ROW_THREADS>(logits, targets, losses, dlogits, grad_scale, rows, v);
-}
+CROSS_ENTROPY(float, f32)
+CROSS_ENTROPY(__nv_bfloat16, bf16)
 
 // total (1) = the sum of n losses, by one block of ROW_THREADS. In float64, so that the many are no less exact than the few.
 KERNEL(ROW_THREADS, total_f32, const float* losses, float* total, int n) {

@@ -20,7 +20,11 @@ __device__ void dropout(const T* x, T* y, int n, long long first, const Dropout&
     store(y + i, n - i, wide, values);
 }
 
-KERNEL(256, dropout_f32, const float* x, float* y, int n, long long first, unsigned long long seed, int purpose,
-       const int* step, int threshold, float scale) {
-    dropout(x, y, n, first, make_dropout(seed, purpose, step, threshold, scale));
-}
+#define DROPOUT(T, TYPE)                                                                                             \
+    KERNEL(256, dropout_##TYPE, const T* x, T* y, int n, long long first, unsigned long long seed, int purpose,      \
+           const int* step, int threshold, float scale) {                                                            \
+        dropout(x, y, n, first, make_dropout(seed, purpose, step, threshold, scale));                                \
+    }
+
+DROPOUT(float, f32)
+DROPOUT(__nv_bfloat16, bf16)

@@ -7,8 +7,8 @@
 
 // out (B, T, C) = wte[tokens] + wpe[position + t]; wpe and position may be null. A thread takes PACK channels.
 template <typename T>
-__device__ void embedding(const int* tokens, const T* wte, const T* wpe, const int* position, T* out, int rows, int t,
-                          int c) {
+__device__ void embedding(const int* tokens, const float* wte, const float* wpe, const int* position, T* out, int rows,
+                          int t, int c) {
     int packs = (c + PACK<T> - 1) / PACK<T>;
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     int row = int(index / packs);
@@ -18,11 +18,11 @@ __device__ void embedding(const int* tokens, const T* wte, const T* wpe, const i
     }
     bool wide = c % PACK<T> == 0 && is_wide(wte) && is_wide(wpe) && is_wide(out);
     float values[PACK<T>];
-    load(wte + (long long)tokens[row] * c + j, c - j, wide, values);
+    load_floats<T>(wte + (long long)tokens[row] * c + j, c - j, wide, values);
     if (wpe != nullptr) {
         int place = (position == nullptr ? 0 : *position) + row % t;
         float positions[PACK<T>];
-        load(wpe + (long long)place * c + j, c - j, wide, positions);
+        load_floats<T>(wpe + (long long)place * c + j, c - j, wide, positions);
 #pragma unroll
         for (int k = 0; k < PACK<T>; k++) {
             values[k] += positions[k];
@@ -31,21 +31,29 @@ __device__ void embedding(const int* tokens, const T* wte, const T* wpe, const i
     store(out + (long long)row * c + j, c - j, wide, values);
 }
 
-KERNEL(256, embedding_f32, const int* tokens, const float* wte, const float* wpe, const int* position, float* out,
-       int rows, int t, int c) {
-    embedding(tokens, wte, wpe, position, out, rows, t, c);
-}
+#define EMBEDDING(T, TYPE)                                                                                            \
+    KERNEL(256, embedding_##TYPE, const int* tokens, const float* wte, const float* wpe, const int* position, T* out, \
+           int rows, int t, int c) {                                                                                  \
+        embedding(tokens, wte, wpe, position, out, rows, t, c);                                                       \
+    }
 
-// dwte (gridDim.x, C): row v is the sum of the rows of dout whose token is v. Blocks of (WARP, 8): WARP channels, and eight
-// stretches of rows whose sums are added up in their order. Tokens are along x, since a grid has only 65,535 blocks along y.
+EMBEDDING(float, f32)
+EMBEDDING(__nv_bfloat16, bf16)
+
+// dwte (parts, V, C): row v of a part is the sum of those `each` rows of dout of the part whose token is v. With one part, that
+// is the gradient; with more, column_sums adds them up: a frequent token would keep one block busy long after the others. Blocks
+// of (WARP, 8): WARP channels, and eight stretches of rows whose sums are added up in their order. Parts and tokens are along x,
+// since a grid has only 65,535 blocks along y.
 template <typename T>
-__device__ void token_embedding_grad(const int* tokens, const T* dout, float* dwte, int rows, int c) {
+__device__ void token_embedding_grad(const int* tokens, const T* dout, float* dwte, int rows, int v, int c, int each) {
     SHARED(float, parts, [8][WARP]);
     int column = blockIdx.y * WARP + threadIdx.x;
-    int token = blockIdx.x;
-    int stretch = (rows + 7) / 8;
-    int first = threadIdx.y * stretch;
-    int last = first + stretch < rows ? first + stretch : rows;
+    int token = blockIdx.x % v;
+    int part = blockIdx.x / v;
+    int end = (part + 1) * each < rows ? (part + 1) * each : rows;
+    int stretch = (each + 7) / 8;
+    int first = part * each + threadIdx.y * stretch;
+    int last = first + stretch < end ? first + stretch : end;
     float sum = 0;
     for (int base = first; base < last; base += WARP) {
         // each lane looks at one token; then the warp adds the rows that were found
@@ -65,13 +73,17 @@ __device__ void token_embedding_grad(const int* tokens, const T* dout, float* dw
         for (int i = 1; i < 8; i++) {
             sum += parts[i][threadIdx.x];
         }
-        dwte[(long long)token * c + column] = sum;
+        dwte[(long long)blockIdx.x * c + column] = sum;
     }
 }
 
-KERNEL(256, token_embedding_grad_f32, const int* tokens, const float* dout, float* dwte, int rows, int c) {
-    token_embedding_grad(tokens, dout, dwte, rows, c);
-}
+#define TOKEN_EMBEDDING_GRAD(T, TYPE)                                                                                           \
+    KERNEL(256, token_embedding_grad_##TYPE, const int* tokens, const T* dout, float* dwte, int rows, int v, int c, int each) { \
+        token_embedding_grad(tokens, dout, dwte, rows, v, c, each);                                                             \
+    }
+
+TOKEN_EMBEDDING_GRAD(float, f32)
+TOKEN_EMBEDDING_GRAD(__nv_bfloat16, bf16)
 
 // dwpe (context, C): row t is the sum over the batch of dout (B, T, C) at t, and 0 from T on.
 template <typename T>
@@ -89,6 +101,10 @@ __device__ void position_embedding_grad(const T* dout, float* dwpe, int batch, i
     dwpe[i] = sum;
 }
 
-KERNEL(256, position_embedding_grad_f32, const float* dout, float* dwpe, int batch, int t, int c, int context) {
-    position_embedding_grad(dout, dwpe, batch, t, c, context);
-}
+#define POSITION_EMBEDDING_GRAD(T, TYPE)                                                                             \
+    KERNEL(256, position_embedding_grad_##TYPE, const T* dout, float* dwpe, int batch, int t, int c, int context) {  \
+        position_embedding_grad(dout, dwpe, batch, t, c, context);                                                   \
+    }
+
+POSITION_EMBEDDING_GRAD(float, f32)
+POSITION_EMBEDDING_GRAD(__nv_bfloat16, bf16)

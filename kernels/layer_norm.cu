@@ -21,10 +21,10 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
     }
     long long start = (long long)row * c;
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(branch) && out.wide() && (branch == nullptr || is_wide(sum));
-    float values[PACKS][PACK<T>];
+    float values[PACKS<T>][PACK<T>];
     float total = 0;
 #pragma unroll
-    for (int p = 0; p < PACKS; p++) {
+    for (int p = 0; p < PACKS<T>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
         if (j < c) {
             load(x + start + j, c - j, wide, values[p]);
@@ -36,7 +36,7 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
                 }
 #pragma unroll
                 for (int k = 0; k < PACK<T>; k++) {
-                    values[p][k] += added[k];
+                    values[p][k] = as_stored<T>(values[p][k] + added[k]);
                 }
                 store(sum + start + j, c - j, wide, values[p]);
             }
@@ -49,7 +49,7 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
     float mean = row_sum<THREADS>(total) / c;
     float squares = 0;
 #pragma unroll
-    for (int p = 0; p < PACKS; p++) {
+    for (int p = 0; p < PACKS<T>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
 #pragma unroll
         for (int k = 0; k < PACK<T>; k++) {
@@ -62,19 +62,16 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
     float rstd = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + LAYER_NORM_EPS);
     bool wide_weights = is_wide(weight) && is_wide(bias);
 #pragma unroll
-    for (int p = 0; p < PACKS; p++) {
+    for (int p = 0; p < PACKS<T>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
         if (j < c) {
+            float w[PACK<T>];
+            float b[PACK<T>];
+            load_floats<T>(weight + j, c - j, wide_weights, w);
+            load_floats<T>(bias + j, c - j, wide_weights, b);
 #pragma unroll
-            for (int q = 0; q < PACK<T>; q += PACK<float>) {
-                float w[PACK<float>];
-                float b[PACK<float>];
-                load(weight + j + q, c - j - q, wide_weights, w);
-                load(bias + j + q, c - j - q, wide_weights, b);
-#pragma unroll
-                for (int k = 0; k < PACK<float>; k++) {
-                    values[p][q + k] = __fadd_rn(__fmul_rn(__fmul_rn(values[p][q + k], rstd), w[k]), b[k]);
-                }
+            for (int k = 0; k < PACK<T>; k++) {
+                values[p][k] = __fadd_rn(__fmul_rn(__fmul_rn(values[p][k], rstd), w[k]), b[k]);
             }
             out.put(row, j, c, wide, values[p]);
         }
@@ -86,19 +83,22 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
     }
 }
 
-KERNEL(ROW_THREADS, layer_norm_warp_f32, const float* x, const float* branch, float* sum, const float* weight,
-       const float* bias, float* out, float* stats, int rows, int c, long long first_row, unsigned long long seed,
-       int purpose, const int* step, int threshold, float scale) {
-    layer_norm<float, WARP>(x, branch, sum, weight, bias, NormedRows<float>{out}, stats, rows, c, first_row,
-                            make_dropout(seed, purpose, step, threshold, scale));
-}
+#define LAYER_NORM(T, TYPE)                                                                                                \
+    KERNEL(ROW_THREADS, layer_norm_warp_##TYPE, const T* x, const T* branch, T* sum, const float* weight, const float* bias, \
+           T* out, float* stats, int rows, int c, long long first_row, unsigned long long seed, int purpose,               \
+           const int* step, int threshold, float scale) {                                                                  \
+        layer_norm<T, WARP>(x, branch, sum, weight, bias, NormedRows<T>{out}, stats, rows, c, first_row,                   \
+                            make_dropout(seed, purpose, step, threshold, scale));                                          \
+    }                                                                                                                      \
+    KERNEL(ROW_THREADS, layer_norm_block_##TYPE, const T* x, const T* branch, T* sum, const float* weight,                 \
+           const float* bias, T* out, float* stats, int rows, int c, long long first_row, unsigned long long seed,         \
+           int purpose, const int* step, int threshold, float scale) {                                                     \
+        layer_norm<T, ROW_THREADS>(x, branch, sum, weight, bias, NormedRows<T>{out}, stats, rows, c, first_row,            \
+                                   make_dropout(seed, purpose, step, threshold, scale));                                   \
+    }
 
-KERNEL(ROW_THREADS, layer_norm_block_f32, const float* x, const float* branch, float* sum, const float* weight,
-       const float* bias, float* out, float* stats, int rows, int c, long long first_row, unsigned long long seed,
-       int purpose, const int* step, int threshold, float scale) {
-    layer_norm<float, ROW_THREADS>(x, branch, sum, weight, bias, NormedRows<float>{out}, stats, rows, c, first_row,
-                                   make_dropout(seed, purpose, step, threshold, scale));
-}
+LAYER_NORM(float, f32)
+LAYER_NORM(__nv_bfloat16, bf16)
 
 KERNEL(ROW_THREADS, layer_norm_int8_warp_f32, const float* x, const float* branch, float* sum, const float* weight,
        const float* bias, signed char* values, float* scales, int* sums, int stride, int rows, int c) {
@@ -119,45 +119,42 @@ __device__ void layer_norm_grad(const T* x, const float* weight, const float* st
                                 float* partials, int rows, int c) {
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx);
     bool wide_weights = is_wide(weight);
-    float dweight[PACKS][PACK<T>] = {};
-    float dbias[PACKS][PACK<T>] = {};
+    float dweight[PACKS<T>][PACK<T>] = {};
+    float dbias[PACKS<T>][PACK<T>] = {};
     for (int row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
         long long start = (long long)row * c;
         float mean = stats[2 * row];
         float rstd = stats[2 * row + 1];
-        float normed[PACKS][PACK<T>];
-        float scaled[PACKS][PACK<T>];  // dout * weight
+        float normed[PACKS<T>][PACK<T>];
+        float scaled[PACKS<T>][PACK<T>];  // dout * weight
         float sum = 0;
         float product = 0;
 #pragma unroll
-        for (int p = 0; p < PACKS; p++) {
+        for (int p = 0; p < PACKS<T>; p++) {
             int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
             if (j < c) {
                 load(x + start + j, c - j, wide, normed[p]);
                 load(dout + start + j, c - j, wide, scaled[p]);
+                float w[PACK<T>];
+                load_floats<T>(weight + j, c - j, wide_weights, w);
 #pragma unroll
-                for (int q = 0; q < PACK<T>; q += PACK<float>) {
-                    float w[PACK<float>];
-                    load(weight + j + q, c - j - q, wide_weights, w);
-#pragma unroll
-                    for (int k = 0; k < PACK<float>; k++) {
-                        // beyond the row's end all of scaled is 0
-                        float n = (normed[p][q + k] - mean) * rstd;
-                        float g = scaled[p][q + k];
-                        dweight[p][q + k] += g * n;
-                        dbias[p][q + k] += g;
-                        normed[p][q + k] = n;
-                        scaled[p][q + k] = g * w[k];
-                        sum += scaled[p][q + k];
-                        product += scaled[p][q + k] * n;
-                    }
+                for (int k = 0; k < PACK<T>; k++) {
+                    // beyond the row's end all of scaled is 0
+                    float n = (normed[p][k] - mean) * rstd;
+                    float g = scaled[p][k];
+                    dweight[p][k] += g * n;
+                    dbias[p][k] += g;
+                    normed[p][k] = n;
+                    scaled[p][k] = g * w[k];
+                    sum += scaled[p][k];
+                    product += scaled[p][k] * n;
                 }
             }
         }
         float a = row_sum<THREADS>(sum) / c;
         float b = row_sum<THREADS>(product) / c;
 #pragma unroll
-        for (int p = 0; p < PACKS; p++) {
+        for (int p = 0; p < PACKS<T>; p++) {
             int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
             if (j < c) {
                 float grads[PACK<T>];
@@ -175,12 +172,15 @@ __device__ void layer_norm_grad(const T* x, const float* weight, const float* st
     add_column_sums<T, THREADS>(dbias, sums + c, c);
 }
 
-KERNEL(ROW_THREADS, layer_norm_grad_warp_f32, const float* x, const float* weight, const float* stats,
-       const float* dout, float* dx, float* partials, int rows, int c) {
-    layer_norm_grad<float, WARP>(x, weight, stats, dout, dx, partials, rows, c);
-}
+#define LAYER_NORM_GRAD(T, TYPE)                                                                                          \
+    KERNEL(ROW_THREADS, layer_norm_grad_warp_##TYPE, const T* x, const float* weight, const float* stats, const T* dout,   \
+           T* dx, float* partials, int rows, int c) {                                                                      \
+        layer_norm_grad<T, WARP>(x, weight, stats, dout, dx, partials, rows, c);                                           \
+    }                                                                                                                      \
+    KERNEL(ROW_THREADS, layer_norm_grad_block_##TYPE, const T* x, const float* weight, const float* stats, const T* dout,  \
+           T* dx, float* partials, int rows, int c) {                                                                      \
+        layer_norm_grad<T, ROW_THREADS>(x, weight, stats, dout, dx, partials, rows, c);                                    \
+    }
 
-KERNEL(ROW_THREADS, layer_norm_grad_block_f32, const float* x, const float* weight, const float* stats,
-       const float* dout, float* dx, float* partials, int rows, int c) {
-    layer_norm_grad<float, ROW_THREADS>(x, weight, stats, dout, dx, partials, rows, c);
-}
+LAYER_NORM_GRAD(float, f32)
+LAYER_NORM_GRAD(__nv_bfloat16, bf16)

@@ -39,8 +39,9 @@ KERNEL(ROW_THREADS, weight_sums_f32, const float* w, double* parts, long long n)
 
 // q (matrices, n) = w rounded by the scale of its matrix, for which `count` parts of each are added up. `binary`: to the sign
 // of w - mean(w), where 0 is positive; else to -1, 0, 1.
-KERNEL(ROW_THREADS, quantize_weights_f32, const float* w, const double* parts, const float* strength, float* q,
-       long long n, int count, int binary) {
+template <typename T>
+__device__ void quantize_weights(const float* w, const double* parts, const float* strength, T* q, long long n, int count,
+                                 int binary) {
     double sum = 0;
     double magnitude = 0;
     for (int i = 0; i < count; i++) {
@@ -51,17 +52,17 @@ KERNEL(ROW_THREADS, quantize_weights_f32, const float* w, const double* parts, c
     float size = float(magnitude / double(n));
     float scale = 1.0f / fmaxf(size, SMALLEST_SCALE);
     const float* matrix = w + blockIdx.y * n;
-    float* target = q + blockIdx.y * n;
+    T* target = q + blockIdx.y * n;
     bool wide = is_wide(matrix) && is_wide(target);
-    long long i = ((long long)blockIdx.x * ROW_THREADS + threadIdx.x) * PACK<float>;
+    long long i = ((long long)blockIdx.x * ROW_THREADS + threadIdx.x) * PACK<T>;
     if (i >= n) {
         return;
     }
-    int left = int(n - i < PACK<float> ? n - i : PACK<float>);
-    float values[PACK<float>];
-    load(matrix + i, left, wide, values);
+    int left = int(n - i < PACK<T> ? n - i : PACK<T>);
+    float values[PACK<T>];
+    load_floats<T>(matrix + i, left, wide, values);
 #pragma unroll
-    for (int k = 0; k < PACK<float>; k++) {
+    for (int k = 0; k < PACK<T>; k++) {
         float ternary = rintf(values[k] * scale);
         ternary = ternary > 1 ? 1.0f : ternary < -1 ? -1.0f : ternary;  // NaN stays
         float sign = values[k] - mean >= 0 ? size : values[k] - mean < 0 ? -size : NAN;
@@ -69,6 +70,15 @@ KERNEL(ROW_THREADS, quantize_weights_f32, const float* w, const double* parts, c
     }
     store(target + i, left, wide, values);
 }
+
+#define QUANTIZE_WEIGHTS(T, TYPE)                                                                                    \
+    KERNEL(ROW_THREADS, quantize_weights_##TYPE, const float* w, const double* parts, const float* strength, T* q,   \
+           long long n, int count, int binary) {                                                                     \
+        quantize_weights(w, parts, strength, q, n, count, binary);                                                   \
+    }
+
+QUANTIZE_WEIGHTS(float, f32)
+QUANTIZE_WEIGHTS(__nv_bfloat16, bf16)
 
 // q (rows, c) = each row of x in 256 steps of its largest magnitude / 127.
 template <typename T, int THREADS>
@@ -101,13 +111,16 @@ __device__ void quantize_rows(const T* x, const float* strength, T* q, int rows,
     }
 }
 
-KERNEL(ROW_THREADS, quantize_rows_warp_f32, const float* x, const float* strength, float* q, int rows, int c) {
-    quantize_rows<float, WARP>(x, strength, q, rows, c);
-}
+#define QUANTIZE_ROWS(T, TYPE)                                                                                       \
+    KERNEL(ROW_THREADS, quantize_rows_warp_##TYPE, const T* x, const float* strength, T* q, int rows, int c) {       \
+        quantize_rows<T, WARP>(x, strength, q, rows, c);                                                             \
+    }                                                                                                                \
+    KERNEL(ROW_THREADS, quantize_rows_block_##TYPE, const T* x, const float* strength, T* q, int rows, int c) {      \
+        quantize_rows<T, ROW_THREADS>(x, strength, q, rows, c);                                                      \
+    }
 
-KERNEL(ROW_THREADS, quantize_rows_block_f32, const float* x, const float* strength, float* q, int rows, int c) {
-    quantize_rows<float, ROW_THREADS>(x, strength, q, rows, c);
-}
+QUANTIZE_ROWS(float, f32)
+QUANTIZE_ROWS(__nv_bfloat16, bf16)
 
 // The rows of x (rows, c) in 8 bits.
 template <int THREADS>

@@ -10,7 +10,7 @@ __device__ __forceinline__ float relu(float x) {
 
 // y (rows, c), bias (c) or null. Each thread takes PACK elements.
 template <typename T>
-__device__ void bias_relu(T* y, const T* bias, int relus, int rows, int c) {
+__device__ void bias_relu(T* y, const float* bias, int relus, int rows, int c) {
     long long n = (long long)rows * c;
     long long i = (long long)(blockIdx.x * blockDim.x + threadIdx.x) * PACK<T>;
     if (i >= n) {
@@ -25,11 +25,11 @@ __device__ void bias_relu(T* y, const T* bias, int relus, int rows, int c) {
         bool whole = column + PACK<T> <= c && column % PACK<T> == 0;
         float biases[PACK<T>];
         if (whole) {
-            load(bias + column, PACK<T>, is_wide(bias), biases);
+            load_floats<T>(bias + column, PACK<T>, is_wide(bias), biases);
         } else {
 #pragma unroll
             for (int k = 0; k < PACK<T>; k++) {
-                biases[k] = float(bias[(column + k) % c]);
+                biases[k] = bias[(column + k) % c];
             }
         }
 #pragma unroll
@@ -46,9 +46,13 @@ __device__ void bias_relu(T* y, const T* bias, int relus, int rows, int c) {
     store(y + i, left, wide, values);
 }
 
-KERNEL(256, bias_relu_f32, float* y, const float* bias, int relus, int rows, int c) {
-    bias_relu(y, bias, relus, rows, c);
-}
+#define BIAS_RELU(T, TYPE)                                                                                           \
+    KERNEL(256, bias_relu_##TYPE, T* y, const float* bias, int relus, int rows, int c) {                             \
+        bias_relu(y, bias, relus, rows, c);                                                                          \
+    }
+
+BIAS_RELU(float, f32)
+BIAS_RELU(__nv_bfloat16, bf16)
 
 // dy = 0 where y was not positive.
 template <typename T>
@@ -69,6 +73,10 @@ __device__ void relu_grad(const T* y, T* dy, int n) {
     store(dy + i, n - i, wide, grads);
 }
 
-KERNEL(256, relu_grad_f32, const float* y, float* dy, int n) {
-    relu_grad(y, dy, n);
-}
+#define RELU_GRAD(T, TYPE)                                                                                           \
+    KERNEL(256, relu_grad_##TYPE, const T* y, T* dy, int n) {                                                        \
+        relu_grad(y, dy, n);                                                                                         \
+    }
+
+RELU_GRAD(float, f32)
+RELU_GRAD(__nv_bfloat16, bf16)

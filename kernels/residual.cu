@@ -26,7 +26,11 @@ __device__ void residual(const T* x, const T* branch, T* sum, int n, long long f
     store(sum + i, n - i, wide, a);
 }
 
-KERNEL(256, residual_f32, const float* x, const float* branch, float* sum, int n, long long first,
-       unsigned long long seed, int purpose, const int* step, int threshold, float scale) {
-    residual(x, branch, sum, n, first, make_dropout(seed, purpose, step, threshold, scale));
-}
+#define RESIDUAL(T, TYPE)                                                                                              \
+    KERNEL(256, residual_##TYPE, const T* x, const T* branch, T* sum, int n, long long first, unsigned long long seed, \
+           int purpose, const int* step, int threshold, float scale) {                                                 \
+        residual(x, branch, sum, n, first, make_dropout(seed, purpose, step, threshold, scale));                       \
+    }
+
+RESIDUAL(float, f32)
+RESIDUAL(__nv_bfloat16, bf16)

@@ -18,10 +18,10 @@ __device__ void rms_norm(const T* x, const float* weight, Output out, float* sta
     long long start = (long long)row * c;
     bool wide = c % PACK<T> == 0 && is_wide(x) && out.wide();
     bool wide_weights = is_wide(weight);
-    float values[PACKS][PACK<T>];
+    float values[PACKS<T>][PACK<T>];
     float squares = 0;
 #pragma unroll
-    for (int p = 0; p < PACKS; p++) {
+    for (int p = 0; p < PACKS<T>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
         if (j < c) {
             load(x + start + j, c - j, wide, values[p]);
@@ -33,17 +33,14 @@ __device__ void rms_norm(const T* x, const float* weight, Output out, float* sta
     }
     float scale = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + RMS_NORM_EPS);
 #pragma unroll
-    for (int p = 0; p < PACKS; p++) {
+    for (int p = 0; p < PACKS<T>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
         if (j < c) {
+            float w[PACK<T>];
+            load_floats<T>(weight + j, c - j, wide_weights, w);
 #pragma unroll
-            for (int q = 0; q < PACK<T>; q += PACK<float>) {
-                float w[PACK<float>];
-                load(weight + j + q, c - j - q, wide_weights, w);
-#pragma unroll
-                for (int k = 0; k < PACK<float>; k++) {
-                    values[p][q + k] *= scale * w[k];
-                }
+            for (int k = 0; k < PACK<T>; k++) {
+                values[p][k] *= scale * w[k];
             }
             out.put(row, j, c, wide, values[p]);
         }
@@ -54,13 +51,16 @@ __device__ void rms_norm(const T* x, const float* weight, Output out, float* sta
     }
 }
 
-KERNEL(ROW_THREADS, rms_norm_warp_f32, const float* x, const float* weight, float* out, float* stats, int rows, int c) {
-    rms_norm<float, WARP>(x, weight, NormedRows<float>{out}, stats, rows, c);
-}
+#define RMS_NORM(T, TYPE)                                                                                                \
+    KERNEL(ROW_THREADS, rms_norm_warp_##TYPE, const T* x, const float* weight, T* out, float* stats, int rows, int c) {  \
+        rms_norm<T, WARP>(x, weight, NormedRows<T>{out}, stats, rows, c);                                                \
+    }                                                                                                                    \
+    KERNEL(ROW_THREADS, rms_norm_block_##TYPE, const T* x, const float* weight, T* out, float* stats, int rows, int c) { \
+        rms_norm<T, ROW_THREADS>(x, weight, NormedRows<T>{out}, stats, rows, c);                                         \
+    }
 
-KERNEL(ROW_THREADS, rms_norm_block_f32, const float* x, const float* weight, float* out, float* stats, int rows, int c) {
-    rms_norm<float, ROW_THREADS>(x, weight, NormedRows<float>{out}, stats, rows, c);
-}
+RMS_NORM(float, f32)
+RMS_NORM(__nv_bfloat16, bf16)
 
 KERNEL(ROW_THREADS, rms_norm_int8_warp_f32, const float* x, const float* weight, signed char* values, float* scales, int* sums,
        int stride, int rows, int c) {
@@ -78,36 +78,33 @@ __device__ void rms_norm_grad(const T* x, const float* weight, const float* stat
                               float* partials, int rows, int c) {
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx);
     bool wide_weights = is_wide(weight);
-    float dweight[PACKS][PACK<T>] = {};
+    float dweight[PACKS<T>][PACK<T>] = {};
     for (int row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
         long long start = (long long)row * c;
         float scale = stats[row];
-        float normed[PACKS][PACK<T>];
-        float scaled[PACKS][PACK<T>];  // dout * weight
+        float normed[PACKS<T>][PACK<T>];
+        float scaled[PACKS<T>][PACK<T>];  // dout * weight
         float product = 0;
 #pragma unroll
-        for (int p = 0; p < PACKS; p++) {
+        for (int p = 0; p < PACKS<T>; p++) {
             int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
             if (j < c) {
                 load(x + start + j, c - j, wide, normed[p]);
                 load(dout + start + j, c - j, wide, scaled[p]);
+                float w[PACK<T>];
+                load_floats<T>(weight + j, c - j, wide_weights, w);
 #pragma unroll
-                for (int q = 0; q < PACK<T>; q += PACK<float>) {
-                    float w[PACK<float>];
-                    load(weight + j + q, c - j - q, wide_weights, w);
-#pragma unroll
-                    for (int k = 0; k < PACK<float>; k++) {
-                        normed[p][q + k] *= scale;
-                        dweight[p][q + k] += scaled[p][q + k] * normed[p][q + k];
-                        scaled[p][q + k] *= w[k];
-                        product += scaled[p][q + k] * normed[p][q + k];
-                    }
+                for (int k = 0; k < PACK<T>; k++) {
+                    normed[p][k] *= scale;
+                    dweight[p][k] += scaled[p][k] * normed[p][k];
+                    scaled[p][k] *= w[k];
+                    product += scaled[p][k] * normed[p][k];
                 }
             }
         }
         float b = row_sum<THREADS>(product) / c;
 #pragma unroll
-        for (int p = 0; p < PACKS; p++) {
+        for (int p = 0; p < PACKS<T>; p++) {
             int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
             if (j < c) {
                 float grads[PACK<T>];
@@ -123,12 +120,15 @@ __device__ void rms_norm_grad(const T* x, const float* weight, const float* stat
     add_column_sums<T, THREADS>(dweight, partials + (long long)blockIdx.x * c, c);
 }
 
-KERNEL(ROW_THREADS, rms_norm_grad_warp_f32, const float* x, const float* weight, const float* stats, const float* dout,
-       float* dx, float* partials, int rows, int c) {
-    rms_norm_grad<float, WARP>(x, weight, stats, dout, dx, partials, rows, c);
-}
+#define RMS_NORM_GRAD(T, TYPE)                                                                                                \
+    KERNEL(ROW_THREADS, rms_norm_grad_warp_##TYPE, const T* x, const float* weight, const float* stats, const T* dout, T* dx, \
+           float* partials, int rows, int c) {                                                                                \
+        rms_norm_grad<T, WARP>(x, weight, stats, dout, dx, partials, rows, c);                                                \
+    }                                                                                                                         \
+    KERNEL(ROW_THREADS, rms_norm_grad_block_##TYPE, const T* x, const float* weight, const float* stats, const T* dout,       \
+           T* dx, float* partials, int rows, int c) {                                                                         \
+        rms_norm_grad<T, ROW_THREADS>(x, weight, stats, dout, dx, partials, rows, c);                                         \
+    }
 
-KERNEL(ROW_THREADS, rms_norm_grad_block_f32, const float* x, const float* weight, const float* stats, const float* dout,
-       float* dx, float* partials, int rows, int c) {
-    rms_norm_grad<float, ROW_THREADS>(x, weight, stats, dout, dx, partials, rows, c);
-}
+RMS_NORM_GRAD(float, f32)
+RMS_NORM_GRAD(__nv_bfloat16, bf16)

@@ -32,13 +32,16 @@ __device__ void softmax(const T* x, T* y, int rows, int c, int causal) {
     }
 }
 
-KERNEL(ROW_THREADS, softmax_warp_f32, const float* x, float* y, int rows, int c, int causal) {
-    softmax<float, WARP>(x, y, rows, c, causal);
-}
+#define SOFTMAX(T, TYPE)                                                                                             \
+    KERNEL(ROW_THREADS, softmax_warp_##TYPE, const T* x, T* y, int rows, int c, int causal) {                        \
+        softmax<T, WARP>(x, y, rows, c, causal);                                                                     \
+    }                                                                                                                \
+    KERNEL(ROW_THREADS, softmax_block_##TYPE, const T* x, T* y, int rows, int c, int causal) {                       \
+        softmax<T, ROW_THREADS>(x, y, rows, c, causal);                                                              \
+    }
 
-KERNEL(ROW_THREADS, softmax_block_f32, const float* x, float* y, int rows, int c, int causal) {
-    softmax<float, ROW_THREADS>(x, y, rows, c, causal);
-}
+SOFTMAX(float, f32)
+SOFTMAX(__nv_bfloat16, bf16)
 
 // dx = y * (dy - sum(y * dy)), all (rows, c); dx may be dy.
 template <typename T, int THREADS>
@@ -75,10 +78,13 @@ __device__ void softmax_grad(const T* y, const T* dy, T* dx, int rows, int c, in
     }
 }
 
-KERNEL(ROW_THREADS, softmax_grad_warp_f32, const float* y, const float* dy, float* dx, int rows, int c, int causal) {
-    softmax_grad<float, WARP>(y, dy, dx, rows, c, causal);
-}
+#define SOFTMAX_GRAD(T, TYPE)                                                                                        \
+    KERNEL(ROW_THREADS, softmax_grad_warp_##TYPE, const T* y, const T* dy, T* dx, int rows, int c, int causal) {     \
+        softmax_grad<T, WARP>(y, dy, dx, rows, c, causal);                                                           \
+    }                                                                                                                \
+    KERNEL(ROW_THREADS, softmax_grad_block_##TYPE, const T* y, const T* dy, T* dx, int rows, int c, int causal) {    \
+        softmax_grad<T, ROW_THREADS>(y, dy, dx, rows, c, causal);                                                    \
+    }
 
-KERNEL(ROW_THREADS, softmax_grad_block_f32, const float* y, const float* dy, float* dx, int rows, int c, int causal) {
-    softmax_grad<float, ROW_THREADS>(y, dy, dx, rows, c, causal);
-}
+SOFTMAX_GRAD(float, f32)
+SOFTMAX_GRAD(__nv_bfloat16, bf16)

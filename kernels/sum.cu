@@ -49,6 +49,10 @@ __device__ void column_sums(const T* x, float* sums, int rows, int c, int stride
     }
 }
 
-KERNEL(256, column_sums_f32, const float* x, float* sums, int rows, int c, int stride, int each) {
-    column_sums(x, sums, rows, c, stride, each);
-}
+#define COLUMN_SUMS(T, TYPE)                                                                                         \
+    KERNEL(256, column_sums_##TYPE, const T* x, float* sums, int rows, int c, int stride, int each) {                \
+        column_sums(x, sums, rows, c, stride, each);                                                                 \
+    }
+
+COLUMN_SUMS(float, f32)
+COLUMN_SUMS(__nv_bfloat16, bf16)

@@ -3,17 +3,18 @@
 #include "pack.cuh"
 #include "reduce.cuh"
 
-// Packs of a row that a thread keeps in registers: rows of up to 1,024 float32 for a warp, 8,192 for a block.
-constexpr int PACKS = 8;
+// Packs of a row that a thread keeps in registers: rows of up to 1,024 elements for a warp, 8,192 for a block.
+template <typename T>
+constexpr int PACKS = 32 / PACK<T>;
 
 // Adds up what each of a block's rows of threads (a warp, or the whole block) has summed for the columns of its rows: one
 // after another, so that the order does not change. target (c) belongs to the block.
 template <typename T, int THREADS>
-__device__ __forceinline__ void add_column_sums(const float (&sums)[PACKS][PACK<T>], float* target, int c) {
+__device__ __forceinline__ void add_column_sums(const float (&sums)[PACKS<T>][PACK<T>], float* target, int c) {
     for (int group = 0; group < blockDim.y; group++) {
         if (threadIdx.y == group) {
 #pragma unroll
-            for (int p = 0; p < PACKS; p++) {
+            for (int p = 0; p < PACKS<T>; p++) {
 #pragma unroll
                 for (int k = 0; k < PACK<T>; k++) {
                     int j = (p * THREADS + int(threadIdx.x)) * PACK<T> + k;

@@ -6,10 +6,16 @@
 template <typename T>
 constexpr int PACK = 16 / sizeof(T);
 
-template <typename T>
-struct alignas(16) Pack {
-    T elements[PACK<T>];
+template <typename T, int N = PACK<T>>
+struct alignas(N * sizeof(T)) Pack {
+    T elements[N];
 };
+
+// What a value is once it has been stored and loaded again.
+template <typename T>
+__device__ __forceinline__ float as_stored(float x) {
+    return float(T(x));
+}
 
 // Whether a pointer can be read and written 16 bytes at a time; a null pointer can.
 __device__ __forceinline__ bool is_wide(const void* p) {
@@ -33,19 +39,33 @@ __device__ __forceinline__ void load(const T* p, int left, bool wide, float (&va
     }
 }
 
-// Writes the first `left` of PACK elements.
+// As many float32 as there are elements T in 16 bytes, from p on: for what is read beside them.
 template <typename T>
-__device__ __forceinline__ void store(T* p, int left, bool wide, const float (&values)[PACK<T>]) {
-    if (wide && left >= PACK<T>) {
-        Pack<T> pack;
+__device__ __forceinline__ void load_floats(const float* p, int left, bool wide, float (&values)[PACK<T>]) {
 #pragma unroll
-        for (int k = 0; k < PACK<T>; k++) {
+    for (int q = 0; q < PACK<T>; q += PACK<float>) {
+        float part[PACK<float>];
+        load(p + q, left - q, wide, part);
+#pragma unroll
+        for (int k = 0; k < PACK<float>; k++) {
+            values[q + k] = part[k];
+        }
+    }
+}
+
+// Writes the first `left` of N elements. `wide`: p is a multiple of their bytes.
+template <typename T, int N>
+__device__ __forceinline__ void store(T* p, int left, bool wide, const float (&values)[N]) {
+    if (wide && left >= N) {
+        Pack<T, N> pack;
+#pragma unroll
+        for (int k = 0; k < N; k++) {
             pack.elements[k] = T(values[k]);
         }
-        *reinterpret_cast<Pack<T>*>(p) = pack;
+        *reinterpret_cast<Pack<T, N>*>(p) = pack;
     } else {
 #pragma unroll
-        for (int k = 0; k < PACK<T>; k++) {
+        for (int k = 0; k < N; k++) {
             if (k < left) {
                 p[k] = T(values[k]);
             }

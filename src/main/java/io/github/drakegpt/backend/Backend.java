@@ -9,7 +9,9 @@ import java.util.function.IntConsumer;
 /**
  * The operations that the models are made of. Each is as coarse as the kernel that a GPU would run for it.
  *
- * <p>Conventions. Tensors are F32 and row-major unless said otherwise. Sizes are arguments: an operation works on the
+ * <p>Conventions. Tensors are row-major. A backend whose {@link #precision} is BF16 also takes activations, their gradients
+ * and the weights of matrix products in BF16, all of an operation alike, where a layer's parameters, their gradients and
+ * statistics stay F32; the output of {@link #linear} may be F32 then. Tensors are F32 unless said otherwise. Sizes are arguments: an operation works on the
  * first rows of buffers that may be larger, so that buffers are allocated once for the largest batch. Outputs are
  * overwritten, gradients of parameters too (each parameter is used once in a pass). Arguments marked "or null" may be
  * left out. Operations allocate nothing, and calls from one thread take effect in their order.
@@ -22,6 +24,9 @@ public interface Backend extends AutoCloseable {
 
     /** One line for people: processor or GPU, threads, libraries. */
     String description();
+
+    /** What its models compute in. */
+    Precision precision();
 
     /** A place for the memory of one model. */
     Arena newArena();
@@ -260,7 +265,8 @@ public interface Backend extends AutoCloseable {
 
     /**
      * Softmax and cross entropy. loss[0] = sum over rows of -log p(target), in nats. logits (rows, V), targets I32
-     * (rows), loss (1). dlogits (rows, V) or null = (softmax(logits) - onehot(target)) * gradScale; it may be logits.
+     * (rows), loss (1). dlogits F32 or BF16 (rows, V), or null = (softmax(logits) - onehot(target)) * gradScale; it may be
+     * logits.
      */
     void crossEntropy(Tensor logits, Tensor targets, Tensor loss, Tensor dlogits, float gradScale, int rows, int v);
 
@@ -300,6 +306,27 @@ public interface Backend extends AutoCloseable {
             Tensor step,
             Tensor gradNorm,
             AdamWSettings settings);
+
+    /**
+     * {@link #adamW}, then factors = params rounded to its type: the two in one pass where a device can.
+     *
+     * @param factors what matrix products take; {@code params} itself if that is not rounded
+     */
+    default void adamW(
+            Tensor params,
+            Tensor factors,
+            Tensor grads,
+            Tensor firstMoments,
+            Tensor secondMoments,
+            Tensor learningRate,
+            Tensor step,
+            Tensor gradNorm,
+            AdamWSettings settings) {
+        adamW(params, grads, firstMoments, secondMoments, learningRate, step, gradNorm, settings);
+        if (factors != params) {
+            copy(params, factors, Math.toIntExact(params.size()));
+        }
+    }
 
     // ---------------------------------------------------------------------------------------------- generation
 

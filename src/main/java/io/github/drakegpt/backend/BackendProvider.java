@@ -37,7 +37,7 @@ public interface BackendProvider {
     /**
      * Makes the backend.
      *
-     * @param threads CPU threads to use
+     * @throws IllegalArgumentException if the device cannot do what the options ask for
      */
-    Backend create(int threads);
+    Backend create(BackendOptions options);
 }

@@ -22,17 +22,18 @@ public final class Backends {
                 .toList();
     }
 
+    /** The same in float32, on so many threads of a CPU. */
+    public static Backend create(String device, int threads) {
+        return create(device, BackendOptions.ofThreads(threads));
+    }
+
     /**
      * Makes the backend for a device.
      *
      * @param device {@code auto} or a provider's name
-     * @param threads CPU threads to use, at least 1
-     * @throws IllegalArgumentException if there is no such device, or it cannot be used here
+     * @throws IllegalArgumentException if there is no such device, it cannot be used here, or not with these options
      */
-    public static Backend create(String device, int threads) {
-        if (threads < 1) {
-            throw new IllegalArgumentException(threads + " threads are not possible; give --threads 1 or more.");
-        }
+    public static Backend create(String device, BackendOptions options) {
         List<BackendProvider> providers = providers();
         for (BackendProvider provider : providers) {
             boolean chosen = device.equals(provider.name());
@@ -50,7 +51,7 @@ public final class Backends {
             }
             Backend backend;
             try {
-                backend = provider.create(threads);
+                backend = provider.create(options);
             } catch (RuntimeException e) {
                 if (chosen) {
                     throw e;

@@ -20,6 +20,6 @@ final class BigramLM extends LanguageModel {
 
     @Override
     void backward(Pass pass) {
-        table.backward(tokens(), logits(), pass);
+        table.backward(tokens(), dlogits(), pass);
     }
 }

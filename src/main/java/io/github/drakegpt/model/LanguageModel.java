@@ -23,8 +23,10 @@ public abstract class LanguageModel {
     private final Tensor tokens;
     private final Tensor targets;
     private final Tensor logits;
+    private final Tensor dlogits;
     private final Tensor position;
     private Tensor weights;
+    private Tensor factors;
     private Tensor grads;
 
     /** Called by each model first; its layers follow. */
@@ -36,7 +38,10 @@ public abstract class LanguageModel {
         int length = context.capacity().context();
         this.tokens = context.allocate(DType.I32, batch, length);
         this.targets = context.allocate(DType.I32, batch, length);
-        this.logits = context.activation(config.vocabSize());
+        this.logits = context.rows(DType.F32, config.vocabSize());
+        this.dlogits = context.capacity().use() == Use.TRAINING && context.activations() != DType.F32
+                ? context.activation(config.vocabSize())
+                : logits;
         this.position = context.position();
     }
 
@@ -116,9 +121,16 @@ public abstract class LanguageModel {
                 sharing == null ? null : sharing.parameters);
         LanguageModel model = Models.build(config, context);
         Shape flat = Shape.of(Math.toIntExact(model.parameters.size()));
-        model.weights = sharing != null ? sharing.weights : arena.allocate(DType.F32, flat);
+        if (sharing != null) {
+            model.weights = sharing.weights;
+            model.factors = sharing.factors;
+        } else {
+            model.weights = arena.allocate(DType.F32, flat);
+            DType type = context.activations();
+            model.factors = type == DType.F32 ? model.weights : arena.allocate(type, flat);
+        }
         model.grads = use == Use.TRAINING ? arena.allocate(DType.F32, flat) : null;
-        model.parameters.bind(model.weights, model.grads);
+        model.parameters.bind(model.weights, model.factors, model.grads);
         return model;
     }
 
@@ -132,27 +144,35 @@ public abstract class LanguageModel {
             throw new IllegalArgumentException("The weights are those of " + from.config() + ", not of " + config
                     + "; build the model from their configuration.");
         }
-        weights.write(from.flat());
+        setWeights(from.flat());
         parameters
                 .packed()
                 .forEach(packed -> packed.weights().write(from.packed().get(packed.name())));
     }
 
+    /** Overwrites the flat buffer of all parameters that are not packed, and what is made of it. */
+    public final void setWeights(float[] flat) {
+        weights.write(flat);
+        if (factors != weights) {
+            backend.copy(weights, factors, flat.length);
+        }
+    }
+
     /** Writes logits (B, T, V) for tokens (B, T). */
     public abstract void forward(Pass pass);
 
-    /** Writes all gradients; {@link #logits} holds the gradient of the logits. */
+    /** Writes all gradients; {@link #dlogits} holds the gradient of the logits. */
     abstract void backward(Pass pass);
 
     /**
-     * Forward and backward pass of {@link #tokens} and {@link #targets}. The logits are overwritten.
+     * Forward and backward pass of {@link #tokens} and {@link #targets}. The logits may be overwritten.
      *
      * @param gradScale {@link #grads} becomes the gradient of the sum of the losses of all tokens, times this
      * @param loss F32 (1), becomes that sum, in nats
      */
     public final void forwardBackward(Pass pass, float gradScale, Tensor loss) {
         forward(pass);
-        backend.crossEntropy(logits, targets, loss, logits, gradScale, pass.rows(), config.vocabSize());
+        backend.crossEntropy(logits, targets, loss, dlogits, gradScale, pass.rows(), config.vocabSize());
         backward(pass);
     }
 
@@ -174,9 +194,14 @@ public abstract class LanguageModel {
         return parameters;
     }
 
-    /** The flat buffer of all parameters that are not packed. */
+    /** The flat buffer of all parameters that are not packed; {@link #setWeights} changes it. */
     public final Tensor weights() {
         return weights;
+    }
+
+    /** The same as matrix products take them, in the precision of the model; {@link #weights} itself where that is F32. */
+    public final Tensor factors() {
+        return factors;
     }
 
     /** The flat buffer of their gradients; null in a model that is not trained. */
@@ -197,6 +222,11 @@ public abstract class LanguageModel {
     /** Input of a cached pass: I32 (1), where the tokens begin in their sequences; null in a model without a cache. */
     public final Tensor position() {
         return position;
+    }
+
+    /** The gradient of the logits in a backward pass, laid out as they are. */
+    final Tensor dlogits() {
+        return dlogits;
     }
 
     /** Output of a forward pass: (B, T, V) in the first rows. */

@@ -38,7 +38,7 @@ final class MultiHeadAttentionLM extends LanguageModel {
 
     @Override
     void backward(Pass pass) {
-        lmHead.backward(logits(), dheads, pass.rows());
+        lmHead.backward(dlogits(), dheads, pass.rows());
         attention.backward(dheads, grad, pass);
         embedding.backward(tokens(), grad, pass);
     }

@@ -42,7 +42,7 @@ final class ResidualBlocksLM extends LanguageModel {
 
     @Override
     void backward(Pass pass) {
-        lmHead.backward(logits(), grad, pass.rows());
+        lmHead.backward(dlogits(), grad, pass.rows());
         for (int i = blocks.size() - 1; i >= 0; i--) {
             blocks.get(i).backward(grad, pass);
         }

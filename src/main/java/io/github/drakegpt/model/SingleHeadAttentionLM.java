@@ -37,7 +37,7 @@ final class SingleHeadAttentionLM extends LanguageModel {
 
     @Override
     void backward(Pass pass) {
-        lmHead.backward(logits(), dheads, pass.rows());
+        lmHead.backward(dlogits(), dheads, pass.rows());
         attention.backward(dheads, grad, pass);
         embedding.backward(tokens(), grad, pass);
     }

@@ -63,9 +63,9 @@ final class TransformerLM extends LanguageModel {
     void backward(Pass pass) {
         int rows = pass.rows();
         if (finalNorm == null) {
-            lmHead.backward(logits(), grad, rows);
+            lmHead.backward(dlogits(), grad, rows);
         } else {
-            lmHead.backward(logits(), dfeatures, rows);
+            lmHead.backward(dlogits(), dfeatures, rows);
             backend().zero(grad, rows * config().embeddingDim());
             finalNorm.backward(features, dfeatures, grad, rows);
         }

@@ -2,7 +2,6 @@ package io.github.drakegpt.nn;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
-import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
@@ -63,9 +62,9 @@ public final class CausalSelfAttention {
         headNames.forEach(head -> declareMask(layers, head + ".tril", context));
         this.qkv = layers.activation("qkv", 3 * width);
         this.out = layers.activation("heads", width);
-        this.stats = layers.activation("attention stats", 2 * heads);
+        this.stats = layers.statistics("attention stats", 2 * heads);
         this.cache = layers.capacity().use() == LayerContext.Use.GENERATION
-                ? layers.allocate(DType.F32, layers.capacity().batch(), context, 2 * width)
+                ? layers.allocate(Shape.of(layers.capacity().batch(), context, 2 * width))
                 : null;
         this.position = layers.position();
         this.dqkv = layers.training() ? layers.scratch("dqkv", 3 * width) : null;

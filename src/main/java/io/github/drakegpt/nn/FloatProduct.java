@@ -5,7 +5,7 @@ import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * A product in float32; in a quantized model of the rounded input and the rounded weight. The rounding has no gradient of its
+ * A product in floating point; in a quantized model of the rounded input and the rounded weight. The rounding has no gradient of its
  * own: what the product gives the rounded ones is taken for the gradient of the others (the straight-through estimator of
  * Bengio, Leonard and Courville, 2013). So {@link Backend#linearGrad} of what was multiplied is the whole backward pass.
  */
@@ -39,7 +39,7 @@ final class FloatProduct extends Product {
     void forward(Rows x, Tensor bias, boolean relu, Tensor y, int rows) {
         if (quantization == Quantization.NONE) {
             input = x.values();
-            weight = parameter.value();
+            weight = parameter.factor();
         } else {
             input = roundedInput;
             weight = roundedWeight;

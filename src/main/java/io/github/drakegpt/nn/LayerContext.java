@@ -113,6 +113,11 @@ public final class LayerContext {
         return quantization != Quantization.NONE && !training();
     }
 
+    /** What activations and their gradients are kept in. With packed weights that is F32, what their products give. */
+    public DType activations() {
+        return backend == null || packed() ? DType.F32 : backend.precision().activations();
+    }
+
     Tensor strength() {
         return strength;
     }
@@ -139,7 +144,7 @@ public final class LayerContext {
 
     /** A buffer that keeps its content from the forward to the backward pass: (rows, perRow). */
     public Tensor activation(int perRow) {
-        return arena.allocate(DType.F32, Shape.of(capacity.rows(), perRow));
+        return rows(activations(), perRow);
     }
 
     /**
@@ -150,13 +155,25 @@ public final class LayerContext {
         return training() ? activation(perRow) : scratch(use, perRow);
     }
 
+    /** The same in F32, for what is never rounded. */
+    Tensor statistics(String use, int perRow) {
+        return training()
+                ? rows(DType.F32, perRow)
+                : scratch.computeIfAbsent(use + ' ' + perRow, key -> rows(DType.F32, perRow));
+    }
+
+    /** A buffer (rows, perRow) of a type. */
+    public Tensor rows(DType dtype, int perRow) {
+        return arena.allocate(dtype, Shape.of(capacity.rows(), perRow));
+    }
+
     /** A buffer of another shape or type. */
     public Tensor allocate(DType dtype, int... dims) {
         return arena.allocate(dtype, Shape.of(dims));
     }
 
     Tensor allocate(Shape shape) {
-        return arena.allocate(DType.F32, shape);
+        return arena.allocate(activations(), shape);
     }
 
     /** A buffer (rows, perRow) that all layers which ask for the same use share: its content does not outlive a call. */

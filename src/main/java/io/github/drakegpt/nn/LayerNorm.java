@@ -31,7 +31,7 @@ public final class LayerNorm {
         this.width = width;
         this.weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
         this.bias = context.parameters().add(name + ".bias", Init.Distribution.constant(0), width);
-        this.stats = context.activation("norm stats", 2);
+        this.stats = context.statistics("norm stats", 2);
         this.out = context.activation("normed", width);
         this.int8 = int8;
     }

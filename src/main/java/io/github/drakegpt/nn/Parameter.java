@@ -9,6 +9,7 @@ public final class Parameter {
     private final long offset;
     private final Init.Distribution init;
     private Tensor value;
+    private Tensor factor;
     private Tensor grad;
 
     Parameter(Shape shape, long offset, Init.Distribution init) {
@@ -17,8 +18,9 @@ public final class Parameter {
         this.init = init;
     }
 
-    void bind(Tensor values, Tensor grads) {
+    void bind(Tensor values, Tensor factors, Tensor grads) {
         value = values.slice(offset, shape);
+        factor = factors.slice(offset, shape);
         grad = grads == null ? null : grads.slice(offset, shape);
     }
 
@@ -37,6 +39,11 @@ public final class Parameter {
     /** The values. */
     public Tensor value() {
         return value;
+    }
+
+    /** The values as matrix products take them: rounded, if that is the precision of the model. */
+    Tensor factor() {
+        return factor;
     }
 
     /** The gradient, of the same shape; null in a model that is not trained. */

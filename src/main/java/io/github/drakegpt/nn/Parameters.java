@@ -101,10 +101,11 @@ public final class Parameters {
      * Points every parameter at its part of the buffers.
      *
      * @param values F32 tensor of {@link #size} elements
-     * @param grads the same, or null if the model is not trained
+     * @param factors the same in the precision of the model's matrix products; may be {@code values}
+     * @param grads the gradients in F32, or null if the model is not trained
      */
-    public void bind(Tensor values, Tensor grads) {
-        parameters.forEach(parameter -> parameter.bind(values, grads));
+    public void bind(Tensor values, Tensor factors, Tensor grads) {
+        parameters.forEach(parameter -> parameter.bind(values, factors, grads));
     }
 
     /** Initial values for a seed: element i depends on the seed and on i alone, whatever the device. */

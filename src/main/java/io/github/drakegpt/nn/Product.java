@@ -6,7 +6,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.List;
 
 /**
- * The product of a linear layer, y = x weight^T, with its weight: in float32, or in a quantized model that is not trained
+ * The product of a linear layer, y = x weight^T, with its weight: in floating point, or in a quantized model that is not trained
  * with packed weights.
  */
 abstract class Product {

@@ -17,7 +17,7 @@ final class RmsNorm {
         this.backend = context.backend();
         this.width = width;
         this.weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
-        this.stats = context.activation("sub-norm stats", 1);
+        this.stats = context.statistics("sub-norm stats", 1);
         this.out = context.activation("sub-normed", width);
         this.int8 = context.packed() ? context.int8Scratch(width) : null;
     }

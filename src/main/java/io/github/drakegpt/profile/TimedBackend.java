@@ -14,8 +14,17 @@ import java.util.Set;
 /** A backend that measures how long each operation takes on the device while another one does the work. */
 final class TimedBackend implements InvocationHandler {
     /** What is not an operation of the device, or consists of others. */
-    private static final Set<String> NOT_TIMED =
-            Set.of("name", "description", "newArena", "shards", "workers", "parallel", "newClock", "products", "close");
+    private static final Set<String> NOT_TIMED = Set.of(
+            "name",
+            "description",
+            "precision",
+            "newArena",
+            "shards",
+            "workers",
+            "parallel",
+            "newClock",
+            "products",
+            "close");
 
     private static final int MOST_SPANS = 10_000;
 

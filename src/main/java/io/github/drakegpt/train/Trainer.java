@@ -83,12 +83,12 @@ public final class Trainer implements AutoCloseable {
 
     /** Starts from these weights instead of the initial ones. */
     public void initializeFrom(float[] flat) {
-        step.weights().write(flat);
+        step.setWeights(flat);
     }
 
     /** Continues from a checkpoint of the same run. */
     public void restore(Checkpoint checkpoint) {
-        step.weights().write(checkpoint.weights());
+        step.setWeights(checkpoint.weights());
         step.firstMoments().write(checkpoint.firstMoments());
         step.secondMoments().write(checkpoint.secondMoments());
         state = checkpoint.state();

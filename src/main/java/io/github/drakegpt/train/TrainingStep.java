@@ -62,7 +62,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         Arena arena = backend.newArena();
         try {
             TrainingStep step = new TrainingStep(backend, arena, modelConfig, config, tokens);
-            step.weights.write(step.parameters().initialValues(config.seed()));
+            step.setWeights(step.parameters().initialValues(config.seed()));
             return step;
         } catch (OutOfMemoryException e) {
             arena.close();
@@ -196,6 +196,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         backend.norm(grads, gradNorm);
         backend.adamW(
                 weights,
+                replicas[0].factors(),
                 grads,
                 firstMoments,
                 secondMoments,
@@ -241,6 +242,11 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
 
     Arena arena() {
         return arena;
+    }
+
+    /** Overwrites the parameters. */
+    void setWeights(float[] flat) {
+        replicas[0].setWeights(flat);
     }
 
     /** Flat buffer of the parameters. */

@@ -26,14 +26,15 @@ final class GuardedTensor {
     private final int start;
     private final int used;
 
-    private GuardedTensor(Arena arena, float[] values, int spare) {
+    private GuardedTensor(Arena arena, DType dtype, float[] values, int spare) {
         used = values.length;
         start = before;
-        written = new float[start + used + spare + AFTER];
-        Arrays.fill(written, Float.NaN);
-        System.arraycopy(values, 0, written, start, used);
-        whole = arena.allocate(DType.F32, Shape.of(written.length));
-        whole.write(written);
+        float[] all = new float[start + used + spare + AFTER];
+        Arrays.fill(all, Float.NaN);
+        System.arraycopy(values, 0, all, start, used);
+        whole = arena.allocate(dtype, Shape.of(all.length));
+        whole.write(all);
+        written = whole.toFloats();
         tensor = whole.slice(start, Shape.of(used + spare));
     }
 
@@ -44,17 +45,27 @@ final class GuardedTensor {
 
     /** A tensor that holds {@code values} and nothing else. */
     static GuardedTensor of(Arena arena, float[] values) {
-        return new GuardedTensor(arena, values, 0);
+        return new GuardedTensor(arena, DType.F32, values, 0);
     }
 
     /** A tensor that holds {@code values} first, and after them what no operation may touch. */
     static GuardedTensor larger(Arena arena, float[] values) {
-        return new GuardedTensor(arena, values, 3);
+        return larger(arena, DType.F32, values);
+    }
+
+    /** The same of F32 or BF16. */
+    static GuardedTensor larger(Arena arena, DType dtype, float[] values) {
+        return new GuardedTensor(arena, dtype, values, 3);
     }
 
     /** A larger tensor whose first {@code n} elements an operation should write. */
     static GuardedTensor output(Arena arena, int n) {
-        return larger(arena, poison(n));
+        return output(arena, DType.F32, n);
+    }
+
+    /** The same of F32 or BF16. */
+    static GuardedTensor output(Arena arena, DType dtype, int n) {
+        return larger(arena, dtype, poison(n));
     }
 
     /** A tensor of {@code n} elements, all of which an operation should write. */

@@ -35,7 +35,7 @@ class AllocationTest {
             Tensor step = arena.allocate(DType.I32, Shape.of(1));
             Tensor loss = arena.allocate(DType.F32, Shape.of(1));
             LanguageModel model = LanguageModel.forTraining(config, backend, arena, 4, 42, step, null, null);
-            model.weights().write(model.parameters().initialValues(42));
+            model.setWeights(model.parameters().initialValues(42));
             Pass pass = Pass.training(4, context, 0);
             for (int i = 0; i < PASSES; i++) {
                 model.forwardBackward(pass, 1, loss);

@@ -66,7 +66,7 @@ class GeneratorTest {
         try (Generator generator = generator(name);
                 Arena arena = backend.newArena()) {
             LanguageModel model = LanguageModel.forEvaluation(config(name), backend, arena, 1, null);
-            model.weights().write(model.parameters().initialValues(5));
+            model.setWeights(model.parameters().initialValues(5));
             for (int prompt : new int[] {1, T, 2 * T + 3}) {
                 List<Integer> text =
                         new ArrayList<>(Arrays.stream(prompt(prompt)).boxed().toList());
@@ -119,7 +119,7 @@ class GeneratorTest {
         try (Generator generator = generator(Models.TRANSFORMER);
                 Arena arena = backend.newArena()) {
             LanguageModel model = LanguageModel.forEvaluation(config(Models.TRANSFORMER), backend, arena, 1, null);
-            model.weights().write(model.parameters().initialValues(5));
+            model.setWeights(model.parameters().initialValues(5));
             model.tokens().write(Arrays.copyOfRange(prompt, T, 2 * T));
             model.forward(Pass.evaluation(1, T));
             float[] logits = model.logits().toFloats();

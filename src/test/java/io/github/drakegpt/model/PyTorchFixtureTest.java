@@ -107,7 +107,7 @@ class PyTorchFixtureTest {
             Tensor step = arena.allocate(DType.I32, Shape.of(1));
             LanguageModel model = LanguageModel.forTraining(config, backend, arena, batch, 0, step, null, null);
             Parameters parameters = model.parameters();
-            model.weights().write(StateDict.read(file, parameters, "weights."));
+            model.setWeights(StateDict.read(file, parameters, "weights."));
 
             load(model, tokens, targets, 0, rows);
             model.forward(pass);

@@ -80,7 +80,7 @@ class ScorerTest {
         try (Backend backend = Backends.create("cpu", 1);
                 Arena arena = backend.newArena()) {
             LanguageModel model = LanguageModel.forEvaluation(config, backend, arena, 1, null);
-            model.weights().write(weights(config));
+            model.setWeights(weights(config));
             double sum = 0;
             for (int from = 0; from < tokens.length - 1; from += T) {
                 int to = Math.min(from + T, tokens.length - 1);

@@ -149,7 +149,7 @@ class GradientCheckTest {
         Tensor step = arena.allocate(DType.I32, Shape.of(1));
         step.write(STEP);
         LanguageModel model = LanguageModel.forTraining(config, backend, arena, BATCH, SEED, step, null, null);
-        model.weights().write(model.parameters().initialValues(SEED));
+        model.setWeights(model.parameters().initialValues(SEED));
         return model;
     }
 

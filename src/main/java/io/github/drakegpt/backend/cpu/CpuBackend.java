@@ -13,6 +13,7 @@ import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.backend.MatrixProduct;
 import io.github.drakegpt.backend.PackedMatrixProduct;
 import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
@@ -84,6 +85,11 @@ public final class CpuBackend implements Backend {
     public String description() {
         return workers.count() + (workers.count() == 1 ? " thread, " : " threads, ") + OpenBlas.description()
                 + ", packed weights by " + packed.description();
+    }
+
+    @Override
+    public Precision precision() {
+        return Precision.FP32;
     }
 
     @Override

@@ -1,7 +1,9 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.BackendProvider;
+import io.github.drakegpt.backend.Precision;
 import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -34,7 +36,11 @@ public final class CpuBackendProvider implements BackendProvider {
     }
 
     @Override
-    public Backend create(int threads) {
-        return new CpuBackend(threads);
+    public Backend create(BackendOptions options) {
+        if (options.precision() != Precision.FP32) {
+            throw new IllegalArgumentException("The CPU computes in fp32 only, not in "
+                    + options.precision().label() + "; leave the precision out, or use a GPU with --device cuda.");
+        }
+        return new CpuBackend(options.threads());
     }
 }

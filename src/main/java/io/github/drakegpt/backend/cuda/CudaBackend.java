@@ -3,12 +3,14 @@ package io.github.drakegpt.backend.cuda;
 import io.github.drakegpt.backend.AdamWSettings;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.backend.MatrixProduct;
 import io.github.drakegpt.backend.PackedMatrixProduct;
 import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.quant.PackedMatrix;
@@ -36,12 +38,14 @@ public final class CudaBackend implements Backend {
     private static final int WARP_ROW = 1024;
     /** The longest row that a block keeps in registers, for norms. */
     private static final int LONGEST_NORM = 8 * WARP_ROW;
-    /** Elements of 16 bytes. */
+    /** float32 of 16 bytes. */
     private static final int PACK = 4;
 
-    private static final int PACK_BF16 = 8;
     /** Blocks that share sums over many rows or elements; their parts are then added up. */
     private static final int MOST_PARTS = 128;
+
+    /** The least rows of a part of a gradient of the token table: a block looks at all of them, and adds up some. */
+    private static final int EMBEDDING_ROWS = 512;
 
     /** Head sizes that there are attention kernels for; smaller heads take the next larger. */
     static final int[] HEAD_SIZES = {8, 16, 32, 64, 128};
@@ -50,6 +54,7 @@ public final class CudaBackend implements Backend {
     private static final Pointer NULL = new CUdeviceptr();
 
     private final CudaContext context;
+    private final Precision precision;
     private final String description;
     private final Staging staging;
     private final Kernels kernels;
@@ -58,17 +63,18 @@ public final class CudaBackend implements Backend {
     private long scratchBytes;
 
     /** @param libraries says that they are loaded */
-    CudaBackend(CudaLibraries libraries, int device) {
-        this(CudaContext.open(device));
+    CudaBackend(CudaLibraries libraries, int device, BackendOptions options) {
+        this(CudaContext.open(device), options);
     }
 
-    CudaBackend(CudaContext context) {
+    CudaBackend(CudaContext context, BackendOptions options) {
         this.context = context;
+        this.precision = options.precision();
         this.kernels = new Kernels(context);
         Staging made = null;
         try {
             made = new Staging(context);
-            this.gemm = new Gemm(context);
+            this.gemm = new Gemm(context, precision == Precision.TF32);
         } catch (RuntimeException e) {
             if (made != null && !context.broken()) {
                 made.close();
@@ -89,14 +95,15 @@ public final class CudaBackend implements Backend {
      * exceptions have to be off, as they are unless a program turns them on.
      *
      * @param stream not the default one
+     * @param options of which a GPU does not look at the threads
      * @throws CudaUnavailableException if cuBLAS cannot be found
      */
-    public static CudaBackend on(CUcontext context, CUstream stream) {
+    public static CudaBackend on(CUcontext context, CUstream stream, BackendOptions options) {
         CudaLibraries libraries = CudaLibraries.load(CudaLibraries.Driver.NVIDIA);
         libraries.obstacle().ifPresent(obstacle -> {
             throw new CudaUnavailableException(obstacle);
         });
-        return new CudaBackend(CudaContext.of(context, stream));
+        return new CudaBackend(CudaContext.of(context, stream), options);
     }
 
     @Override
@@ -107,6 +114,11 @@ public final class CudaBackend implements Backend {
     @Override
     public String description() {
         return description;
+    }
+
+    @Override
+    public Precision precision() {
+        return precision;
     }
 
     @Override
@@ -191,6 +203,11 @@ public final class CudaBackend implements Backend {
         return tensor == null ? NULL : f32(tensor, elements);
     }
 
+    /** A tensor of a type, or nothing. */
+    private static Pointer orNull(FloatType type, Tensor tensor, long elements) {
+        return tensor == null ? NULL : type.pointer(tensor, elements);
+    }
+
     private static CUdeviceptr i32(Tensor tensor, long elements) {
         return DeviceStorage.pointer(tensor, DType.I32, elements);
     }
@@ -233,17 +250,18 @@ public final class CudaBackend implements Backend {
     }
 
     /** Launches the kernel for rows of c elements: with a warp for each row, or a block for long ones. */
-    private void launchRows(String file, String kernel, int rows, int c, Object... arguments) {
-        launchParts(file, kernel, rows, c, rows, arguments);
+    private void launchRows(String file, String kernel, FloatType type, int rows, int c, Object... arguments) {
+        launchParts(file, kernel, type, rows, c, rows, arguments);
     }
 
     /** The same with at most {@code mostBlocks} blocks, each of which takes several rows one after another. */
-    private void launchParts(String file, String kernel, int rows, int c, int mostBlocks, Object... arguments) {
+    private void launchParts(
+            String file, String kernel, FloatType type, int rows, int c, int mostBlocks, Object... arguments) {
         boolean warps = c <= WARP_ROW;
         Grid grid = warps
                 ? new Grid(Math.min(mostBlocks, Grid.blocks(rows, ROW_THREADS / WARP)), 1, WARP, ROW_THREADS / WARP)
                 : new Grid(Math.min(mostBlocks, rows), 1, ROW_THREADS, 1);
-        kernels.launch(file, kernel + (warps ? "_warp_f32" : "_block_f32"), grid, arguments);
+        kernels.launch(file, kernel + (warps ? "_warp" : "_block") + type.suffix(), grid, arguments);
     }
 
     /** Parts into which {@link #launchParts}, with {@link #MOST_PARTS}, divides rows. */
@@ -262,26 +280,33 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void linear(Tensor x, Tensor w, Tensor bias, boolean relu, Tensor y, int rows, int in, int out) {
-        CUdeviceptr ys = f32(y, (long) rows * out);
-        gemm.multiply(f32(x, (long) rows * in), false, f32(w, (long) out * in), true, ys, rows, out, in);
+        FloatType factors = FloatType.of(x);
+        FloatType products = FloatType.of(y);
+        CUdeviceptr xs = factors.pointer(x, (long) rows * in);
+        CUdeviceptr ys = products.pointer(y, (long) rows * out);
+        gemm.multiply(factors, products, xs, false, factors.pointer(w, (long) out * in), true, ys, rows, out, in);
         if (bias != null || relu) {
-            Grid grid = Grid.of((long) rows * out, PACK);
-            kernels.launch("relu", "bias_relu_f32", grid, ys, f32OrNull(bias, out), relu ? 1 : 0, rows, out);
+            Grid grid = Grid.of((long) rows * out, products.pack());
+            String kernel = "bias_relu" + products.suffix();
+            kernels.launch("relu", kernel, grid, ys, f32OrNull(bias, out), relu ? 1 : 0, rows, out);
         }
     }
 
     @Override
     public void linearGrad(
             Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, Tensor dbias, int rows, int in, int out) {
-        CUdeviceptr dys = f32(dy, (long) rows * out);
+        FloatType type = FloatType.of(dy);
+        CUdeviceptr dys = type.pointer(dy, (long) rows * out);
+        CUdeviceptr xs = type.pointer(x, (long) rows * in);
         // dw (out, in) = dy^T x
-        gemm.multiply(dys, true, f32(x, (long) rows * in), false, f32(dw, (long) out * in), out, in, rows);
+        gemm.multiply(type, FloatType.F32, dys, true, xs, false, f32(dw, (long) out * in), out, in, rows);
         if (dbias != null) {
-            columnSums(dys, f32(dbias, out), rows, out, out);
+            columnSums(type, dys, f32(dbias, out), rows, out, out);
         }
         if (dx != null) {
             // dx (rows, in) = dy w
-            gemm.multiply(dys, false, f32(w, (long) out * in), false, f32(dx, (long) rows * in), rows, in, out);
+            CUdeviceptr ws = type.pointer(w, (long) out * in);
+            gemm.multiply(type, type, dys, false, ws, false, type.pointer(dx, (long) rows * in), rows, in, out);
         }
     }
 
@@ -289,34 +314,38 @@ public final class CudaBackend implements Backend {
      * sums (c) = the sum of the rows of x, {@code stride} elements apart: of parts of the rows first, where there are many.
      * Uses no scratch for up to {@link #MOST_PARTS} rows.
      */
-    private void columnSums(CUdeviceptr x, CUdeviceptr sums, int rows, int c, int stride) {
+    private void columnSums(FloatType type, CUdeviceptr x, CUdeviceptr sums, int rows, int c, int stride) {
         int columns = Grid.blocks(c, WARP);
         int parts = Math.min(MOST_PARTS, Grid.blocks(rows, MOST_PARTS));
         int each = Grid.blocks(rows, parts);
         CUdeviceptr first = parts == 1 ? sums : scratch((long) parts * c * Float.BYTES);
-        kernels.launch("sum", "column_sums_f32", new Grid(columns, parts, WARP, 8), x, first, rows, c, stride, each);
+        Grid grid = new Grid(columns, parts, WARP, 8);
+        kernels.launch("sum", "column_sums" + type.suffix(), grid, x, first, rows, c, stride, each);
         if (parts > 1) {
-            columnSums(first, sums, parts, c, c);
+            columnSums(FloatType.F32, first, sums, parts, c, c);
         }
     }
 
     @Override
     public void reluGrad(Tensor y, Tensor dy, int n) {
-        kernels.launch("relu", "relu_grad_f32", Grid.of(n, PACK), f32(y, n), f32(dy, n), n);
+        FloatType type = FloatType.of(y);
+        Grid grid = Grid.of(n, type.pack());
+        kernels.launch("relu", "relu_grad" + type.suffix(), grid, type.pointer(y, n), type.pointer(dy, n), n);
     }
 
     @Override
     public void embedding(Tensor tokens, Tensor wte, Tensor wpe, Tensor position, Tensor out, int batch, int t, int c) {
         int rows = batch * t;
+        FloatType type = FloatType.of(out);
         kernels.launch(
                 "embedding",
-                "embedding_f32",
-                Grid.of((long) rows * Grid.blocks(c, PACK), 1),
+                "embedding" + type.suffix(),
+                Grid.of((long) rows * Grid.blocks(c, type.pack()), 1),
                 i32(tokens, rows),
                 f32(wte, c),
                 f32OrNull(wpe, (long) t * c),
                 position == null ? NULL : i32(position, 1),
-                f32(out, (long) rows * c),
+                type.pointer(out, (long) rows * c),
                 rows,
                 t,
                 c);
@@ -325,22 +354,32 @@ public final class CudaBackend implements Backend {
     @Override
     public void embeddingGrad(Tensor tokens, Tensor dout, Tensor dwte, Tensor dwpe, int batch, int t, int c) {
         int rows = batch * t;
-        CUdeviceptr douts = f32(dout, (long) rows * c);
+        FloatType type = FloatType.of(dout);
+        CUdeviceptr douts = type.pointer(dout, (long) rows * c);
         int vocabSize = (int) (dwte.size() / c);
+        int table = Math.multiplyExact(vocabSize, c);
+        CUdeviceptr dwtes = f32(dwte, table);
+        int parts = Math.min(MOST_PARTS, Grid.blocks(rows, EMBEDDING_ROWS));
+        CUdeviceptr first = parts == 1 ? dwtes : scratch((long) parts * table * Float.BYTES); // (parts, V, C)
         kernels.launch(
                 "embedding",
-                "token_embedding_grad_f32",
-                new Grid(vocabSize, Grid.blocks(c, WARP), WARP, 8),
+                "token_embedding_grad" + type.suffix(),
+                new Grid(Math.multiplyExact(parts, vocabSize), Grid.blocks(c, WARP), WARP, 8),
                 i32(tokens, rows),
                 douts,
-                f32(dwte, (long) vocabSize * c),
+                first,
                 rows,
-                c);
+                vocabSize,
+                c,
+                Grid.blocks(rows, parts));
+        if (parts > 1) {
+            columnSums(FloatType.F32, first, dwtes, parts, table, table);
+        }
         if (dwpe != null) {
             int context = (int) (dwpe.size() / c);
             kernels.launch(
                     "embedding",
-                    "position_embedding_grad_f32",
+                    "position_embedding_grad" + type.suffix(),
                     Grid.of(dwpe.size(), 1),
                     douts,
                     f32(dwpe, (long) t * c),
@@ -386,17 +425,19 @@ public final class CudaBackend implements Backend {
             int c) {
         requireNormWidth(c);
         long n = (long) rows * c;
+        FloatType type = FloatType.of(x);
         launchRows(
                 "layer_norm",
                 "layer_norm",
+                type,
                 rows,
                 c,
-                f32(x, n),
-                f32OrNull(branch, n),
-                f32OrNull(sum, n),
+                type.pointer(x, n),
+                orNull(type, branch, n),
+                orNull(type, sum, n),
                 f32(weight, c),
                 f32(bias, c),
-                f32(out, n),
+                type.pointer(out, n),
                 f32(stats, 2L * rows),
                 rows,
                 c,
@@ -418,30 +459,44 @@ public final class CudaBackend implements Backend {
         requireNormWidth(c);
         long n = (long) rows * c;
         int parts = parts(rows, c);
+        FloatType type = FloatType.of(x);
         CUdeviceptr partials = scratch(2L * parts * c * Float.BYTES); // (parts, 2, c)
         launchParts(
                 "layer_norm",
                 "layer_norm_grad",
+                type,
                 rows,
                 c,
                 parts,
-                f32(x, n),
+                type.pointer(x, n),
                 f32(weight, c),
                 f32(stats, 2L * rows),
-                f32(dout, n),
-                f32(dx, n),
+                type.pointer(dout, n),
+                type.pointer(dx, n),
                 partials,
                 rows,
                 c);
-        columnSums(partials, f32(dweight, c), parts, c, 2 * c);
-        columnSums(partials.withByteOffset((long) c * Float.BYTES), f32(dbias, c), parts, c, 2 * c);
+        columnSums(FloatType.F32, partials, f32(dweight, c), parts, c, 2 * c);
+        columnSums(FloatType.F32, partials.withByteOffset((long) c * Float.BYTES), f32(dbias, c), parts, c, 2 * c);
     }
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, Tensor out, Tensor stats, int rows, int c) {
         requireNormWidth(c);
         long n = (long) rows * c;
-        launchRows("rms_norm", "rms_norm", rows, c, f32(x, n), f32(weight, c), f32(out, n), f32(stats, rows), rows, c);
+        FloatType type = FloatType.of(x);
+        launchRows(
+                "rms_norm",
+                "rms_norm",
+                type,
+                rows,
+                c,
+                type.pointer(x, n),
+                f32(weight, c),
+                type.pointer(out, n),
+                f32(stats, rows),
+                rows,
+                c);
     }
 
     @Override
@@ -450,22 +505,24 @@ public final class CudaBackend implements Backend {
         requireNormWidth(c);
         long n = (long) rows * c;
         int parts = parts(rows, c);
+        FloatType type = FloatType.of(x);
         CUdeviceptr partials = scratch((long) parts * c * Float.BYTES); // (parts, c)
         launchParts(
                 "rms_norm",
                 "rms_norm_grad",
+                type,
                 rows,
                 c,
                 parts,
-                f32(x, n),
+                type.pointer(x, n),
                 f32(weight, c),
                 f32(stats, rows),
-                f32(dout, n),
-                f32(dx, n),
+                type.pointer(dout, n),
+                type.pointer(dx, n),
                 partials,
                 rows,
                 c);
-        columnSums(partials, f32(dweight, c), parts, c, c);
+        columnSums(FloatType.F32, partials, f32(dweight, c), parts, c, c);
     }
 
     @Override
@@ -475,14 +532,15 @@ public final class CudaBackend implements Backend {
         CUdeviceptr sums = scratch(2L * matrices * parts * Double.BYTES); // (matrices, parts, 2)
         Grid grid = new Grid(parts, matrices, ROW_THREADS, 1);
         kernels.launch("quantize", "weight_sums_f32", grid, f32(w, all), sums, (long) n);
+        FloatType type = FloatType.of(q);
         kernels.launch(
                 "quantize",
-                "quantize_weights_f32",
-                new Grid(Grid.blocks(n, ROW_THREADS * PACK), matrices, ROW_THREADS, 1),
+                "quantize_weights" + type.suffix(),
+                new Grid(Grid.blocks(n, ROW_THREADS * type.pack()), matrices, ROW_THREADS, 1),
                 f32(w, all),
                 sums,
                 f32OrNull(strength, 1),
-                f32(q, all),
+                type.pointer(q, all),
                 (long) n,
                 parts,
                 quantization == Quantization.BITNET ? 1 : 0);
@@ -491,19 +549,49 @@ public final class CudaBackend implements Backend {
     @Override
     public void quantizeRows(Tensor x, Tensor strength, Tensor q, int rows, int c) {
         long n = (long) rows * c;
-        launchRows("quantize", "quantize_rows", rows, c, f32(x, n), f32OrNull(strength, 1), f32(q, n), rows, c);
+        FloatType type = FloatType.of(x);
+        launchRows(
+                "quantize",
+                "quantize_rows",
+                type,
+                rows,
+                c,
+                type.pointer(x, n),
+                f32OrNull(strength, 1),
+                type.pointer(q, n),
+                rows,
+                c);
     }
 
     @Override
     public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
-        launchRows("quantize", "quantize_int8", rows, c, f32(x, (long) rows * c), int8(q, rows, c), rows, c);
+        launchRows(
+                "quantize",
+                "quantize_int8",
+                FloatType.F32,
+                rows,
+                c,
+                f32(x, (long) rows * c),
+                int8(q, rows, c),
+                rows,
+                c);
     }
 
     @Override
     public void rmsNormInt8(Tensor x, Tensor weight, Tensor out, Tensor stats, Int8Rows q, int rows, int c) {
         requireNormWidth(c);
         long n = (long) rows * c;
-        launchRows("rms_norm", "rms_norm_int8", rows, c, f32(x, n), f32(weight, c), int8(q, rows, c), rows, c);
+        launchRows(
+                "rms_norm",
+                "rms_norm_int8",
+                FloatType.F32,
+                rows,
+                c,
+                f32(x, n),
+                f32(weight, c),
+                int8(q, rows, c),
+                rows,
+                c);
     }
 
     @Override
@@ -529,6 +617,7 @@ public final class CudaBackend implements Backend {
         launchRows(
                 "layer_norm",
                 "layer_norm_int8",
+                FloatType.F32,
                 rows,
                 c,
                 f32(x, n),
@@ -602,25 +691,40 @@ public final class CudaBackend implements Backend {
     @Override
     public void softmax(Tensor x, Tensor y, boolean causal, int rows, int c) {
         long n = (long) rows * c;
-        launchRows("softmax", "softmax", rows, c, f32(x, n), f32(y, n), rows, c, causal ? 1 : 0);
+        FloatType type = FloatType.of(x);
+        launchRows(
+                "softmax", "softmax", type, rows, c, type.pointer(x, n), type.pointer(y, n), rows, c, causal ? 1 : 0);
     }
 
     @Override
     public void softmaxGrad(Tensor y, Tensor dy, Tensor dx, boolean causal, int rows, int c) {
         long n = (long) rows * c;
-        launchRows("softmax", "softmax_grad", rows, c, f32(y, n), f32(dy, n), f32(dx, n), rows, c, causal ? 1 : 0);
+        FloatType type = FloatType.of(y);
+        launchRows(
+                "softmax",
+                "softmax_grad",
+                type,
+                rows,
+                c,
+                type.pointer(y, n),
+                type.pointer(dy, n),
+                type.pointer(dx, n),
+                rows,
+                c,
+                causal ? 1 : 0);
     }
 
     @Override
     public void residual(Tensor x, Tensor branch, Dropout dropout, long firstRow, Tensor sum, int rows, int c) {
         int n = Math.multiplyExact(rows, c);
+        FloatType type = FloatType.of(x);
         kernels.launch(
                 "residual",
-                "residual_f32",
-                Grid.of(n, PACK),
-                f32(x, n),
-                f32(branch, n),
-                f32(sum, n),
+                "residual" + type.suffix(),
+                Grid.of(n, type.pack()),
+                type.pointer(x, n),
+                type.pointer(branch, n),
+                type.pointer(sum, n),
                 n,
                 firstRow * c,
                 dropout(dropout));
@@ -629,12 +733,13 @@ public final class CudaBackend implements Backend {
     @Override
     public void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, int rows, int c) {
         int n = Math.multiplyExact(rows, c);
+        FloatType type = FloatType.of(dsum);
         kernels.launch(
                 "dropout",
-                "dropout_f32",
-                Grid.of(n, PACK),
-                f32(dsum, n),
-                f32(dbranch, n),
+                "dropout" + type.suffix(),
+                Grid.of(n, type.pack()),
+                type.pointer(dsum, n),
+                type.pointer(dbranch, n),
                 n,
                 firstRow * c,
                 dropout(dropout));
@@ -807,15 +912,17 @@ public final class CudaBackend implements Backend {
             Tensor logits, Tensor targets, Tensor loss, Tensor dlogits, float gradScale, int rows, int v) {
         long n = (long) rows * v;
         CUdeviceptr losses = scratch((long) rows * Float.BYTES);
+        FloatType type = dlogits == null ? FloatType.F32 : FloatType.of(dlogits);
         launchRows(
                 "cross_entropy",
                 "cross_entropy",
+                type,
                 rows,
                 v,
                 f32(logits, n),
                 i32(targets, rows),
                 losses,
-                f32OrNull(dlogits, n),
+                orNull(type, dlogits, n),
                 gradScale,
                 rows,
                 v);
@@ -824,7 +931,8 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void zero(Tensor x, int n) {
-        context.zero(f32(x, n), (long) n * Float.BYTES);
+        context.zero(
+                DeviceStorage.pointer(x, x.dtype(), n), (long) n * x.dtype().bytes());
     }
 
     @Override
@@ -836,9 +944,9 @@ public final class CudaBackend implements Backend {
         if (from == to) {
             context.copy(targets, sources, (long) n * from.bytes());
         } else if (from == DType.F32 && to == DType.BF16) {
-            kernels.launch("cast", "f32_to_bf16", Grid.of(n, PACK_BF16), sources, targets, n);
+            kernels.launch("cast", "f32_to_bf16", Grid.of(n, FloatType.BF16.pack()), sources, targets, n);
         } else if (from == DType.BF16 && to == DType.F32) {
-            kernels.launch("cast", "bf16_to_f32", Grid.of(n, PACK_BF16), sources, targets, n);
+            kernels.launch("cast", "bf16_to_f32", Grid.of(n, FloatType.BF16.pack()), sources, targets, n);
         } else {
             throw new IllegalArgumentException(
                     "Elements cannot be copied from " + from + " to " + to + "; use F32, BF16 or one type for both.");
@@ -892,12 +1000,27 @@ public final class CudaBackend implements Backend {
             Tensor step,
             Tensor gradNorm,
             AdamWSettings settings) {
+        adamW(params, params, grads, firstMoments, secondMoments, learningRate, step, gradNorm, settings);
+    }
+
+    @Override
+    public void adamW(
+            Tensor params,
+            Tensor factors,
+            Tensor grads,
+            Tensor firstMoments,
+            Tensor secondMoments,
+            Tensor learningRate,
+            Tensor step,
+            Tensor gradNorm,
+            AdamWSettings settings) {
         int n = Math.toIntExact(params.size());
         kernels.launch(
                 "adamw",
                 "adamw_f32",
                 Grid.of(n, PACK),
                 f32(params, n),
+                factors == params ? NULL : FloatType.BF16.pointer(factors, n),
                 f32(grads, n),
                 f32(firstMoments, n),
                 f32(secondMoments, n),

@@ -53,13 +53,17 @@ record CudaProduct(CudaBackend backend, Gemm gemm, Kind kind) implements MatrixP
             CUdeviceptr w = random(arena, out, in);
             products.add(() -> {
                 switch (kind) {
-                    case FP32 -> gemm.multiply(x, false, w, true, y, rows, out, in);
-                    case BF16 -> gemm.multiplyBf16(x, w, y, rows, out, in);
+                    case FP32 -> multiply(FloatType.F32, x, w, y, rows, out, in);
+                    case BF16 -> multiply(FloatType.BF16, x, w, y, rows, out, in);
                     case INT8 -> gemm.multiplyInt8(x, w, y, rows, out, in);
                 }
             });
         }
         return products;
+    }
+
+    private void multiply(FloatType type, CUdeviceptr x, CUdeviceptr w, CUdeviceptr y, int rows, int out, int in) {
+        gemm.multiply(type, FloatType.F32, x, false, w, true, y, rows, out, in);
     }
 
     private CUdeviceptr random(Arena arena, int rows, int columns) {

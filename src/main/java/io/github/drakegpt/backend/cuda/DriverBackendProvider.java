@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.BackendProvider;
 import io.github.drakegpt.backend.cuda.CudaLibraries.Driver;
 import java.util.LinkedHashMap;
@@ -54,8 +55,8 @@ abstract class DriverBackendProvider implements BackendProvider {
     }
 
     @Override
-    public final Backend create(int threads) {
-        return new CudaBackend(libraries(), 0);
+    public final Backend create(BackendOptions options) {
+        return new CudaBackend(libraries(), 0, options);
     }
 
     /** The libraries, if all that is needed is there. */

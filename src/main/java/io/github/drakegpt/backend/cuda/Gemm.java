@@ -31,9 +31,12 @@ final class Gemm implements AutoCloseable {
     private final CudaContext context;
     private final cublasHandle handle = new cublasHandle();
     private final CUdeviceptr workspace;
+    private final boolean tf32;
 
-    Gemm(CudaContext context) {
+    /** @param tf32 whether float32 factors may be rounded to 10 bits of mantissa, for the tensor cores */
+    Gemm(CudaContext context, boolean tf32) {
         this.context = context;
+        this.tf32 = tf32;
         context.enter();
         workspace = context.allocate(WORKSPACE_BYTES, "matrix products");
         check(JCublas2.cublasCreate(handle), "starting cuBLAS");
@@ -49,12 +52,16 @@ final class Gemm implements AutoCloseable {
     }
 
     /**
-     * c (m, n) = a b in float32, with a (m, k) and b (k, n), or their transposed where said.
+     * c (m, n) = a b, with a (m, k) and b (k, n), or their transposed where said. Sums are float32.
      *
+     * @param factors the type of a and b
+     * @param product the type of c: that of the factors, or float32
      * @param transposedA whether a lies in memory as (k, m)
      * @param transposedB whether b lies in memory as (n, k)
      */
     void multiply(
+            FloatType factors,
+            FloatType product,
             CUdeviceptr a,
             boolean transposedA,
             CUdeviceptr b,
@@ -63,7 +70,13 @@ final class Gemm implements AutoCloseable {
             int m,
             int n,
             int k) {
-        multiply(Types.FP32, a, transposedA, b, transposedB, c, m, n, k);
+        Types types;
+        if (factors == FloatType.F32) {
+            types = tf32 ? Types.TF32 : Types.FP32;
+        } else {
+            types = product == FloatType.F32 ? Types.BF16_TO_FP32 : Types.BF16;
+        }
+        multiply(types, a, transposedA, b, transposedB, c, m, n, k);
     }
 
     /**
@@ -111,11 +124,6 @@ final class Gemm implements AutoCloseable {
         context.launched("cublasGemmStridedBatchedEx");
     }
 
-    /** c (m, n) = a b^T in float32 from bf16 a (m, k) and b (n, k). */
-    void multiplyBf16(CUdeviceptr a, CUdeviceptr b, CUdeviceptr c, int m, int n, int k) {
-        multiply(Types.BF16, a, false, b, true, c, m, n, k);
-    }
-
     /**
      * c (m, n) = a b^T exactly, with int8 a (m, k) and b (n, k), int32 c. Both begin at multiples of 4 bytes, better of 16, and k
      * is a multiple of 4: cuBLAS documents that much for the leading dimensions of int8. For its kernels on tensor cores it
@@ -128,7 +136,21 @@ final class Gemm implements AutoCloseable {
     /** What is multiplied, and what it is added up in. */
     private enum Types {
         FP32("", cudaDataType.CUDA_R_32F, cudaDataType.CUDA_R_32F, cublasComputeType.CUBLAS_COMPUTE_32F, ONE, ZERO),
+        TF32(
+                "tf32 ",
+                cudaDataType.CUDA_R_32F,
+                cudaDataType.CUDA_R_32F,
+                cublasComputeType.CUBLAS_COMPUTE_32F_FAST_TF32,
+                ONE,
+                ZERO),
         BF16(
+                "bf16 ",
+                cudaDataType.CUDA_R_16BF,
+                cudaDataType.CUDA_R_16BF,
+                cublasComputeType.CUBLAS_COMPUTE_32F,
+                ONE,
+                ZERO),
+        BF16_TO_FP32(
                 "bf16 ",
                 cudaDataType.CUDA_R_16BF,
                 cudaDataType.CUDA_R_32F,

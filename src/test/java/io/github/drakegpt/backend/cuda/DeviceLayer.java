@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.tensor.DType;
@@ -210,7 +211,7 @@ abstract class DeviceLayer {
         assertThat(JCudaDriver.cuCtxCreate(context, 0, device)).isZero();
         CUstream stream = new CUstream();
         assertThat(JCudaDriver.cuStreamCreate(stream, 0)).isZero();
-        try (CudaBackend embedded = new CudaBackend(CudaContext.of(context, stream));
+        try (CudaBackend embedded = new CudaBackend(CudaContext.of(context, stream), BackendOptions.ofThreads(1));
                 Arena own = embedded.newArena()) {
             assertThat(embedded.description()).isEqualTo(backend.description());
             Tensor x = own.allocate(DType.F32, Shape.of(2));

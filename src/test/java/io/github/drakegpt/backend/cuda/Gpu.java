@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
+import io.github.drakegpt.backend.BackendOptions;
 import java.util.Optional;
 import org.junit.jupiter.api.Assumptions;
 
@@ -23,7 +24,11 @@ public final class Gpu {
 
     /** A backend on the first GPU. */
     static CudaBackend open() {
+        return open(BackendOptions.ofThreads(1));
+    }
+
+    static CudaBackend open(BackendOptions options) {
         require();
-        return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.NVIDIA), 0);
+        return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.NVIDIA), 0, options);
     }
 }

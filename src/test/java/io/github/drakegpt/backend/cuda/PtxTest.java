@@ -201,8 +201,11 @@ class PtxTest {
                 for (Matcher string = STRING.matcher(Files.readString(source)); string.find(); ) {
                     String name = string.group(1);
                     launched.add(name);
-                    launched.add(name + "_warp_f32"); // by launchRows and launchParts
-                    launched.add(name + "_block_f32");
+                    for (FloatType type : FloatType.values()) {
+                        launched.add(name + type.suffix());
+                        launched.add(name + "_warp" + type.suffix()); // by launchRows and launchParts
+                        launched.add(name + "_block" + type.suffix());
+                    }
                     Arrays.stream(CudaBackend.HEAD_SIZES).forEach(size -> launched.add(name + size));
                     Arrays.stream(PackedPath.values()).forEach(path -> launched.add(name + path.rows()));
                 }

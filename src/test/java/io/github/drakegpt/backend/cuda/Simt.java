@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
+import io.github.drakegpt.backend.BackendOptions;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -15,8 +16,12 @@ public final class Simt {
 
     /** A backend on the SIMT driver. */
     public static CudaBackend open() {
+        return open(BackendOptions.ofThreads(1));
+    }
+
+    static CudaBackend open(BackendOptions options) {
         build();
-        return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.SIMT), 0);
+        return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.SIMT), 0, options);
     }
 
     /** Builds the driver from what native/simt and kernels hold now. */

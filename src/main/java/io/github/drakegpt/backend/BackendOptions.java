@@ -1,0 +1,22 @@
+package io.github.drakegpt.backend;
+
+/**
+ * How a backend computes.
+ *
+ * @param threads CPU threads to use, at least 1
+ * @param precision of its models
+ * @param fuse whether a GPU may do several operations in one kernel; the results agree up to rounding
+ */
+public record BackendOptions(int threads, Precision precision, boolean fuse) {
+    /** @throws IllegalArgumentException if there is no thread */
+    public BackendOptions {
+        if (threads < 1) {
+            throw new IllegalArgumentException(threads + " threads are not possible; give --threads 1 or more.");
+        }
+    }
+
+    /** float32, on so many threads of a CPU. */
+    public static BackendOptions ofThreads(int threads) {
+        return new BackendOptions(threads, Precision.FP32, true);
+    }
+}

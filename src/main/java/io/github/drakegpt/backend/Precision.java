@@ -1,0 +1,39 @@
+package io.github.drakegpt.backend;
+
+import io.github.drakegpt.tensor.DType;
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.stream.Collectors;
+
+/** What a backend's models compute in. Parameters, their gradients and moments, statistics and all sums are float32 in each. */
+public enum Precision {
+    /** float32 throughout. */
+    FP32,
+    /** As {@link #FP32}, but the tensor cores round the factors of matrix products to 10 bits of mantissa. */
+    TF32,
+    /** Activations, their gradients and the factors of matrix products in bfloat16. */
+    BF16;
+
+    /**
+     * The precision of that name, such as {@code bf16}.
+     *
+     * @throws IllegalArgumentException if there is none
+     */
+    public static Precision of(String name) {
+        return Arrays.stream(values())
+                .filter(precision -> precision.label().equals(name))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("There is no precision '" + name + "'; choose one of "
+                        + Arrays.stream(values()).map(Precision::label).collect(Collectors.joining(", ")) + "."));
+    }
+
+    /** Its name for people and settings. */
+    public String label() {
+        return name().toLowerCase(Locale.ROOT);
+    }
+
+    /** What activations and their gradients are kept in. */
+    public DType activations() {
+        return this == BF16 ? DType.BF16 : DType.F32;
+    }
+}

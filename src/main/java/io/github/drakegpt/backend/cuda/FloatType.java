@@ -1,0 +1,46 @@
+package io.github.drakegpt.backend.cuda;
+
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Tensor;
+import jcuda.driver.CUdeviceptr;
+
+/** A type that rows can be made of. Each kernel over rows is there for both, and its name ends with the type's. */
+enum FloatType {
+    F32(DType.F32),
+    BF16(DType.BF16);
+
+    private final DType dtype;
+
+    FloatType(DType dtype) {
+        this.dtype = dtype;
+    }
+
+    /**
+     * The type of a tensor.
+     *
+     * @throws IllegalArgumentException if it has another
+     */
+    static FloatType of(Tensor tensor) {
+        for (FloatType type : values()) {
+            if (tensor.dtype() == type.dtype) {
+                return type;
+            }
+        }
+        throw new IllegalArgumentException("A tensor " + tensor + " was given where F32 or BF16 is needed.");
+    }
+
+    /** What the names of its kernels end with. */
+    String suffix() {
+        return this == F32 ? "_f32" : "_bf16";
+    }
+
+    /** Elements of 16 bytes. */
+    int pack() {
+        return 16 / dtype.bytes();
+    }
+
+    /** Where a tensor of this type begins, of at least so many elements. */
+    CUdeviceptr pointer(Tensor tensor, long elements) {
+        return DeviceStorage.pointer(tensor, dtype, elements);
+    }
+}

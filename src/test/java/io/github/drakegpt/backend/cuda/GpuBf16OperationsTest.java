@@ -1,0 +1,22 @@
+package io.github.drakegpt.backend.cuda;
+
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Bf16Operations;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+
+/** Every operation on a GPU. */
+@Tag("gpu")
+class GpuBf16OperationsTest extends Bf16Operations {
+    private Backend backend;
+
+    @BeforeAll
+    void open() {
+        backend = Gpu.open();
+    }
+
+    @Override
+    protected Backend backend() {
+        return backend;
+    }
+}
