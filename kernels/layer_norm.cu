@@ -1,8 +1,8 @@
-// Layer normalization (Ba, Kiros and Hinton, 2016), on its own or fused with the residual sum and dropout before it and with
-// the rounding to 8 bits behind it, and its gradient.
+// Layer normalization (Ba, Kiros and Hinton, 2016), on its own or fused with the residual sum, bias and dropout before it and with
+// the rounding to 8 bits behind it; and its gradient, on its own or fused with that of the residual sum.
 //
 // Bound by memory. Forward: x read and out written; fused, x and branch read, sum and out written: each once, since a row
-// stays in registers between the mean, the variance and the output. Backward: x, dout and dx read, dx written.
+// stays in registers between the mean, the variance and the output. Backward: x, dout and dx read, dx written, fused dbranch too.
 #include "common/int8.cuh"
 #include "common/norm.cuh"
 #include "common/philox.cuh"
@@ -10,27 +10,29 @@
 constexpr float LAYER_NORM_EPS = 1e-5f;
 
 // x, branch, sum, out (rows, c); weight, bias (c); stats (rows, 2): mean and 1 / standard deviation, or null. branch null:
-// out = norm(x), and sum is not used. Else sum = x + dropout(branch) and out = norm(sum); sum may be x. Products
+// out = norm(x), and sum is not used. Else sum = x + dropout(branch + branch_bias) and out = norm(sum); sum may be x, and
+// branch_bias (c) null. Products
 // are rounded before they are added, as on a CPU: the compiler might fuse the two for one kind of output and not for the other.
-template <typename T, int THREADS, typename Output>
-__device__ void layer_norm(const T* x, const T* branch, T* sum, const float* weight, const float* bias, Output out,
-                           float* stats, int rows, int c, long long first_row, const Dropout& dropout) {
+template <typename T, int THREADS, int ELEMENTS, typename Output>
+__device__ void layer_norm(const T* x, const T* branch, const float* branch_bias, T* sum, const float* weight,
+                           const float* bias, Output out, float* stats, int rows, int c, long long first_row,
+                           const Dropout& dropout) {
     int row = row_index();
     if (row >= rows) {
         return;
     }
     long long start = (long long)row * c;
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(branch) && out.wide() && (branch == nullptr || is_wide(sum));
-    float values[PACKS<T>][PACK<T>];
+    float values[PACKS<T, ELEMENTS>][PACK<T>];
     float total = 0;
 #pragma unroll
-    for (int p = 0; p < PACKS<T>; p++) {
+    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
         if (j < c) {
             load(x + start + j, c - j, wide, values[p]);
             if (branch != nullptr) {
                 float added[PACK<T>];
-                load(branch + start + j, c - j, wide, added);
+                load_branch(branch + start + j, branch_bias, j, c - j, wide, added);
                 if (dropout.active()) {
                     apply(dropout, (first_row + row) * c + j, added);
                 }
@@ -49,7 +51,7 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
     float mean = row_sum<THREADS>(total) / c;
     float squares = 0;
 #pragma unroll
-    for (int p = 0; p < PACKS<T>; p++) {
+    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
 #pragma unroll
         for (int k = 0; k < PACK<T>; k++) {
@@ -62,7 +64,7 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
     float rstd = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + LAYER_NORM_EPS);
     bool wide_weights = is_wide(weight) && is_wide(bias);
 #pragma unroll
-    for (int p = 0; p < PACKS<T>; p++) {
+    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
         if (j < c) {
             float w[PACK<T>];
@@ -83,54 +85,47 @@ __device__ void layer_norm(const T* x, const T* branch, T* sum, const float* wei
     }
 }
 
-#define LAYER_NORM(T, TYPE)                                                                                                \
-    KERNEL(ROW_THREADS, layer_norm_warp_##TYPE, const T* x, const T* branch, T* sum, const float* weight, const float* bias, \
-           T* out, float* stats, int rows, int c, long long first_row, unsigned long long seed, int purpose,               \
-           const int* step, int threshold, float scale) {                                                                  \
-        layer_norm<T, WARP>(x, branch, sum, weight, bias, NormedRows<T>{out}, stats, rows, c, first_row,                   \
-                            make_dropout(seed, purpose, step, threshold, scale));                                          \
-    }                                                                                                                      \
-    KERNEL(ROW_THREADS, layer_norm_block_##TYPE, const T* x, const T* branch, T* sum, const float* weight,                 \
-           const float* bias, T* out, float* stats, int rows, int c, long long first_row, unsigned long long seed,         \
-           int purpose, const int* step, int threshold, float scale) {                                                     \
-        layer_norm<T, ROW_THREADS>(x, branch, sum, weight, bias, NormedRows<T>{out}, stats, rows, c, first_row,            \
-                                   make_dropout(seed, purpose, step, threshold, scale));                                   \
+#define LAYER_NORM(T, NAME, THREADS, ELEMENTS)                                                                                 \
+    KERNEL(ROW_THREADS, layer_norm_##NAME, const T* x, const T* branch, const float* branch_bias, T* sum, const float* weight, \
+           const float* bias, T* out, float* stats, int rows, int c, long long first_row, unsigned long long seed,             \
+           int purpose, const int* step, int threshold, float scale) {                                                         \
+        layer_norm<T, THREADS, ELEMENTS>(x, branch, branch_bias, sum, weight, bias, NormedRows<T>{out}, stats, rows, c,        \
+                                         first_row, make_dropout(seed, purpose, step, threshold, scale));                      \
     }
 
-LAYER_NORM(float, f32)
-LAYER_NORM(__nv_bfloat16, bf16)
+FOR_EACH_NORM(LAYER_NORM)
 
-KERNEL(ROW_THREADS, layer_norm_int8_warp_f32, const float* x, const float* branch, float* sum, const float* weight,
-       const float* bias, signed char* values, float* scales, int* sums, int stride, int rows, int c) {
-    layer_norm<float, WARP>(x, branch, sum, weight, bias, RoundedRows<WARP>{{values, scales, sums, stride}}, nullptr,
-                            rows, c, 0, Dropout{});
-}
+#define LAYER_NORM_INT8(T, NAME, THREADS, ELEMENTS)                                                                          \
+    KERNEL(ROW_THREADS, layer_norm_int8_##NAME, const T* x, const T* branch, T* sum, const float* weight, const float* bias, \
+           signed char* values, float* scales, int* sums, int stride, int rows, int c) {                                     \
+        layer_norm<T, THREADS, ELEMENTS>(x, branch, nullptr, sum, weight, bias,                                              \
+                                         RoundedRows<THREADS>{{values, scales, sums, stride}}, nullptr, rows, c, 0,          \
+                                         Dropout{});                                                                         \
+    }
 
-KERNEL(ROW_THREADS, layer_norm_int8_block_f32, const float* x, const float* branch, float* sum, const float* weight,
-       const float* bias, signed char* values, float* scales, int* sums, int stride, int rows, int c) {
-    layer_norm<float, ROW_THREADS>(x, branch, sum, weight, bias, RoundedRows<ROW_THREADS>{{values, scales, sums, stride}},
-                                   nullptr, rows, c, 0, Dropout{});
-}
+FOR_EACH_FLOAT_NORM(LAYER_NORM_INT8)
 
-// dx (rows, c) += the gradient of the norm's input. partials (gridDim.x, 2, c): each block's sums for dweight and dbias,
-// which column_sums adds up. A block takes every gridDim.x-th group of rows.
-template <typename T, int THREADS>
-__device__ void layer_norm_grad(const T* x, const float* weight, const float* stats, const T* dout, T* dx,
-                                float* partials, int rows, int c) {
-    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx);
+// dx (rows, c) += the gradient of the norm's input; dbranch (rows, c) or null = dropout mask * dx, and may be dout. partials
+// (gridDim.x, 2, c), with dbranch (gridDim.x, 3, c): each block's sums for dweight, dbias and the branch's bias, which column_sums
+// adds up. A block takes every gridDim.x-th group of rows.
+template <typename T, int THREADS, int ELEMENTS>
+__device__ void layer_norm_grad(const T* x, const float* weight, const float* stats, const T* dout, T* dx, T* dbranch,
+                                float* partials, int rows, int c, long long first_row, const Dropout& dropout) {
+    bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx) && is_wide(dbranch);
     bool wide_weights = is_wide(weight);
-    float dweight[PACKS<T>][PACK<T>] = {};
-    float dbias[PACKS<T>][PACK<T>] = {};
+    float dweight[PACKS<T, ELEMENTS>][PACK<T>] = {};
+    float dbias[PACKS<T, ELEMENTS>][PACK<T>] = {};
+    float dbranch_bias[PACKS<T, ELEMENTS>][PACK<T>] = {};
     for (int row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
         long long start = (long long)row * c;
         float mean = stats[2 * row];
         float rstd = stats[2 * row + 1];
-        float normed[PACKS<T>][PACK<T>];
-        float scaled[PACKS<T>][PACK<T>];  // dout * weight
+        float normed[PACKS<T, ELEMENTS>][PACK<T>];
+        float scaled[PACKS<T, ELEMENTS>][PACK<T>];  // dout * weight
         float sum = 0;
         float product = 0;
 #pragma unroll
-        for (int p = 0; p < PACKS<T>; p++) {
+        for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
             int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
             if (j < c) {
                 load(x + start + j, c - j, wide, normed[p]);
@@ -154,7 +149,7 @@ __device__ void layer_norm_grad(const T* x, const float* weight, const float* st
         float a = row_sum<THREADS>(sum) / c;
         float b = row_sum<THREADS>(product) / c;
 #pragma unroll
-        for (int p = 0; p < PACKS<T>; p++) {
+        for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
             int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
             if (j < c) {
                 float grads[PACK<T>];
@@ -164,23 +159,38 @@ __device__ void layer_norm_grad(const T* x, const float* weight, const float* st
                     grads[k] += rstd * (scaled[p][k] - a - normed[p][k] * b);
                 }
                 store(dx + start + j, c - j, wide, grads);
+                if (dbranch != nullptr) {
+#pragma unroll
+                    for (int k = 0; k < PACK<T>; k++) {
+                        grads[k] = as_stored<T>(grads[k]);
+                    }
+                    if (dropout.active()) {
+                        apply(dropout, (first_row + row) * c + j, grads);
+                    }
+#pragma unroll
+                    for (int k = 0; k < PACK<T>; k++) {
+                        grads[k] = as_stored<T>(grads[k]);
+                        dbranch_bias[p][k] += grads[k];
+                    }
+                    store(dbranch + start + j, c - j, wide, grads);
+                }
             }
         }
     }
-    float* sums = partials + (long long)blockIdx.x * 2 * c;
+    float* sums = partials + (long long)blockIdx.x * (dbranch == nullptr ? 2 : 3) * c;
     add_column_sums<T, THREADS>(dweight, sums, c);
     add_column_sums<T, THREADS>(dbias, sums + c, c);
+    if (dbranch != nullptr) {
+        add_column_sums<T, THREADS>(dbranch_bias, sums + 2 * c, c);
+    }
 }
 
-#define LAYER_NORM_GRAD(T, TYPE)                                                                                          \
-    KERNEL(ROW_THREADS, layer_norm_grad_warp_##TYPE, const T* x, const float* weight, const float* stats, const T* dout,   \
-           T* dx, float* partials, int rows, int c) {                                                                      \
-        layer_norm_grad<T, WARP>(x, weight, stats, dout, dx, partials, rows, c);                                           \
-    }                                                                                                                      \
-    KERNEL(ROW_THREADS, layer_norm_grad_block_##TYPE, const T* x, const float* weight, const float* stats, const T* dout,  \
-           T* dx, float* partials, int rows, int c) {                                                                      \
-        layer_norm_grad<T, ROW_THREADS>(x, weight, stats, dout, dx, partials, rows, c);                                    \
+#define LAYER_NORM_GRAD(T, NAME, THREADS, ELEMENTS)                                                                        \
+    KERNEL(ROW_THREADS, layer_norm_grad_##NAME, const T* x, const float* weight, const float* stats, const T* dout, T* dx, \
+           T* dbranch, float* partials, int rows, int c, long long first_row, unsigned long long seed, int purpose,        \
+           const int* step, int threshold, float scale) {                                                                  \
+        layer_norm_grad<T, THREADS, ELEMENTS>(x, weight, stats, dout, dx, dbranch, partials, rows, c, first_row,           \
+                                              make_dropout(seed, purpose, step, threshold, scale));                        \
     }
 
-LAYER_NORM_GRAD(float, f32)
-LAYER_NORM_GRAD(__nv_bfloat16, bf16)
+FOR_EACH_NORM(LAYER_NORM_GRAD)

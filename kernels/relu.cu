@@ -1,7 +1,7 @@
-// What follows a matrix product: y = y + bias, then ReLU if asked; and the gradient of ReLU. Both in place.
+// What follows a matrix product: y = y + bias, then ReLU if asked; and the gradients of both. All in place.
 //
 // Bound by memory: each element is read and written once (the gradient reads two and writes one).
-#include "common/pack.cuh"
+#include "common/column_sums.cuh"
 
 // NaN stays, -0 becomes 0.
 __device__ __forceinline__ float relu(float x) {
@@ -54,28 +54,26 @@ __device__ void bias_relu(T* y, const float* bias, int relus, int rows, int c) {
 BIAS_RELU(float, f32)
 BIAS_RELU(__nv_bfloat16, bf16)
 
-// dy = 0 where y was not positive.
+// dy (rows, c) = 0 where y was not positive; sums (gridDim.y, c): of `each` rows of it.
 template <typename T>
-__device__ void relu_grad(const T* y, T* dy, int n) {
-    int i = (blockIdx.x * blockDim.x + threadIdx.x) * PACK<T>;
-    if (i >= n) {
-        return;
-    }
-    bool wide = is_wide(y) && is_wide(dy);
-    float outputs[PACK<T>];
-    float grads[PACK<T>];
-    load(y + i, n - i, wide, outputs);
-    load(dy + i, n - i, wide, grads);
+__device__ void relu_grad(const T* y, T* dy, float* sums, int rows, int c, int each) {
+    bool wide = c % PACK<T> == 0 && is_wide(y) && is_wide(dy);
+    add_rows<T>(sums, rows, c, each, [=](int row, int j, float (&grads)[PACK<T>]) {
+        long long i = (long long)row * c + j;
+        float outputs[PACK<T>];
+        load(y + i, c - j, wide, outputs);
+        load(dy + i, c - j, wide, grads);
 #pragma unroll
-    for (int k = 0; k < PACK<T>; k++) {
-        grads[k] = outputs[k] > 0 ? grads[k] : 0.0f;
-    }
-    store(dy + i, n - i, wide, grads);
+        for (int k = 0; k < PACK<T>; k++) {
+            grads[k] = outputs[k] > 0 ? grads[k] : 0.0f;
+        }
+        store(dy + i, c - j, wide, grads);
+    });
 }
 
 #define RELU_GRAD(T, TYPE)                                                                                           \
-    KERNEL(256, relu_grad_##TYPE, const T* y, T* dy, int n) {                                                        \
-        relu_grad(y, dy, n);                                                                                         \
+    KERNEL(256, relu_grad_##TYPE, const T* y, T* dy, float* sums, int rows, int c, int each) {                       \
+        relu_grad(y, dy, sums, rows, c, each);                                                                       \
     }
 
 RELU_GRAD(float, f32)

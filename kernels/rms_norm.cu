@@ -9,7 +9,7 @@ constexpr float RMS_NORM_EPS = 1e-5f;
 
 // x, out (rows, c); weight (c); stats (rows): 1 / root mean square, or null. Squares are rounded before they are added, as on a
 // CPU: the compiler might fuse the two for one kind of output and not for the other.
-template <typename T, int THREADS, typename Output>
+template <typename T, int THREADS, int ELEMENTS, typename Output>
 __device__ void rms_norm(const T* x, const float* weight, Output out, float* stats, int rows, int c) {
     int row = row_index();
     if (row >= rows) {
@@ -18,10 +18,10 @@ __device__ void rms_norm(const T* x, const float* weight, Output out, float* sta
     long long start = (long long)row * c;
     bool wide = c % PACK<T> == 0 && is_wide(x) && out.wide();
     bool wide_weights = is_wide(weight);
-    float values[PACKS<T>][PACK<T>];
+    float values[PACKS<T, ELEMENTS>][PACK<T>];
     float squares = 0;
 #pragma unroll
-    for (int p = 0; p < PACKS<T>; p++) {
+    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
         if (j < c) {
             load(x + start + j, c - j, wide, values[p]);
@@ -33,7 +33,7 @@ __device__ void rms_norm(const T* x, const float* weight, Output out, float* sta
     }
     float scale = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + RMS_NORM_EPS);
 #pragma unroll
-    for (int p = 0; p < PACKS<T>; p++) {
+    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
         int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
         if (j < c) {
             float w[PACK<T>];
@@ -51,42 +51,36 @@ __device__ void rms_norm(const T* x, const float* weight, Output out, float* sta
     }
 }
 
-#define RMS_NORM(T, TYPE)                                                                                                \
-    KERNEL(ROW_THREADS, rms_norm_warp_##TYPE, const T* x, const float* weight, T* out, float* stats, int rows, int c) {  \
-        rms_norm<T, WARP>(x, weight, NormedRows<T>{out}, stats, rows, c);                                                \
-    }                                                                                                                    \
-    KERNEL(ROW_THREADS, rms_norm_block_##TYPE, const T* x, const float* weight, T* out, float* stats, int rows, int c) { \
-        rms_norm<T, ROW_THREADS>(x, weight, NormedRows<T>{out}, stats, rows, c);                                         \
+#define RMS_NORM(T, NAME, THREADS, ELEMENTS)                                                                         \
+    KERNEL(ROW_THREADS, rms_norm_##NAME, const T* x, const float* weight, T* out, float* stats, int rows, int c) {   \
+        rms_norm<T, THREADS, ELEMENTS>(x, weight, NormedRows<T>{out}, stats, rows, c);                               \
     }
 
-RMS_NORM(float, f32)
-RMS_NORM(__nv_bfloat16, bf16)
+FOR_EACH_NORM(RMS_NORM)
 
-KERNEL(ROW_THREADS, rms_norm_int8_warp_f32, const float* x, const float* weight, signed char* values, float* scales, int* sums,
-       int stride, int rows, int c) {
-    rms_norm<float, WARP>(x, weight, RoundedRows<WARP>{{values, scales, sums, stride}}, nullptr, rows, c);
-}
+#define RMS_NORM_INT8(T, NAME, THREADS, ELEMENTS)                                                                             \
+    KERNEL(ROW_THREADS, rms_norm_int8_##NAME, const T* x, const float* weight, signed char* values, float* scales, int* sums, \
+           int stride, int rows, int c) {                                                                                     \
+        rms_norm<T, THREADS, ELEMENTS>(x, weight, RoundedRows<THREADS>{{values, scales, sums, stride}}, nullptr, rows, c);    \
+    }
 
-KERNEL(ROW_THREADS, rms_norm_int8_block_f32, const float* x, const float* weight, signed char* values, float* scales,
-       int* sums, int stride, int rows, int c) {
-    rms_norm<float, ROW_THREADS>(x, weight, RoundedRows<ROW_THREADS>{{values, scales, sums, stride}}, nullptr, rows, c);
-}
+FOR_EACH_FLOAT_NORM(RMS_NORM_INT8)
 
 // dx (rows, c) += the gradient of the norm's input. partials (gridDim.x, c): each block's sums for dweight.
-template <typename T, int THREADS>
+template <typename T, int THREADS, int ELEMENTS>
 __device__ void rms_norm_grad(const T* x, const float* weight, const float* stats, const T* dout, T* dx,
                               float* partials, int rows, int c) {
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx);
     bool wide_weights = is_wide(weight);
-    float dweight[PACKS<T>][PACK<T>] = {};
+    float dweight[PACKS<T, ELEMENTS>][PACK<T>] = {};
     for (int row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
         long long start = (long long)row * c;
         float scale = stats[row];
-        float normed[PACKS<T>][PACK<T>];
-        float scaled[PACKS<T>][PACK<T>];  // dout * weight
+        float normed[PACKS<T, ELEMENTS>][PACK<T>];
+        float scaled[PACKS<T, ELEMENTS>][PACK<T>];  // dout * weight
         float product = 0;
 #pragma unroll
-        for (int p = 0; p < PACKS<T>; p++) {
+        for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
             int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
             if (j < c) {
                 load(x + start + j, c - j, wide, normed[p]);
@@ -104,7 +98,7 @@ __device__ void rms_norm_grad(const T* x, const float* weight, const float* stat
         }
         float b = row_sum<THREADS>(product) / c;
 #pragma unroll
-        for (int p = 0; p < PACKS<T>; p++) {
+        for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
             int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
             if (j < c) {
                 float grads[PACK<T>];
@@ -120,15 +114,10 @@ __device__ void rms_norm_grad(const T* x, const float* weight, const float* stat
     add_column_sums<T, THREADS>(dweight, partials + (long long)blockIdx.x * c, c);
 }
 
-#define RMS_NORM_GRAD(T, TYPE)                                                                                                \
-    KERNEL(ROW_THREADS, rms_norm_grad_warp_##TYPE, const T* x, const float* weight, const float* stats, const T* dout, T* dx, \
-           float* partials, int rows, int c) {                                                                                \
-        rms_norm_grad<T, WARP>(x, weight, stats, dout, dx, partials, rows, c);                                                \
-    }                                                                                                                         \
-    KERNEL(ROW_THREADS, rms_norm_grad_block_##TYPE, const T* x, const float* weight, const float* stats, const T* dout,       \
-           T* dx, float* partials, int rows, int c) {                                                                         \
-        rms_norm_grad<T, ROW_THREADS>(x, weight, stats, dout, dx, partials, rows, c);                                         \
+#define RMS_NORM_GRAD(T, NAME, THREADS, ELEMENTS)                                                                        \
+    KERNEL(ROW_THREADS, rms_norm_grad_##NAME, const T* x, const float* weight, const float* stats, const T* dout, T* dx, \
+           float* partials, int rows, int c) {                                                                           \
+        rms_norm_grad<T, THREADS, ELEMENTS>(x, weight, stats, dout, dx, partials, rows, c);                              \
     }
 
-RMS_NORM_GRAD(float, f32)
-RMS_NORM_GRAD(__nv_bfloat16, bf16)
+FOR_EACH_NORM(RMS_NORM_GRAD)

@@ -73,7 +73,8 @@ struct NormedRows {
         store(out + (long long)row * c + j, c - j, wide, values);
     }
 
-    __device__ void end(int, int, const float (&)[PACKS<T>][PACK<T>]) {}
+    template <int N>
+    __device__ void end(int, int, const float (&)[N][PACK<T>]) {}
 };
 
 // Rounded to 8 bits: what the norm and quantize_int8 give one after the other, bit by bit.
@@ -89,10 +90,11 @@ struct RoundedRows {
         rounded.measure(values);
     }
 
-    __device__ void end(int row, int c, const float (&values)[PACKS<float>][PACK<float>]) {
+    template <int N>
+    __device__ void end(int row, int c, const float (&values)[N][PACK<float>]) {
         rounded.agree();
 #pragma unroll
-        for (int p = 0; p < PACKS<float>; p++) {
+        for (int p = 0; p < N; p++) {
             int j = (p * THREADS + int(threadIdx.x)) * PACK<float>;
             if (j < c) {
                 rounded.put(row, j, values[p]);

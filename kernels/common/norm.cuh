@@ -3,18 +3,34 @@
 #include "pack.cuh"
 #include "reduce.cuh"
 
-// Packs of a row that a thread keeps in registers: rows of up to 1,024 elements for a warp, 8,192 for a block.
-template <typename T>
-constexpr int PACKS = 32 / PACK<T>;
+// Packs of a row that a thread keeps in registers.
+template <typename T, int ELEMENTS>
+constexpr int PACKS = ELEMENTS / PACK<T>;
+
+// Defines a kernel for each type and length of rows: short ones of up to 512 elements, and with twice the registers of up to
+// 1,024 for a warp and 8,192 for a block.
+#define FOR_EACH_NORM(DEFINE)                              \
+    DEFINE(float, short_f32, WARP, 16)                     \
+    DEFINE(float, warp_f32, WARP, 32)                      \
+    DEFINE(float, block_f32, ROW_THREADS, 32)              \
+    DEFINE(__nv_bfloat16, short_bf16, WARP, 16)            \
+    DEFINE(__nv_bfloat16, warp_bf16, WARP, 32)             \
+    DEFINE(__nv_bfloat16, block_bf16, ROW_THREADS, 32)
+
+// The same for kernels that there are for float32 only.
+#define FOR_EACH_FLOAT_NORM(DEFINE)        \
+    DEFINE(float, short_f32, WARP, 16)     \
+    DEFINE(float, warp_f32, WARP, 32)      \
+    DEFINE(float, block_f32, ROW_THREADS, 32)
 
 // Adds up what each of a block's rows of threads (a warp, or the whole block) has summed for the columns of its rows: one
 // after another, so that the order does not change. target (c) belongs to the block.
-template <typename T, int THREADS>
-__device__ __forceinline__ void add_column_sums(const float (&sums)[PACKS<T>][PACK<T>], float* target, int c) {
+template <typename T, int THREADS, int N>
+__device__ __forceinline__ void add_column_sums(const float (&sums)[N][PACK<T>], float* target, int c) {
     for (int group = 0; group < blockDim.y; group++) {
         if (threadIdx.y == group) {
 #pragma unroll
-            for (int p = 0; p < PACKS<T>; p++) {
+            for (int p = 0; p < N; p++) {
 #pragma unroll
                 for (int k = 0; k < PACK<T>; k++) {
                     int j = (p * THREADS + int(threadIdx.x)) * PACK<T> + k;

@@ -53,6 +53,20 @@ __device__ __forceinline__ void load_floats(const float* p, int left, bool wide,
     }
 }
 
+// The output of a linear layer from column j of a row on, with its bias unless that is null.
+template <typename T>
+__device__ __forceinline__ void load_branch(const T* p, const float* bias, int j, int left, bool wide, float (&values)[PACK<T>]) {
+    load(p, left, wide, values);
+    if (bias != nullptr) {
+        float biases[PACK<T>];
+        load_floats<T>(bias + j, left, wide && is_wide(bias), biases);
+#pragma unroll
+        for (int k = 0; k < PACK<T>; k++) {
+            values[k] += biases[k];
+        }
+    }
+}
+
 // Writes the first `left` of N elements. `wide`: p is a multiple of their bytes.
 template <typename T, int N>
 __device__ __forceinline__ void store(T* p, int left, bool wide, const float (&values)[N]) {

@@ -79,8 +79,11 @@ public interface Backend extends AutoCloseable {
      */
     void linearGrad(Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, Tensor dbias, int rows, int in, int out);
 
-    /** Gradient of ReLU, in place: dy is zeroed where the output y was not positive. Both n elements. */
-    void reluGrad(Tensor y, Tensor dy, int n);
+    /**
+     * Gradients of a bias and the ReLU after it, in place: dy is zeroed where the output y was not positive; then dbias (C), or
+     * null, is the sum of its rows. y, dy (rows, C).
+     */
+    void reluGrad(Tensor y, Tensor dy, Tensor dbias, int rows, int c);
 
     /**
      * out[b, t] = wte[tokens[b, t]] + wpe[position + t]. tokens I32 (B, T), wte (V, C), wpe (context, C) or null,
@@ -156,7 +159,7 @@ public interface Backend extends AutoCloseable {
         quantizeInt8(out, q, rows, c);
     }
 
-    /** The same for {@link #residualNorm} without dropout: sum = x + branch, all (rows, C), then the norm of the sum. */
+    /** The same for {@link #residualNorm} without bias and dropout: sum = x + branch, all (rows, C), then the norm of the sum. */
     default void residualNormInt8(
             Tensor x,
             Tensor branch,
@@ -168,7 +171,7 @@ public interface Backend extends AutoCloseable {
             Int8Rows q,
             int rows,
             int c) {
-        residualNorm(x, branch, null, 0, sum, weight, bias, out, stats, rows, c);
+        residualNorm(x, branch, null, null, 0, sum, weight, bias, out, stats, rows, c);
         quantizeInt8(out, q, rows, c);
     }
 
@@ -188,18 +191,22 @@ public interface Backend extends AutoCloseable {
     void softmaxGrad(Tensor y, Tensor dy, Tensor dx, boolean causal, int rows, int c);
 
     /**
-     * The residual connection: sum = x + dropout(branch). All (rows, C); dropout or null; row r is row {@code firstRow +
-     * r} of the whole batch, for the mask.
+     * The residual connection: sum = x + dropout(branch + bias). x, branch, sum (rows, C); bias (C) or null, of the layer that
+     * ends the branch; dropout or null; row r is row {@code firstRow + r} of the whole batch, for the mask.
      */
-    void residual(Tensor x, Tensor branch, Dropout dropout, long firstRow, Tensor sum, int rows, int c);
+    void residual(Tensor x, Tensor branch, Tensor bias, Dropout dropout, long firstRow, Tensor sum, int rows, int c);
 
-    /** Gradient of {@link #residual} for the branch: dbranch = dropout mask * dsum. That for x is dsum itself. */
-    void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, int rows, int c);
+    /**
+     * Gradients of {@link #residual} for the branch and its bias: dbranch = dropout mask * dsum, both (rows, C); dbias (C), or
+     * null, the sum of its rows. That for x is dsum itself.
+     */
+    void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, Tensor dbias, int rows, int c);
 
     /** {@link #residual}, then {@link #layerNorm} of the sum: the two in one pass where a device can. */
     default void residualNorm(
             Tensor x,
             Tensor branch,
+            Tensor branchBias,
             Dropout dropout,
             long firstRow,
             Tensor sum,
@@ -209,8 +216,31 @@ public interface Backend extends AutoCloseable {
             Tensor stats,
             int rows,
             int c) {
-        residual(x, branch, dropout, firstRow, sum, rows, c);
+        residual(x, branch, branchBias, dropout, firstRow, sum, rows, c);
         layerNorm(sum, weight, bias, out, stats, rows, c);
+    }
+
+    /**
+     * {@link #layerNormGrad} of a norm of a residual sum, then {@link #residualGrad} of the sum: the two in one pass where a
+     * device can. dsum (rows, C) holds what came back around the norm, and gets what comes back through it; dbranch (rows, C)
+     * may be dout.
+     */
+    default void residualNormGrad(
+            Tensor sum,
+            Tensor weight,
+            Tensor stats,
+            Tensor dout,
+            Tensor dsum,
+            Tensor dweight,
+            Tensor dbias,
+            Dropout dropout,
+            long firstRow,
+            Tensor dbranch,
+            Tensor dbranchBias,
+            int rows,
+            int c) {
+        layerNormGrad(sum, weight, stats, dout, dsum, dweight, dbias, rows, c);
+        residualGrad(dsum, dropout, firstRow, dbranch, dbranchBias, rows, c);
     }
 
     /**

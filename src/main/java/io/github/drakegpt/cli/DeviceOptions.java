@@ -1,7 +1,10 @@
 package io.github.drakegpt.cli;
 
+import com.fasterxml.jackson.databind.node.TextNode;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.Precision;
 import picocli.CommandLine.Option;
 
 /** The options that choose where computation happens. */
@@ -16,7 +19,34 @@ final class DeviceOptions {
     @Option(names = "--threads", paramLabel = "N", description = "CPU threads (default: all cores).")
     private Integer threads;
 
+    @Option(
+            names = "--precision",
+            paramLabel = "NAME",
+            description = "What a GPU computes in: fp32, tf32 or bf16 (default: fp32); the CPU has fp32.")
+    private String precision;
+
+    /** Puts what was given here into settings that are kept. */
+    void layOver(Settings settings) {
+        if (precision != null) {
+            settings.set("cuda.precision", TextNode.valueOf(precision));
+        }
+    }
+
+    boolean changesSettings() {
+        return precision != null;
+    }
+
+    /** The device for work that has no settings of its own. */
     Backend open() {
-        return Backends.create(device, threads == null ? Runtime.getRuntime().availableProcessors() : threads);
+        return open(new DeviceSettings(
+                precision == null ? DeviceSettings.DEFAULT.precision() : precision, DeviceSettings.DEFAULT.fuse()));
+    }
+
+    Backend open(DeviceSettings settings) {
+        int cores = Runtime.getRuntime().availableProcessors();
+        return Backends.create(
+                device,
+                new BackendOptions(
+                        threads == null ? cores : threads, Precision.of(settings.precision()), settings.fuse()));
     }
 }

@@ -65,10 +65,12 @@ final class JourneyCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         Map<Stage, Settings> resolved = new LinkedHashMap<>();
         for (Stage stage : models.stream().map(Stage::of).toList()) {
-            resolved.put(stage, stage.settings(settings));
+            Settings stageSettings = stage.settings(settings);
+            device.layOver(stageSettings);
+            resolved.put(stage, stageSettings);
         }
         List<Row> rows = new ArrayList<>();
-        try (Backend backend = device.open();
+        try (Backend backend = device.open(resolved.values().iterator().next().device());
                 Interrupts interrupts = new Interrupts()) {
             Corpora.Found corpus = Corpora.find(data);
             log.info("Corpus {}", corpus.description());
@@ -115,6 +117,7 @@ final class JourneyCommand implements Callable<Integer> {
         int vocabSize = wanted.at("/model/vocab_size").asInt();
         return saved.modelConfig().equals(settings.model(vocabSize))
                 && Settings.trainConfig(saved.config(), null).equals(settings.train())
+                && Settings.deviceSettings(saved.config()).equals(settings.device())
                 && corpus(saved.config()).equals(corpus(wanted));
     }
 

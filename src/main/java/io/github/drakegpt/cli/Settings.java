@@ -122,6 +122,15 @@ final class Settings {
         return convert(root.get("train"), TrainConfig.class, "train");
     }
 
+    DeviceSettings device() {
+        return convert(root.get("cuda"), DeviceSettings.class, "cuda");
+    }
+
+    /** Reads those of a run's config.json, which older runs do not have. */
+    static DeviceSettings deviceSettings(ObjectNode config) {
+        return config.has("cuda") ? convert(config.get("cuda"), DeviceSettings.class, "cuda") : DeviceSettings.DEFAULT;
+    }
+
     /** Reads the training settings of a run's config.json, with another number of iterations if that is not null. */
     static TrainConfig trainConfig(ObjectNode config, Integer iters) {
         if (!(config.get("train") instanceof ObjectNode train)) {

@@ -78,14 +78,19 @@ final class TrainCommand implements Callable<Integer> {
                         || scale
                         || quant != null
                         || initFrom != null
-                        || settings.changeMoreThanIters())) {
+                        || settings.changeMoreThanIters()
+                        || device.changesSettings())) {
             throw new IllegalArgumentException(
                     "A resumed run keeps its settings; give --resume with nothing but --iters, --data, --device or"
                             + " --threads.");
         }
-        try (Backend backend = device.open();
+        Settings resolved = resume == null ? resolve() : null; // wrong settings are refused before a device is opened
+        DeviceSettings deviceSettings = resume == null
+                ? resolved.device()
+                : Settings.deviceSettings(RunFolder.open(resume).config());
+        try (Backend backend = device.open(deviceSettings);
                 Interrupts interrupts = new Interrupts()) {
-            TrainingRun training = resume == null ? create(backend) : resume(backend);
+            TrainingRun training = resume == null ? create(backend, resolved) : resume(backend);
             log.info("Run folder {}", training.folder().path());
             TrainingResult result = training.train(interrupts);
             if (result.end() == TrainingResult.End.INTERRUPTED) {
@@ -114,7 +119,7 @@ final class TrainCommand implements Callable<Integer> {
         return text.contains(" ") ? '"' + text + '"' : text;
     }
 
-    private TrainingRun create(Backend backend) throws IOException {
+    private Settings resolve() throws IOException {
         Quantization quantization = quant == null ? Quantization.NONE : Quantization.of(quant);
         boolean fromFullPrecision = initFrom != null
                 && quantization != Quantization.NONE
@@ -123,9 +128,14 @@ final class TrainCommand implements Callable<Integer> {
         if (model != null) {
             resolved.set("model.name", TextNode.valueOf(model));
         }
+        device.layOver(resolved);
+        resolved.train();
+        return resolved;
+    }
+
+    private TrainingRun create(Backend backend, Settings resolved) throws IOException {
         Corpora.Found corpus = Corpora.find(data);
         log.info("Corpus {}", corpus.description());
-        resolved.train(); // wrong settings are refused before a folder is made
         String name =
                 Stage.of(resolved.model(corpus.corpus().tokenizer().size())).name();
         return TrainingRun.create(backend, run != null ? run : Runs.newFolder(name), resolved, corpus, initFrom);

@@ -18,7 +18,7 @@ final class TransformerLM extends LanguageModel {
     private final Linear lmHead;
     private final Tensor embedded; // (rows, C)
     private final Tensor grad; // (rows, C)
-    private final Tensor dfeatures; // (rows, C)
+    private final Tensor dnormed; // (rows, C)
     private Tensor features;
 
     TransformerLM(ModelConfig config, LayerContext context) {
@@ -44,7 +44,7 @@ final class TransformerLM extends LanguageModel {
         lmHead = new Linear(context, "lm_head", width, config.vocabSize());
         embedded = context.activation(width);
         grad = context.scratch("grad", width);
-        dfeatures = context.scratch("branch", width);
+        dnormed = context.scratch("branch", width);
     }
 
     @Override
@@ -53,8 +53,7 @@ final class TransformerLM extends LanguageModel {
         blocks.get(0).firstNorm().forward(embedded, pass.rows());
         features = embedded;
         for (int i = 0; i < blocks.size(); i++) {
-            LayerNorm next = i + 1 < blocks.size() ? blocks.get(i + 1).firstNorm() : finalNorm;
-            features = blocks.get(i).forward(features, next, pass);
+            features = blocks.get(i).forward(features, normAfter(i), pass);
         }
         lmHead.forward(finalNorm == null ? features : finalNorm.out(), logits(), pass.rows());
     }
@@ -65,13 +64,18 @@ final class TransformerLM extends LanguageModel {
         if (finalNorm == null) {
             lmHead.backward(dlogits(), grad, rows);
         } else {
-            lmHead.backward(dlogits(), dfeatures, rows);
+            lmHead.backward(dlogits(), dnormed, rows);
             backend().zero(grad, rows * config().embeddingDim());
-            finalNorm.backward(features, dfeatures, grad, rows);
         }
         for (int i = blocks.size() - 1; i >= 0; i--) {
-            blocks.get(i).backward(grad, pass);
+            blocks.get(i).backward(normAfter(i), grad, dnormed, pass);
         }
+        blocks.get(0).firstNorm().backward(embedded, dnormed, grad, rows);
         embedding.backward(tokens(), grad, pass);
+    }
+
+    /** The norm of the output of a block: the next one's first, or the model's last, or null. */
+    private LayerNorm normAfter(int block) {
+        return block + 1 < blocks.size() ? blocks.get(block + 1).firstNorm() : finalNorm;
     }
 }

@@ -33,8 +33,8 @@ public final class Block {
 
     /** Replaces the gradient of the output by that of the input, (rows, C). */
     public void backward(Tensor grad, Pass pass) {
-        backend.reluGrad(out, grad, pass.rows() * width);
-        linear.backward(grad, dheads, pass.rows());
+        backend.reluGrad(out, grad, linear.biasGrad(), pass.rows(), width);
+        linear.backwardWithoutBias(grad, dheads, pass.rows());
         attention.backward(dheads, grad, pass);
     }
 }

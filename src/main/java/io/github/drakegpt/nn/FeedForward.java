@@ -27,21 +27,26 @@ final class FeedForward {
         this.dnormed = context.training() && subNorm ? context.scratch("dnormed", hiddenSize) : null;
     }
 
-    /** Writes y (rows, C) from x (rows, C). */
-    void forward(Rows x, Tensor y, int rows) {
+    /** Writes y (rows, C) from x (rows, C), and answers the bias that the residual sum adds to it; or null. */
+    Tensor forward(Rows x, Tensor y, int rows) {
         expand.forwardRelu(x, hidden, rows);
-        contract.forward(subNorm == null ? Rows.of(hidden) : subNorm.forward(hidden, rows), y, rows);
+        return contract.forwardBranch(subNorm == null ? Rows.of(hidden) : subNorm.forward(hidden, rows), y, rows);
     }
 
-    /** Writes dx (rows, C) and the parameters' gradients from dy (rows, C); dx may be dy. */
+    /** The gradient of that bias. */
+    Tensor biasGrad() {
+        return contract.biasGrad();
+    }
+
+    /** Writes dx (rows, C) and the parameters' gradients but {@link #biasGrad} from dy (rows, C); dx may be dy. */
     void backward(Tensor dy, Tensor dx, int rows) {
         if (subNorm == null) {
-            contract.backward(dy, dhidden, rows);
+            contract.backwardWithoutBias(dy, dhidden, rows);
         } else {
-            contract.backward(dy, dnormed, rows);
+            contract.backwardWithoutBias(dy, dnormed, rows);
             subNorm.backward(hidden, dnormed, dhidden, rows);
         }
-        backend.reluGrad(hidden, dhidden, rows * hiddenSize);
-        expand.backward(dhidden, dx, rows);
+        backend.reluGrad(hidden, dhidden, expand.biasGrad(), rows, hiddenSize);
+        expand.backwardWithoutBias(dhidden, dx, rows);
     }
 }

@@ -50,6 +50,11 @@ final class FloatProduct extends Product {
     }
 
     @Override
+    boolean addsBiasForNothing() {
+        return false;
+    }
+
+    @Override
     void backward(Tensor dy, Tensor dx, Tensor dbias, int rows) {
         backend.linearGrad(input, weight, dy, dx, parameter.grad(), dbias, rows, in, out);
     }

@@ -63,13 +63,24 @@ public final class LayerNorm {
         }
     }
 
-    /** Writes sum = x + dropout(branch), and normalizes it into {@link #out}. All (rows, C). */
-    void forward(Tensor x, Tensor branch, Dropout dropout, Tensor sum, Pass pass) {
+    /** Writes sum = x + dropout(branch + branchBias), and normalizes it into {@link #out}. All (rows, C), but for the bias. */
+    void forward(Tensor x, Tensor branch, Tensor branchBias, Dropout dropout, Tensor sum, Pass pass) {
         int rows = pass.rows();
         if (int8 == null) {
             backend.residualNorm(
-                    x, branch, dropout, pass.firstRow(), sum, weight.value(), bias.value(), out, stats, rows, width);
-        } else { // nothing is dropped where nothing is trained
+                    x,
+                    branch,
+                    branchBias,
+                    dropout,
+                    pass.firstRow(),
+                    sum,
+                    weight.value(),
+                    bias.value(),
+                    out,
+                    stats,
+                    rows,
+                    width);
+        } else { // nothing is dropped where nothing is trained, and packed products add their bias
             backend.residualNormInt8(x, branch, sum, weight.value(), bias.value(), out, stats, int8, rows, width);
         }
     }
@@ -77,5 +88,27 @@ public final class LayerNorm {
     /** Adds to dx (rows, C) what comes back through the norm of x from dout (rows, C). */
     public void backward(Tensor x, Tensor dout, Tensor dx, int rows) {
         backend.layerNormGrad(x, weight.value(), stats, dout, dx, weight.grad(), bias.grad(), rows, width);
+    }
+
+    /**
+     * Adds to dsum (rows, C) what comes back through the norm of the sum from dout (rows, C), then writes the gradients of the
+     * sum's branch (rows, C), over dout if that is the same, and of its bias.
+     */
+    void backward(
+            Tensor sum, Tensor dout, Tensor dsum, Dropout dropout, Tensor dbranch, Tensor dbranchBias, Pass pass) {
+        backend.residualNormGrad(
+                sum,
+                weight.value(),
+                stats,
+                dout,
+                dsum,
+                weight.grad(),
+                bias.grad(),
+                dropout,
+                pass.firstRow(),
+                dbranch,
+                dbranchBias,
+                pass.rows(),
+                width);
     }
 }

@@ -49,13 +49,32 @@ public final class Linear {
         product.forward(x, bias.value(), false, y, rows);
     }
 
-    /** The same with ReLU; its gradient is {@link Backend#reluGrad}, before {@link #backward}. */
+    /** The same with ReLU; its gradient and the bias's is {@link Backend#reluGrad}, before {@link #backwardWithoutBias}. */
     void forwardRelu(Rows x, Tensor y, int rows) {
         product.forward(x, bias.value(), true, y, rows);
+    }
+
+    /**
+     * Writes y (rows, out) from x (rows, in) for a residual sum, which adds the bias that this answers; null if that has been
+     * done, at no cost.
+     */
+    Tensor forwardBranch(Rows x, Tensor y, int rows) {
+        boolean added = product.addsBiasForNothing();
+        product.forward(x, added ? bias.value() : null, false, y, rows);
+        return added ? null : bias.value();
     }
 
     /** Writes dx (rows, in) and the parameters' gradients from dy (rows, out). */
     public void backward(Tensor dy, Tensor dx, int rows) {
         product.backward(dy, dx, bias.grad(), rows);
+    }
+
+    /** The same but for the gradient of the bias, which whoever wrote dy has put into {@link #biasGrad}. */
+    void backwardWithoutBias(Tensor dy, Tensor dx, int rows) {
+        product.backward(dy, dx, null, rows);
+    }
+
+    Tensor biasGrad() {
+        return bias.grad();
     }
 }

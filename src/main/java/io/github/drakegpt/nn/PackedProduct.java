@@ -26,6 +26,11 @@ final class PackedProduct extends Product {
     }
 
     @Override
+    boolean addsBiasForNothing() {
+        return true;
+    }
+
+    @Override
     void backward(Tensor dy, Tensor dx, Tensor dbias, int rows) {
         throw new IllegalStateException("Packed weights cannot be trained; train the run that they were made from.");
     }

@@ -40,6 +40,9 @@ abstract class Product {
     /** y (rows, out) = x weight^T + bias, then ReLU if asked; bias (out) or null. */
     abstract void forward(Rows x, Tensor bias, boolean relu, Tensor y, int rows);
 
+    /** Whether the product comes with its bias, where others add it in another pass over y. */
+    abstract boolean addsBiasForNothing();
+
     /** Writes dx (rows, in), the weight's gradient and dbias (out), or null, from dy (rows, out). */
     abstract void backward(Tensor dy, Tensor dx, Tensor dbias, int rows);
 }

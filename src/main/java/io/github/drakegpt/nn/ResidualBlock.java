@@ -34,20 +34,22 @@ public final class ResidualBlock {
         int rows = pass.rows();
         in = x;
         heads = attention.forward(x, pass);
-        projection.forward(heads, branch, rows);
-        backend.residual(x, branch, null, 0, middle, rows, width);
-        feedForward.forward(Rows.of(middle), branch, rows);
-        backend.residual(middle, branch, null, 0, out, rows, width);
+        Tensor bias = projection.forwardBranch(Rows.of(heads), branch, rows);
+        backend.residual(x, branch, bias, null, 0, middle, rows, width);
+        bias = feedForward.forward(Rows.of(middle), branch, rows);
+        backend.residual(middle, branch, bias, null, 0, out, rows, width);
         return out;
     }
 
     /** Replaces the gradient of the output by that of the input, (rows, C). */
     public void backward(Tensor grad, Pass pass) {
         int rows = pass.rows();
-        feedForward.backward(grad, branch, rows);
-        backend.residual(grad, branch, null, 0, grad, rows, width);
-        projection.backward(grad, dheads, rows);
+        backend.residualGrad(grad, null, 0, branch, feedForward.biasGrad(), rows, width);
+        feedForward.backward(branch, branch, rows);
+        backend.residual(grad, branch, null, null, 0, grad, rows, width);
+        backend.residualGrad(grad, null, 0, branch, projection.biasGrad(), rows, width);
+        projection.backwardWithoutBias(branch, dheads, rows);
         attention.backward(dheads, branch, pass);
-        backend.residual(grad, branch, null, 0, grad, rows, width);
+        backend.residual(grad, branch, null, null, 0, grad, rows, width);
     }
 }

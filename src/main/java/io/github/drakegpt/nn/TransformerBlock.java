@@ -25,8 +25,7 @@ public final class TransformerBlock {
     private final Tensor middle; // (rows, C)
     private final Tensor out; // (rows, C)
     private final Tensor dheads; // (rows, C)
-    private final Tensor dnormed; // (rows, C), or null
-    private Tensor in;
+    private final Tensor dprojected; // (rows, C), or null
     private Tensor heads;
 
     /** @param subNorm whether there is an RMS norm before each of the layers that end a residual branch */
@@ -47,7 +46,7 @@ public final class TransformerBlock {
         this.middle = context.activation("middle", width);
         this.out = context.activation("block", width);
         this.dheads = context.training() ? context.scratch("dheads", width) : null;
-        this.dnormed = context.training() && subNorm ? context.scratch("dnormed", width) : null;
+        this.dprojected = context.training() && subNorm ? context.scratch("dprojected", width) : null;
     }
 
     /** The norm at the block's beginning, which whatever comes before the block applies. */
@@ -62,34 +61,44 @@ public final class TransformerBlock {
      */
     public Tensor forward(Tensor x, LayerNorm next, Pass pass) {
         int rows = pass.rows();
-        in = x;
         heads = attention.forward(ln1.normed(), pass);
-        projection.forward(subNorm == null ? Rows.of(heads) : subNorm.forward(heads, rows), branch, rows);
-        ln2.forward(x, branch, pass.training() ? attentionDropout : null, middle, pass);
-        feedForward.forward(ln2.normed(), branch, rows);
+        Rows projected = subNorm == null ? Rows.of(heads) : subNorm.forward(heads, rows);
+        Tensor bias = projection.forwardBranch(projected, branch, rows);
+        ln2.forward(x, branch, bias, pass.training() ? attentionDropout : null, middle, pass);
+        bias = feedForward.forward(ln2.normed(), branch, rows);
         Dropout dropout = pass.training() ? feedForwardDropout : null;
         if (next == null) {
-            backend.residual(middle, branch, dropout, pass.firstRow(), out, rows, width);
+            backend.residual(middle, branch, bias, dropout, pass.firstRow(), out, rows, width);
         } else {
-            next.forward(middle, branch, dropout, out, pass);
+            next.forward(middle, branch, bias, dropout, out, pass);
         }
         return out;
     }
 
-    /** Replaces the gradient of the output by that of the input, (rows, C). */
-    public void backward(Tensor grad, Pass pass) {
+    /**
+     * Writes the parameters' gradients, that of {@code next} too.
+     *
+     * @param next the norm that was applied to the output, or null
+     * @param grad (rows, C): what came back around that norm; becomes what goes back around {@link #firstNorm}
+     * @param dnormed (rows, C): the gradient of that norm's output; becomes that of {@link #firstNorm}'s
+     */
+    public void backward(LayerNorm next, Tensor grad, Tensor dnormed, Pass pass) {
         int rows = pass.rows();
-        backend.residualGrad(grad, pass.training() ? feedForwardDropout : null, pass.firstRow(), branch, rows, width);
-        feedForward.backward(branch, branch, rows);
-        ln2.backward(middle, branch, grad, rows);
-        backend.residualGrad(grad, pass.training() ? attentionDropout : null, pass.firstRow(), branch, rows, width);
-        if (subNorm == null) {
-            projection.backward(branch, dheads, rows);
+        Dropout dropout = pass.training() ? feedForwardDropout : null;
+        if (next == null) {
+            backend.residualGrad(grad, dropout, pass.firstRow(), dnormed, feedForward.biasGrad(), rows, width);
         } else {
-            projection.backward(branch, dnormed, rows);
-            subNorm.backward(heads, dnormed, dheads, rows);
+            next.backward(out, dnormed, grad, dropout, dnormed, feedForward.biasGrad(), pass);
         }
-        attention.backward(dheads, branch, pass);
-        ln1.backward(in, branch, grad, rows);
+        feedForward.backward(dnormed, dnormed, rows);
+        dropout = pass.training() ? attentionDropout : null;
+        ln2.backward(middle, dnormed, grad, dropout, dnormed, projection.biasGrad(), pass);
+        if (subNorm == null) {
+            projection.backwardWithoutBias(dnormed, dheads, rows);
+        } else {
+            projection.backwardWithoutBias(dnormed, dprojected, rows);
+            subNorm.backward(heads, dprojected, dheads, rows);
+        }
+        attention.backward(dheads, dnormed, pass);
     }
 }

@@ -91,24 +91,26 @@ public final class KernelBenchmark {
         });
         int rows = batch * model.contextLength();
         int c = model.embeddingDim();
-        int n = rows * 4 * c;
-        time("reluGrad", 0, Shape.of(n), operands -> {
-            Tensor y = operands.read(n);
-            Tensor dy = operands.update(n);
-            return () -> backend.reluGrad(y, dy, n);
+        time("reluGrad", 0, Shape.of(rows, 4 * c), operands -> {
+            Tensor y = operands.read(rows * 4 * c);
+            Tensor dy = operands.update(rows * 4 * c);
+            Tensor dbias = operands.write(4 * c);
+            return () -> backend.reluGrad(y, dy, dbias, rows, 4 * c);
         });
         time("residual", 0, Shape.of(rows, c), operands -> {
             Tensor x = operands.read(rows * c);
             Tensor branch = operands.read(rows * c);
+            Tensor bias = operands.read(c);
             Tensor sum = operands.write(rows * c);
             Dropout dropout = operands.dropout();
-            return () -> backend.residual(x, branch, dropout, 0, sum, rows, c);
+            return () -> backend.residual(x, branch, bias, dropout, 0, sum, rows, c);
         });
         time("residualGrad", 0, Shape.of(rows, c), operands -> {
             Tensor dsum = operands.read(rows * c);
             Tensor dbranch = operands.write(rows * c);
+            Tensor dbias = operands.write(c);
             Dropout dropout = operands.dropout();
-            return () -> backend.residualGrad(dsum, dropout, 0, dbranch, rows, c);
+            return () -> backend.residualGrad(dsum, dropout, 0, dbranch, dbias, rows, c);
         });
     }
 
@@ -127,13 +129,15 @@ public final class KernelBenchmark {
         time("residualNorm", 0, shape, operands -> {
             Tensor x = operands.read(rows * c);
             Tensor branch = operands.read(rows * c);
+            Tensor branchBias = operands.read(c);
             Tensor sum = operands.write(rows * c);
             Tensor weight = operands.read(c);
             Tensor bias = operands.read(c);
             Tensor out = operands.write(rows * c);
             Tensor stats = operands.write(rows * 2);
             Dropout dropout = operands.dropout();
-            return () -> backend.residualNorm(x, branch, dropout, 0, sum, weight, bias, out, stats, rows, c);
+            return () ->
+                    backend.residualNorm(x, branch, branchBias, dropout, 0, sum, weight, bias, out, stats, rows, c);
         });
         time("layerNormGrad", 0, shape, operands -> {
             Tensor x = operands.read(rows * c);
@@ -144,6 +148,20 @@ public final class KernelBenchmark {
             Tensor dweight = operands.write(c);
             Tensor dbias = operands.write(c);
             return () -> backend.layerNormGrad(x, weight, stats, dout, dx, dweight, dbias, rows, c);
+        });
+        time("residualNormGrad", 0, shape, operands -> {
+            Tensor sum = operands.read(rows * c);
+            Tensor weight = operands.read(c);
+            Tensor stats = operands.read(rows * 2);
+            Tensor dout = operands.read(rows * c);
+            Tensor dsum = operands.update(rows * c);
+            Tensor dweight = operands.write(c);
+            Tensor dbias = operands.write(c);
+            Tensor dbranch = operands.write(rows * c);
+            Tensor dbranchBias = operands.write(c);
+            Dropout dropout = operands.dropout();
+            return () -> backend.residualNormGrad(
+                    sum, weight, stats, dout, dsum, dweight, dbias, dropout, 0, dbranch, dbranchBias, rows, c);
         });
         time("rmsNorm", 0, shape, operands -> {
             Tensor x = operands.read(rows * c);

@@ -164,7 +164,7 @@ public abstract class BackendOperations {
                 backend().linear(x, w, asBias ? of(before) : null, true, y.tensor(), rows, 1, n);
                 float[] relu = y.read();
                 GuardedTensor dy = GuardedTensor.larger(arena, filled(rows * n, 3));
-                backend().reluGrad(y.tensor(), dy.tensor(), rows * n);
+                backend().reluGrad(y.tensor(), dy.tensor(), null, rows, n);
                 float[] grad = dy.read();
                 for (int i = 0; i < rows * n; i++) {
                     float value = before[i % n];
@@ -176,16 +176,26 @@ public abstract class BackendOperations {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 2, 31, 33, 1000})
-    void reluGrad(int n) {
+    @CsvSource({"1,1", "2,2", "1,31", "33,1", "31,80", "5,127", "129,8", "300,33", "3,1000"})
+    void reluGrad(int rows, int c) {
+        int n = rows * c;
         float[] y = gaussian(n);
         for (int i = 0; i < n; i++) {
             y[i] = Math.max(y[i], 0);
         }
         float[] dy = gaussian(n);
-        GuardedTensor grad = GuardedTensor.larger(arena, dy);
-        backend().reluGrad(larger(y), grad.tensor(), n);
-        assertExact("dy", grad.read(), ReferenceOperations.reluGrad(doubles(y), doubles(dy)));
+        double[] expected = ReferenceOperations.reluGrad(doubles(y), doubles(dy));
+        for (boolean biased : new boolean[] {true, false}) {
+            GuardedTensor grad = GuardedTensor.larger(arena, dy);
+            GuardedTensor dbias = GuardedTensor.exactOutput(arena, c);
+            backend().reluGrad(larger(y), grad.tensor(), biased ? dbias.tensor() : null, rows, c);
+            assertExact("dy", grad.read(), expected);
+            if (biased) {
+                assertClose("dbias", dbias.read(), ReferenceOperations.columnSums(expected, rows, c), rows);
+            } else {
+                dbias.assertUnchanged();
+            }
+        }
     }
 
     @Test
@@ -477,18 +487,23 @@ public abstract class BackendOperations {
         int n = rows * c;
         float[] x = gaussian(n);
         float[] branch = gaussian(n);
+        float[] branchBias = gaussian(c);
         float[] weight = gaussian(c);
         float[] bias = gaussian(c);
+        float[] dout = gaussian(n);
         for (float probability : new float[] {0, DROPOUT}) {
+            boolean biased = probability > 0 || firstRow == 0;
             Dropout dropout = dropout(probability);
             double[] mask = mask(dropout, firstRow * c, n);
-            double[] expected = ReferenceOperations.residual(doubles(x), doubles(branch), mask);
+            double[] expected = ReferenceOperations.residual(
+                    doubles(x), doubles(branch), biased ? doubles(branchBias) : new double[c], mask);
+            Tensor added = biased ? of(branchBias) : null;
             GuardedTensor sum = GuardedTensor.output(arena, n);
-            backend().residual(larger(x), larger(branch), dropout, firstRow, sum.tensor(), rows, c);
+            backend().residual(larger(x), larger(branch), added, dropout, firstRow, sum.tensor(), rows, c);
             assertClose("sum", sum.read(), expected, 1);
 
             GuardedTensor inPlace = GuardedTensor.larger(arena, x);
-            backend().residual(inPlace.tensor(), larger(branch), dropout, firstRow, inPlace.tensor(), rows, c);
+            backend().residual(inPlace.tensor(), larger(branch), added, dropout, firstRow, inPlace.tensor(), rows, c);
             assertClose("sum over x", inPlace.read(), expected, 1);
 
             GuardedTensor fusedSum = GuardedTensor.output(arena, n);
@@ -498,6 +513,7 @@ public abstract class BackendOperations {
                     .residualNorm(
                             larger(x),
                             larger(branch),
+                            added,
                             dropout,
                             firstRow,
                             fusedSum.tensor(),
@@ -513,9 +529,78 @@ public abstract class BackendOperations {
             assertClose("fused norm", out.read(), norm.out(), c);
             assertClose("fused stats", stats.read(), norm.stats(), c);
 
+            double[] dexpected = ReferenceOperations.residualGrad(doubles(x), mask);
             GuardedTensor dbranch = GuardedTensor.output(arena, n);
-            backend().residualGrad(larger(x), dropout, firstRow, dbranch.tensor(), rows, c);
-            assertClose("dbranch", dbranch.read(), ReferenceOperations.residualGrad(doubles(x), mask), 1);
+            GuardedTensor dbias = GuardedTensor.exactOutput(arena, c);
+            backend()
+                    .residualGrad(
+                            larger(x), dropout, firstRow, dbranch.tensor(), biased ? dbias.tensor() : null, rows, c);
+            assertClose("dbranch", dbranch.read(), dexpected, 1);
+            if (biased) {
+                assertClose("dbias", dbias.read(), ReferenceOperations.columnSums(dexpected, rows, c), rows);
+            } else {
+                dbias.assertUnchanged();
+            }
+            residualNormGrad(expected, weight, stats.tensor(), dout, x, dropout, firstRow, mask, rows, c);
+        }
+    }
+
+    /** The gradient of a residual sum and the norm of it, once beside the norm's output gradient and once over it. */
+    private void residualNormGrad(
+            double[] sum,
+            float[] weight,
+            Tensor stats,
+            float[] dout,
+            float[] dsum,
+            Dropout dropout,
+            long firstRow,
+            double[] mask,
+            int rows,
+            int c) {
+        int n = rows * c;
+        float[] rounded = new float[n];
+        for (int i = 0; i < n; i++) {
+            rounded[i] = (float) sum[i];
+        }
+        ReferenceOperations.LayerNormGrad grad =
+                ReferenceOperations.layerNormGrad(sum, doubles(weight), doubles(dout), rows, c);
+        double[] dx = ReferenceOperations.sum(doubles(dsum), grad.dx());
+        double[] dbranch = ReferenceOperations.residualGrad(dx, mask);
+        double inverse = 0; // of the smallest deviation
+        float[] deviations = stats.toFloats();
+        for (int r = 0; r < rows; r++) {
+            inverse = Math.max(inverse, deviations[2 * r + 1]);
+        }
+        double terms = largest(doubles(dout)) * largest(doubles(weight)) * inverse + largest(dx);
+        for (boolean over : new boolean[] {false, true}) {
+            GuardedTensor tdout = GuardedTensor.larger(arena, dout);
+            GuardedTensor tdsum = GuardedTensor.larger(arena, dsum);
+            GuardedTensor tdbranch = over ? tdout : GuardedTensor.output(arena, n);
+            GuardedTensor dweight = GuardedTensor.exactOutput(arena, c);
+            GuardedTensor dbias = GuardedTensor.exactOutput(arena, c);
+            GuardedTensor dbranchBias = GuardedTensor.exactOutput(arena, c);
+            backend()
+                    .residualNormGrad(
+                            larger(rounded),
+                            of(weight),
+                            stats,
+                            tdout.tensor(),
+                            tdsum.tensor(),
+                            dweight.tensor(),
+                            dbias.tensor(),
+                            dropout,
+                            firstRow,
+                            tdbranch.tensor(),
+                            dbranchBias.tensor(),
+                            rows,
+                            c);
+            double k = c * 4;
+            assertClose("fused dsum", tdsum.read(), dx, terms, k);
+            assertClose("fused dbranch", tdbranch.read(), dbranch, 2 * terms, k);
+            assertClose("fused dweight", dweight.read(), grad.dweight(), rows + k);
+            assertClose("fused dbias", dbias.read(), grad.dbias(), rows);
+            double[] sums = ReferenceOperations.columnSums(dbranch, rows, c);
+            assertClose("fused dbranch bias", dbranchBias.read(), sums, 2 * terms * Math.sqrt(rows), k);
         }
     }
 
@@ -527,7 +612,7 @@ public abstract class BackendOperations {
         int n = rows * c;
         Dropout dropout = dropout(probability);
         GuardedTensor sum = GuardedTensor.output(arena, n);
-        backend().residual(larger(new float[n]), larger(filled(n, 1)), dropout, 3, sum.tensor(), rows, c);
+        backend().residual(larger(new float[n]), larger(filled(n, 1)), null, dropout, 3, sum.tensor(), rows, c);
         float[] factors = sum.read();
         int kept = 0;
         double total = 0;
@@ -553,7 +638,7 @@ public abstract class BackendOperations {
                 new RandomStream(2, 20, ints(1)),
                 new RandomStream(1L << 32 | 1, 20, ints(1)))) {
             GuardedTensor mask = GuardedTensor.output(arena, n);
-            backend().residualGrad(larger(filled(n, 1)), new Dropout(0.5f, stream), 0, mask.tensor(), 1, n);
+            backend().residualGrad(larger(filled(n, 1)), new Dropout(0.5f, stream), 0, mask.tensor(), null, 1, n);
             masks.add(mask.read());
         }
         for (int i = 0; i < masks.size(); i++) {

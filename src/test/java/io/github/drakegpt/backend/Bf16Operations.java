@@ -117,9 +117,10 @@ public abstract class Bf16Operations {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {1, 2, 31, 33, 1000})
-    void reluGrad(int n) {
+    @CsvSource({"1,1", "2,2", "1,31", "31,80", "5,127", "300,33", "3,1000"})
+    void reluGrad(int rows, int c) {
         eachPlace(() -> {
+            int n = rows * c;
             float[] y = exact(n);
             float[] dy = exact(n);
             float[] expected = dy.clone();
@@ -127,8 +128,13 @@ public abstract class Bf16Operations {
                 expected[i] = y[i] > 0 ? dy[i] : 0;
             }
             GuardedTensor grad = GuardedTensor.larger(arena, DType.BF16, dy);
-            backend().reluGrad(input(DType.BF16, y), grad.tensor(), n);
+            GuardedTensor[] dbias = outputs(c);
+            backend()
+                    .reluGrad(
+                            input(DType.F32, y), GuardedTensor.larger(arena, dy).tensor(), dbias[0].tensor(), rows, c);
+            backend().reluGrad(input(DType.BF16, y), grad.tensor(), dbias[1].tensor(), rows, c);
             assertThat(grad.read()).isEqualTo(expected);
+            assertClose("dbias", dbias[1].read(), dbias[0].read(), 0);
         });
     }
 
@@ -241,17 +247,19 @@ public abstract class Bf16Operations {
             int n = rows * c;
             float[] x = exact(n);
             float[] branch = exact(n);
+            Tensor bias = f32(c);
             Tensor step = arena.allocate(DType.I32, Shape.of(1));
             for (Dropout dropout :
                     new Dropout[] {null, new Dropout(0.3f, new RandomStream(SEED, RandomStream.dropout(1), step))}) {
                 both(
                         n,
                         type -> sum -> backend()
-                                .residual(input(type, x), input(type, branch), dropout, firstRow, sum, rows, c),
+                                .residual(input(type, x), input(type, branch), bias, dropout, firstRow, sum, rows, c),
                         1);
                 both(
                         n,
-                        type -> dbranch -> backend().residualGrad(input(type, x), dropout, firstRow, dbranch, rows, c),
+                        type -> dbranch ->
+                                backend().residualGrad(input(type, x), dropout, firstRow, dbranch, null, rows, c),
                         1);
             }
         });
@@ -274,10 +282,12 @@ public abstract class Bf16Operations {
                 GuardedTensor.output(arena, DType.BF16, n), GuardedTensor.output(arena, DType.BF16, n)
             };
             GuardedTensor[] stats = outputs(2 * rows);
+            Tensor added = f32(c);
             backend()
                     .residualNorm(
                             x,
                             branch,
+                            added,
                             null,
                             0,
                             sums[0].tensor(),
@@ -287,7 +297,7 @@ public abstract class Bf16Operations {
                             stats[0].tensor(),
                             rows,
                             c);
-            backend().residual(x, branch, null, 0, sums[1].tensor(), rows, c);
+            backend().residual(x, branch, added, null, 0, sums[1].tensor(), rows, c);
             backend().layerNorm(sums[1].tensor(), weight, bias, outs[1].tensor(), stats[1].tensor(), rows, c);
             assertThat(sums[0].read()).isEqualTo(sums[1].read());
             assertThat(outs[0].read()).isEqualTo(outs[1].read());

@@ -153,7 +153,7 @@ public abstract class PackedOperations {
         assertEqual(together, apart);
 
         backend().residualNormInt8(x, branch, sum, weight, bias, out, stats, together, rows, c);
-        backend().residualNorm(x, branch, null, 0, sumApart, weight, bias, out, stats, rows, c);
+        backend().residualNorm(x, branch, null, null, 0, sumApart, weight, bias, out, stats, rows, c);
         backend().quantizeInt8(out, apart, rows, c);
         assertEqual(together, apart);
         assertThat(sum.toFloats()).isEqualTo(sumApart.toFloats());

@@ -252,10 +252,19 @@ public final class ReferenceOperations {
         return dx;
     }
 
-    public static double[] residual(double[] x, double[] branch, double[] mask) {
+    public static double[] residual(double[] x, double[] branch, double[] bias, double[] mask) {
         return IntStream.range(0, x.length)
-                .mapToDouble(i -> x[i] + branch[i] * factor(mask, i))
+                .mapToDouble(i -> x[i] + (branch[i] + bias[i % bias.length]) * factor(mask, i))
                 .toArray();
+    }
+
+    /** The sum of the rows of x (rows, c). */
+    public static double[] columnSums(double[] x, int rows, int c) {
+        double[] sums = new double[c];
+        for (int i = 0; i < rows * c; i++) {
+            sums[i % c] += x[i];
+        }
+        return sums;
     }
 
     /** The gradient for the branch. */

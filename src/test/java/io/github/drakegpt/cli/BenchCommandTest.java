@@ -22,6 +22,7 @@ class BenchCommandTest {
     private static final Set<String> NO_OPERATIONS = Set.of(
             "name",
             "description",
+            "precision",
             "newArena",
             "shards",
             "workers",

@@ -197,7 +197,7 @@ final class ReferenceModels {
     private Variable residual(Variable x, Variable branch, int dropout) {
         int n = x.value.length;
         double[] mask = mask(dropout, firstSequence * (n / batch), n);
-        Variable sum = new Variable(ReferenceOperations.residual(x.value, branch.value, mask));
+        Variable sum = new Variable(ReferenceOperations.residual(x.value, branch.value, new double[1], mask));
         backward.push(() -> {
             add(x.grad, sum.grad);
             add(branch.grad, ReferenceOperations.residualGrad(sum.grad, mask));

@@ -214,7 +214,8 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public void reluGrad(Tensor y, Tensor dy, int n) {
+    public void reluGrad(Tensor y, Tensor dy, Tensor dbias, int rows, int c) {
+        int n = rows * c;
         Scratch scratch = Scratch.get();
         float[] ys = Flat.in(y, n, scratch, 0);
         float[] dys = Flat.in(dy, n, scratch, 1);
@@ -223,6 +224,9 @@ public final class CpuBackend implements Backend {
             dys[i] = dys[i] * Math.min(ys[i] * HUGE * HUGE, 1f) + 0f;
         }
         Flat.store(dys, dy, n);
+        if (dbias != null) {
+            columnSums(floats(dy), start(dy), rows, c, dbias);
+        }
     }
 
     @Override
@@ -513,12 +517,21 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public void residual(Tensor x, Tensor branch, Dropout dropout, long firstRow, Tensor sum, int rows, int c) {
+    public void residual(
+            Tensor x, Tensor branch, Tensor bias, Dropout dropout, long firstRow, Tensor sum, int rows, int c) {
         int n = rows * c;
         Scratch scratch = Scratch.get();
         float[] xs = Flat.in(x, n, scratch, 0);
         float[] branches = Flat.in(branch, n, scratch, 1);
         float[] sums = Flat.out(sum, n, scratch, 2);
+        if (bias != null) {
+            float[] biased = scratch.floats(3, n);
+            fillRows(floats(bias), start(bias), biased, 0, rows, c);
+            for (int i = 0; i < n; i++) {
+                biased[i] += branches[i];
+            }
+            branches = biased;
+        }
         if (dropout == null) {
             VectorMath.add(xs, branches, sums, n);
         } else {
@@ -531,20 +544,24 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, int rows, int c) {
+    public void residualGrad(
+            Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, Tensor dbias, int rows, int c) {
         int n = rows * c;
         if (dropout == null) {
             System.arraycopy(floats(dsum), start(dsum), floats(dbranch), start(dbranch), n);
-            return;
+        } else {
+            Scratch scratch = Scratch.get();
+            float[] dsums = Flat.in(dsum, n, scratch, 0);
+            float[] dbranches = Flat.out(dbranch, n, scratch, 1);
+            float[] mask = scratch.masks().get(dropout, firstRow * c, n);
+            for (int i = 0; i < n; i++) {
+                dbranches[i] = mask[i] * dsums[i];
+            }
+            Flat.store(dbranches, dbranch, n);
         }
-        Scratch scratch = Scratch.get();
-        float[] dsums = Flat.in(dsum, n, scratch, 0);
-        float[] dbranches = Flat.out(dbranch, n, scratch, 1);
-        float[] mask = scratch.masks().get(dropout, firstRow * c, n);
-        for (int i = 0; i < n; i++) {
-            dbranches[i] = mask[i] * dsums[i];
+        if (dbias != null) {
+            columnSums(floats(dbranch), start(dbranch), rows, c, dbias);
         }
-        Flat.store(dbranches, dbranch, n);
     }
 
     @Override

@@ -34,6 +34,8 @@ import jcuda.driver.CUstream;
 public final class CudaBackend implements Backend {
     private static final int WARP = 32;
     private static final int ROW_THREADS = 256;
+    /** The longest row that a norm has kernels with fewer registers for. */
+    private static final int SHORT_ROW = 512;
     /** The longest row that a warp works on alone. */
     private static final int WARP_ROW = 1024;
     /** The longest row that a block keeps in registers, for norms. */
@@ -55,6 +57,7 @@ public final class CudaBackend implements Backend {
 
     private final CudaContext context;
     private final Precision precision;
+    private final boolean fuse;
     private final String description;
     private final Staging staging;
     private final Kernels kernels;
@@ -70,6 +73,7 @@ public final class CudaBackend implements Backend {
     CudaBackend(CudaContext context, BackendOptions options) {
         this.context = context;
         this.precision = options.precision();
+        this.fuse = options.fuse();
         this.kernels = new Kernels(context);
         Staging made = null;
         try {
@@ -249,6 +253,25 @@ public final class CudaBackend implements Backend {
         return scratches.get(scratches.size() - 1);
     }
 
+    /** Launches the kernel for rows that are kept in registers: with a warp for each row, or a block for long ones. */
+    private void launchNorm(
+            String file, String kernel, FloatType type, int rows, int c, int mostBlocks, Object... arguments) {
+        if (c > LONGEST_NORM) {
+            throw new IllegalArgumentException(
+                    "Rows of " + c + " elements cannot be normalized on the GPU; the most are " + LONGEST_NORM + ".");
+        }
+        if (c <= SHORT_ROW) {
+            kernels.launch(file, kernel + "_short" + type.suffix(), warpGrid(rows, mostBlocks), arguments);
+        } else {
+            launchParts(file, kernel, type, rows, c, mostBlocks, arguments);
+        }
+    }
+
+    /** At most so many blocks, whose warps each take a row after the other. */
+    private static Grid warpGrid(int rows, int mostBlocks) {
+        return new Grid(Math.min(mostBlocks, Grid.blocks(rows, ROW_THREADS / WARP)), 1, WARP, ROW_THREADS / WARP);
+    }
+
     /** Launches the kernel for rows of c elements: with a warp for each row, or a block for long ones. */
     private void launchRows(String file, String kernel, FloatType type, int rows, int c, Object... arguments) {
         launchParts(file, kernel, type, rows, c, rows, arguments);
@@ -258,22 +281,13 @@ public final class CudaBackend implements Backend {
     private void launchParts(
             String file, String kernel, FloatType type, int rows, int c, int mostBlocks, Object... arguments) {
         boolean warps = c <= WARP_ROW;
-        Grid grid = warps
-                ? new Grid(Math.min(mostBlocks, Grid.blocks(rows, ROW_THREADS / WARP)), 1, WARP, ROW_THREADS / WARP)
-                : new Grid(Math.min(mostBlocks, rows), 1, ROW_THREADS, 1);
+        Grid grid = warps ? warpGrid(rows, mostBlocks) : new Grid(Math.min(mostBlocks, rows), 1, ROW_THREADS, 1);
         kernels.launch(file, kernel + (warps ? "_warp" : "_block") + type.suffix(), grid, arguments);
     }
 
     /** Parts into which {@link #launchParts}, with {@link #MOST_PARTS}, divides rows. */
     private static int parts(int rows, int c) {
         return Math.min(MOST_PARTS, c <= WARP_ROW ? Grid.blocks(rows, ROW_THREADS / WARP) : rows);
-    }
-
-    private static void requireNormWidth(int c) {
-        if (c > LONGEST_NORM) {
-            throw new IllegalArgumentException(
-                    "Rows of " + c + " elements cannot be normalized on the GPU; the most are " + LONGEST_NORM + ".");
-        }
     }
 
     // ---------------------------------------------------------------------------------------------- layers
@@ -314,23 +328,46 @@ public final class CudaBackend implements Backend {
      * sums (c) = the sum of the rows of x, {@code stride} elements apart: of parts of the rows first, where there are many.
      * Uses no scratch for up to {@link #MOST_PARTS} rows.
      */
-    private void columnSums(FloatType type, CUdeviceptr x, CUdeviceptr sums, int rows, int c, int stride) {
-        int columns = Grid.blocks(c, WARP);
+    private void columnSums(FloatType type, Pointer x, Pointer sums, int rows, int c, int stride) {
+        addRows(
+                type,
+                sums,
+                rows,
+                c,
+                (grid, first, each) ->
+                        kernels.launch("sum", "column_sums" + type.suffix(), grid, x, first, rows, c, stride, each));
+    }
+
+    /** A kernel that sums {@code each} rows into a row of {@code sums}, for as many of them as its grid has blocks along y. */
+    private interface RowAdder {
+        void launch(Grid grid, Pointer sums, int each);
+    }
+
+    /** sums (c) = the sum of the rows that a kernel goes through; where sums is {@link #NULL}, it just goes through them. */
+    private void addRows(FloatType type, Pointer sums, int rows, int c, RowAdder kernel) {
         int parts = Math.min(MOST_PARTS, Grid.blocks(rows, MOST_PARTS));
-        int each = Grid.blocks(rows, parts);
-        CUdeviceptr first = parts == 1 ? sums : scratch((long) parts * c * Float.BYTES);
-        Grid grid = new Grid(columns, parts, WARP, 8);
-        kernels.launch("sum", "column_sums" + type.suffix(), grid, x, first, rows, c, stride, each);
-        if (parts > 1) {
+        boolean direct = parts == 1 || sums == NULL;
+        Pointer first = direct ? sums : scratch((long) parts * c * Float.BYTES);
+        kernel.launch(new Grid(Grid.blocks(c, WARP * type.pack()), parts, WARP, 8), first, Grid.blocks(rows, parts));
+        if (!direct) {
             columnSums(FloatType.F32, first, sums, parts, c, c);
         }
     }
 
     @Override
-    public void reluGrad(Tensor y, Tensor dy, int n) {
+    public void reluGrad(Tensor y, Tensor dy, Tensor dbias, int rows, int c) {
         FloatType type = FloatType.of(y);
-        Grid grid = Grid.of(n, type.pack());
-        kernels.launch("relu", "relu_grad" + type.suffix(), grid, type.pointer(y, n), type.pointer(dy, n), n);
+        long n = (long) rows * c;
+        CUdeviceptr ys = type.pointer(y, n);
+        CUdeviceptr dys = type.pointer(dy, n);
+        Pointer sums = f32OrNull(dbias, c);
+        addRows(
+                type,
+                sums,
+                rows,
+                c,
+                (grid, first, each) ->
+                        kernels.launch("relu", "relu_grad" + type.suffix(), grid, ys, dys, first, rows, c, each));
     }
 
     @Override
@@ -392,13 +429,14 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, int rows, int c) {
-        layerNorm(x, null, null, 0, null, weight, bias, out, stats, rows, c);
+        layerNorm(x, null, null, null, 0, null, weight, bias, out, stats, rows, c);
     }
 
     @Override
     public void residualNorm(
             Tensor x,
             Tensor branch,
+            Tensor branchBias,
             Dropout dropout,
             long firstRow,
             Tensor sum,
@@ -408,12 +446,18 @@ public final class CudaBackend implements Backend {
             Tensor stats,
             int rows,
             int c) {
-        layerNorm(x, branch, dropout, firstRow, sum, weight, bias, out, stats, rows, c);
+        if (!fuse) {
+            Backend.super.residualNorm(
+                    x, branch, branchBias, dropout, firstRow, sum, weight, bias, out, stats, rows, c);
+            return;
+        }
+        layerNorm(x, branch, branchBias, dropout, firstRow, sum, weight, bias, out, stats, rows, c);
     }
 
     private void layerNorm(
             Tensor x,
             Tensor branch,
+            Tensor branchBias,
             Dropout dropout,
             long firstRow,
             Tensor sum,
@@ -423,17 +467,18 @@ public final class CudaBackend implements Backend {
             Tensor stats,
             int rows,
             int c) {
-        requireNormWidth(c);
         long n = (long) rows * c;
         FloatType type = FloatType.of(x);
-        launchRows(
+        launchNorm(
                 "layer_norm",
                 "layer_norm",
                 type,
                 rows,
                 c,
+                rows,
                 type.pointer(x, n),
                 orNull(type, branch, n),
+                f32OrNull(branchBias, c),
                 orNull(type, sum, n),
                 f32(weight, c),
                 f32(bias, c),
@@ -456,12 +501,52 @@ public final class CudaBackend implements Backend {
             Tensor dbias,
             int rows,
             int c) {
-        requireNormWidth(c);
+        layerNormGrad(x, weight, stats, dout, dx, dweight, dbias, null, 0, null, null, rows, c);
+    }
+
+    @Override
+    public void residualNormGrad(
+            Tensor sum,
+            Tensor weight,
+            Tensor stats,
+            Tensor dout,
+            Tensor dsum,
+            Tensor dweight,
+            Tensor dbias,
+            Dropout dropout,
+            long firstRow,
+            Tensor dbranch,
+            Tensor dbranchBias,
+            int rows,
+            int c) {
+        if (!fuse) {
+            Backend.super.residualNormGrad(
+                    sum, weight, stats, dout, dsum, dweight, dbias, dropout, firstRow, dbranch, dbranchBias, rows, c);
+            return;
+        }
+        layerNormGrad(sum, weight, stats, dout, dsum, dweight, dbias, dropout, firstRow, dbranch, dbranchBias, rows, c);
+    }
+
+    private void layerNormGrad(
+            Tensor x,
+            Tensor weight,
+            Tensor stats,
+            Tensor dout,
+            Tensor dx,
+            Tensor dweight,
+            Tensor dbias,
+            Dropout dropout,
+            long firstRow,
+            Tensor dbranch,
+            Tensor dbranchBias,
+            int rows,
+            int c) {
         long n = (long) rows * c;
-        int parts = parts(rows, c);
         FloatType type = FloatType.of(x);
-        CUdeviceptr partials = scratch(2L * parts * c * Float.BYTES); // (parts, 2, c)
-        launchParts(
+        int parts = parts(rows, c);
+        int sums = dbranch == null ? 2 : 3;
+        CUdeviceptr partials = scratch((long) sums * parts * c * Float.BYTES); // (parts, sums, c)
+        launchNorm(
                 "layer_norm",
                 "layer_norm_grad",
                 type,
@@ -473,24 +558,32 @@ public final class CudaBackend implements Backend {
                 f32(stats, 2L * rows),
                 type.pointer(dout, n),
                 type.pointer(dx, n),
+                orNull(type, dbranch, n),
                 partials,
                 rows,
-                c);
-        columnSums(FloatType.F32, partials, f32(dweight, c), parts, c, 2 * c);
-        columnSums(FloatType.F32, partials.withByteOffset((long) c * Float.BYTES), f32(dbias, c), parts, c, 2 * c);
+                c,
+                firstRow,
+                dropout(dropout));
+        Tensor[] targets = {dweight, dbias, dbranchBias};
+        for (int i = 0; i < sums; i++) {
+            if (targets[i] != null) {
+                CUdeviceptr column = partials.withByteOffset((long) i * c * Float.BYTES);
+                columnSums(FloatType.F32, column, f32(targets[i], c), parts, c, sums * c);
+            }
+        }
     }
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, Tensor out, Tensor stats, int rows, int c) {
-        requireNormWidth(c);
         long n = (long) rows * c;
         FloatType type = FloatType.of(x);
-        launchRows(
+        launchNorm(
                 "rms_norm",
                 "rms_norm",
                 type,
                 rows,
                 c,
+                rows,
                 type.pointer(x, n),
                 f32(weight, c),
                 type.pointer(out, n),
@@ -502,12 +595,11 @@ public final class CudaBackend implements Backend {
     @Override
     public void rmsNormGrad(
             Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, int rows, int c) {
-        requireNormWidth(c);
         long n = (long) rows * c;
         int parts = parts(rows, c);
         FloatType type = FloatType.of(x);
         CUdeviceptr partials = scratch((long) parts * c * Float.BYTES); // (parts, c)
-        launchParts(
+        launchNorm(
                 "rms_norm",
                 "rms_norm_grad",
                 type,
@@ -579,14 +671,14 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void rmsNormInt8(Tensor x, Tensor weight, Tensor out, Tensor stats, Int8Rows q, int rows, int c) {
-        requireNormWidth(c);
         long n = (long) rows * c;
-        launchRows(
+        launchNorm(
                 "rms_norm",
                 "rms_norm_int8",
                 FloatType.F32,
                 rows,
                 c,
+                rows,
                 f32(x, n),
                 f32(weight, c),
                 int8(q, rows, c),
@@ -612,14 +704,14 @@ public final class CudaBackend implements Backend {
             Int8Rows q,
             int rows,
             int c) {
-        requireNormWidth(c);
         long n = (long) rows * c;
-        launchRows(
+        launchNorm(
                 "layer_norm",
                 "layer_norm_int8",
                 FloatType.F32,
                 rows,
                 c,
+                rows,
                 f32(x, n),
                 f32OrNull(branch, n),
                 f32OrNull(sum, n),
@@ -715,34 +807,49 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
-    public void residual(Tensor x, Tensor branch, Dropout dropout, long firstRow, Tensor sum, int rows, int c) {
+    public void residual(
+            Tensor x, Tensor branch, Tensor bias, Dropout dropout, long firstRow, Tensor sum, int rows, int c) {
         int n = Math.multiplyExact(rows, c);
         FloatType type = FloatType.of(x);
         kernels.launch(
                 "residual",
                 "residual" + type.suffix(),
-                Grid.of(n, type.pack()),
+                Grid.of((long) rows * Grid.blocks(c, type.pack()), 1),
                 type.pointer(x, n),
                 type.pointer(branch, n),
+                f32OrNull(bias, c),
                 type.pointer(sum, n),
-                n,
-                firstRow * c,
+                rows,
+                c,
+                firstRow,
                 dropout(dropout));
     }
 
     @Override
-    public void residualGrad(Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, int rows, int c) {
-        int n = Math.multiplyExact(rows, c);
+    public void residualGrad(
+            Tensor dsum, Dropout dropout, long firstRow, Tensor dbranch, Tensor dbias, int rows, int c) {
+        long n = (long) rows * c;
         FloatType type = FloatType.of(dsum);
-        kernels.launch(
-                "dropout",
-                "dropout" + type.suffix(),
-                Grid.of(n, type.pack()),
-                type.pointer(dsum, n),
-                type.pointer(dbranch, n),
-                n,
-                firstRow * c,
-                dropout(dropout));
+        CUdeviceptr dsums = type.pointer(dsum, n);
+        CUdeviceptr dbranches = type.pointer(dbranch, n);
+        Pointer sums = f32OrNull(dbias, c);
+        addRows(
+                type,
+                sums,
+                rows,
+                c,
+                (grid, first, each) -> kernels.launch(
+                        "residual",
+                        "residual_grad" + type.suffix(),
+                        grid,
+                        dsums,
+                        dbranches,
+                        first,
+                        rows,
+                        c,
+                        each,
+                        firstRow,
+                        dropout(dropout)));
     }
 
     // ---------------------------------------------------------------------------------------------- attention

@@ -90,13 +90,13 @@ class SimtDeviceTest extends DeviceLayer {
         backend.sum(new Tensor[] {x}, 1, true, x);
         x.toFloats(); // all was well until here
         SimtPanel.FAIL_LAUNCH.set(1);
-        backend.reluGrad(x, x, 1);
+        backend.reluGrad(x, x, null, 1, 1);
         assertThatExceptionOfType(CudaException.class)
                 .isThrownBy(x::toFloats)
                 .withMessageStartingWith(
                         "CUDA_ERROR_ILLEGAL_ADDRESS while waiting for the GPU (kernel relu_grad_f32); what the GPU held is"
                                 + " lost, the last checkpoint is whole");
-        assertThatExceptionOfType(CudaException.class).isThrownBy(() -> backend.reluGrad(x, x, 1));
+        assertThatExceptionOfType(CudaException.class).isThrownBy(() -> backend.reluGrad(x, x, null, 1, 1));
 
         // What is left can be closed, and a new beginning made in the same process.
         arena.close();
@@ -110,7 +110,7 @@ class SimtDeviceTest extends DeviceLayer {
         Tensor x = floats(1);
         Runnable work = backend.record(arena, () -> {
             backend.sum(new Tensor[] {x}, 1, true, x);
-            backend.reluGrad(x, x, 1);
+            backend.reluGrad(x, x, null, 1, 1);
         });
         work.run();
         work.run();
@@ -153,7 +153,7 @@ class SimtDeviceTest extends DeviceLayer {
     void aKernelThatWentWrongBeforeAMatrixProductIsNamed() {
         Tensor x = floats(1);
         SimtPanel.FAIL_LAUNCH.set(1);
-        backend.reluGrad(x, x, 1);
+        backend.reluGrad(x, x, null, 1, 1);
         assertThatExceptionOfType(CudaException.class)
                 .isThrownBy(() -> backend.linear(x, x, null, false, x, 1, 1, 1))
                 .withMessageContaining("CUDA_ERROR_ILLEGAL_ADDRESS")
