@@ -62,6 +62,7 @@ public final class CudaBackend implements Backend {
     private final Staging staging;
     private final Kernels kernels;
     private final Gemm gemm;
+    private final SideStream beside;
     private final List<CUdeviceptr> scratches = new ArrayList<>();
     private long scratchBytes;
 
@@ -76,12 +77,21 @@ public final class CudaBackend implements Backend {
         this.fuse = options.fuse();
         this.kernels = new Kernels(context);
         Staging made = null;
+        Gemm products = null;
+        boolean tf32 = precision == Precision.TF32;
         try {
             made = new Staging(context);
-            this.gemm = new Gemm(context, precision == Precision.TF32);
+            products = new Gemm(context, context.stream(), tf32);
+            this.gemm = products;
+            this.beside = new SideStream(context, tf32);
         } catch (RuntimeException e) {
-            if (made != null && !context.broken()) {
-                made.close();
+            if (!context.broken()) {
+                if (products != null) {
+                    products.close();
+                }
+                if (made != null) {
+                    made.close();
+                }
             }
             context.close();
             throw e;
@@ -309,19 +319,35 @@ public final class CudaBackend implements Backend {
     @Override
     public void linearGrad(
             Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, Tensor dbias, int rows, int in, int out) {
+        if (fuse && dx != null && context.capturing()) {
+            beside.record(
+                    second -> weightGrad(second, x, dy, dw, dbias, rows, in, out),
+                    () -> inputGrad(w, dy, dx, rows, in, out));
+            return;
+        }
+        weightGrad(gemm, x, dy, dw, dbias, rows, in, out);
+        if (dx != null) {
+            inputGrad(w, dy, dx, rows, in, out);
+        }
+    }
+
+    /** dw (out, in) = dy^T x, and dbias. */
+    private void weightGrad(Gemm products, Tensor x, Tensor dy, Tensor dw, Tensor dbias, int rows, int in, int out) {
         FloatType type = FloatType.of(dy);
         CUdeviceptr dys = type.pointer(dy, (long) rows * out);
         CUdeviceptr xs = type.pointer(x, (long) rows * in);
-        // dw (out, in) = dy^T x
-        gemm.multiply(type, FloatType.F32, dys, true, xs, false, f32(dw, (long) out * in), out, in, rows);
+        products.multiply(type, FloatType.F32, dys, true, xs, false, f32(dw, (long) out * in), out, in, rows);
         if (dbias != null) {
             columnSums(type, dys, f32(dbias, out), rows, out, out);
         }
-        if (dx != null) {
-            // dx (rows, in) = dy w
-            CUdeviceptr ws = type.pointer(w, (long) out * in);
-            gemm.multiply(type, type, dys, false, ws, false, type.pointer(dx, (long) rows * in), rows, in, out);
-        }
+    }
+
+    /** dx (rows, in) = dy w. */
+    private void inputGrad(Tensor w, Tensor dy, Tensor dx, int rows, int in, int out) {
+        FloatType type = FloatType.of(dy);
+        CUdeviceptr dys = type.pointer(dy, (long) rows * out);
+        CUdeviceptr ws = type.pointer(w, (long) out * in);
+        gemm.multiply(type, type, dys, false, ws, false, type.pointer(dx, (long) rows * in), rows, in, out);
     }
 
     /**
@@ -1178,6 +1204,7 @@ public final class CudaBackend implements Backend {
         if (!context.broken()) { // else all of it goes with the context
             context.synchronize();
             kernels.close();
+            beside.close();
             gemm.close();
             staging.close();
             scratches.forEach(context::free);

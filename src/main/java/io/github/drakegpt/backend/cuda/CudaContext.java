@@ -23,7 +23,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A GPU: its context, and the one stream that all work goes to, in the order of the calls. Everything here is
+ * A GPU: its context, and the stream that work goes to, in the order of the calls. Everything here is
  * asynchronous but {@link #synchronize}. A call may come from any thread, but from one at a time.
  *
  * <p>CUDA reports what a kernel did wrong at some later call, and from then on at every call: such a context is broken,
@@ -44,6 +44,7 @@ final class CudaContext implements AutoCloseable {
     private final boolean own;
     private final boolean blocking;
     private final Set<String> launched = new LinkedHashSet<>(); // since the device was last known to be well
+    private CUstream current;
     private boolean capturing;
     private boolean broken;
     private int liveAllocations;
@@ -52,6 +53,7 @@ final class CudaContext implements AutoCloseable {
         this.ordinal = ordinal;
         this.context = context;
         this.stream = stream;
+        this.current = stream;
         this.own = own;
         this.blocking = "1".equals(System.getenv("CUDA_LAUNCH_BLOCKING"));
     }
@@ -138,8 +140,14 @@ final class CudaContext implements AutoCloseable {
         return new long[] {free[0], total[0]};
     }
 
+    /** Where work goes now. */
     CUstream stream() {
-        return stream;
+        return current;
+    }
+
+    /** Lets work go to another stream from now on; the one that was there at first is what is waited for. */
+    void switchTo(CUstream other) {
+        current = other;
     }
 
     // ---------------------------------------------------------------------------------------------- errors
@@ -286,13 +294,13 @@ final class CudaContext implements AutoCloseable {
     /** Sets bytes to zero. */
     void zero(CUdeviceptr pointer, long bytes) {
         enter();
-        check(JCudaDriver.cuMemsetD8Async(pointer, (byte) 0, bytes, stream), "zeroing memory on the GPU");
+        check(JCudaDriver.cuMemsetD8Async(pointer, (byte) 0, bytes, current), "zeroing memory on the GPU");
     }
 
     /** Copies within the GPU's memory. */
     void copy(CUdeviceptr target, CUdeviceptr source, long bytes) {
         enter();
-        check(JCudaDriver.cuMemcpyDtoDAsync(target, source, bytes, stream), "copying on the GPU");
+        check(JCudaDriver.cuMemcpyDtoDAsync(target, source, bytes, current), "copying on the GPU");
     }
 
     void copyToDevice(CUdeviceptr target, Pointer pinned, long bytes) {

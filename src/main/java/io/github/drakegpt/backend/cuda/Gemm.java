@@ -3,6 +3,7 @@ package io.github.drakegpt.backend.cuda;
 import jcuda.Pointer;
 import jcuda.cudaDataType;
 import jcuda.driver.CUdeviceptr;
+import jcuda.driver.CUstream;
 import jcuda.jcublas.JCublas2;
 import jcuda.jcublas.cublasComputeType;
 import jcuda.jcublas.cublasGemmAlgo;
@@ -34,13 +35,13 @@ final class Gemm implements AutoCloseable {
     private final boolean tf32;
 
     /** @param tf32 whether float32 factors may be rounded to 10 bits of mantissa, for the tensor cores */
-    Gemm(CudaContext context, boolean tf32) {
+    Gemm(CudaContext context, CUstream stream, boolean tf32) {
         this.context = context;
         this.tf32 = tf32;
         context.enter();
         workspace = context.allocate(WORKSPACE_BYTES, "matrix products");
         check(JCublas2.cublasCreate(handle), "starting cuBLAS");
-        check(JCublas2.cublasSetStream(handle, new cudaStream_t(context.stream())), "giving cuBLAS its stream");
+        check(JCublas2.cublasSetStream(handle, new cudaStream_t(stream)), "giving cuBLAS its stream");
         check(JCublas2.cublasSetWorkspace(handle, workspace, WORKSPACE_BYTES), "giving cuBLAS its workspace");
     }
 

@@ -87,10 +87,10 @@ class KernelMutationTest {
                         "gatherBatch"),
                 mutation(
                         "a place written one too late",
-                        "sum.cu",
-                        "blockIdx.y * c + column] = sum",
-                        "blockIdx.y * c + column + 1] = sum",
-                        List.of(),
+                        "common/column_sums.cuh",
+                        "blockIdx.y * c + j + k] = total[k]",
+                        "blockIdx.y * c + j + k + 1] = total[k]",
+                        List.of("sum.cu"),
                         "linearGrad"),
                 mutation(
                         "a bound that lets a block too many write",
@@ -111,7 +111,7 @@ class KernelMutationTest {
                         "elements written in another order, where 16 bytes are written at a time",
                         "common/pack.cuh",
                         "pack.elements[k] = T(values[k]);",
-                        "pack.elements[k] = T(values[PACK<T> - 1 - k]);",
+                        "pack.elements[k] = T(values[N - 1 - k]);",
                         List.of("relu.cu"),
                         "SimtAlignedOperationsTest#reluGrad",
                         null),
@@ -133,10 +133,10 @@ class KernelMutationTest {
                         "layer_norm_block_f32"),
                 mutation(
                         "no barrier between the warps' sums and their sum",
-                        "sum.cu",
-                        "parts[threadIdx.y][threadIdx.x] = sum;\n    __syncthreads();",
-                        "parts[threadIdx.y][threadIdx.x] = sum;",
-                        List.of(),
+                        "common/column_sums.cuh",
+                        "[k] = total[k];\n    }\n    __syncthreads();",
+                        "[k] = total[k];\n    }",
+                        List.of("sum.cu"),
                         "linearGrad",
                         "column_sums_f32"),
                 mutation(
@@ -173,7 +173,7 @@ class KernelMutationTest {
                         "common/philox.cuh",
                         "unsigned(stream.purpose) << 16",
                         "unsigned(stream.purpose + 1) << 16",
-                        List.of("residual.cu", "layer_norm.cu", "dropout.cu"),
+                        List.of("residual.cu", "layer_norm.cu"),
                         "residual"),
                 mutation(
                         "a softmax that does not subtract the maximum",
