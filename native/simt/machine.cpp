@@ -5,6 +5,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <deque>
 #include <string>
 #include <sys/mman.h>
 #include <vector>
@@ -90,6 +92,13 @@ Fiber* fiber_of[MOST_THREADS];
 std::vector<Fiber*> fibers, idle;
 std::vector<SharedArray> arrays;
 
+// Copies into shared memory that their thread has not waited for.
+struct Copy {
+    void* to;
+    char bytes[16];
+};
+std::deque<Copy> copies[MOST_THREADS];
+
 void fiber_main();
 
 // A fiber that begins with fiber_main when it is switched to.
@@ -162,7 +171,9 @@ const char* wait_name(Wait at) {
         case Wait::SHUFFLE: return "a shuffle";
         case Wait::BALLOT: return "a vote";
         case Wait::SYNCWARP: return "__syncwarp";
-        case Wait::MMA: return "an mma";
+        case Wait::MMA:
+        case Wait::MMA_BF16: return "an mma";
+        case Wait::LDMATRIX: return "an ldmatrix";
         default: return "__syncthreads";
     }
 }
@@ -283,6 +294,9 @@ void begin_block(uint3 index) {
     shared_gone(machine.shared_top);
     machine.shared_top = machine.shared_bytes = 0;
     arrays.clear();
+    for (unsigned i = 0; i < threads; i++) {
+        copies[i].clear();
+    }
     alive = threads;
     arrived = 0;
     ready_warps = warp_count == 32 ? ~0u : (1u << warp_count) - 1;
@@ -301,28 +315,56 @@ void begin_block(uint3 index) {
     std::memset(fiber_of, 0, threads * sizeof *fiber_of);
 }
 
-// What the tensor cores do with the fragments of a warp (PTX ISA, mma.m16n8k32 for 8-bit types).
-void multiply_fragments(const Warp& warp) {
-    int8_t b[8][32];
+// What the tensor cores do with the fragments of a warp (PTX ISA, mma.m16n8k32 for 8-bit types and mma.m16n8k16 for bfloat16):
+// K elements of a row of a, or a column of b, are 16 words, of which a lane has two.
+template <class A, class B, class Sum, unsigned K> void multiply_fragments(const Warp& warp) {
+    A a[16][K];
+    B b[8][K];
+    Sum sums[16][8];
+    constexpr unsigned HALF = K / 2, WORD = K / 8;
+    auto of = [&](unsigned lane) { return reinterpret_cast<Fragments<Sum>*>(warp.value[lane]); };
     for (unsigned lane = 0; lane < 32; lane++) {
-        auto fragments = reinterpret_cast<const Fragments*>(warp.value[lane]);
-        std::memcpy(b[lane / 4] + lane % 4 * 4, &fragments->b[0], 4);
-        std::memcpy(b[lane / 4] + lane % 4 * 4 + 16, &fragments->b[1], 4);
+        unsigned g = lane / 4, t = lane % 4;
+        for (unsigned i = 0; i < 4; i++) {
+            std::memcpy(&a[g + i % 2 * 8][t * WORD + i / 2 * HALF], &of(lane)->a[i], 4);
+            sums[g + i / 2 * 8][t * 2 + i % 2] = of(lane)->sums[i];
+        }
+        std::memcpy(&b[g][t * WORD], &of(lane)->b[0], 4);
+        std::memcpy(&b[g][t * WORD + HALF], &of(lane)->b[1], 4);
+    }
+    // Widened, and b by rows, so that the compiler makes vectors of the columns.
+    Sum rows_of_b[K][8];
+    for (unsigned k = 0; k < K; k++) {
+        for (unsigned column = 0; column < 8; column++) {
+            rows_of_b[k][column] = Sum(b[column][k]);
+        }
     }
     for (unsigned row = 0; row < 16; row++) {
-        uint8_t a[32];
-        for (unsigned t = 0; t < 4; t++) {
-            auto fragments = reinterpret_cast<const Fragments*>(warp.value[row % 8 * 4 + t]);
-            std::memcpy(a + t * 4, &fragments->a[row / 8], 4);
-            std::memcpy(a + t * 4 + 16, &fragments->a[row / 8 + 2], 4);
-        }
-        for (unsigned column = 0; column < 8; column++) {
-            int sum = 0;
-            for (unsigned k = 0; k < 32; k++) {
-                sum += a[k] * b[column][k];
+        for (unsigned k = 0; k < K; k++) {
+            Sum x = Sum(a[row][k]);
+            for (unsigned column = 0; column < 8; column++) {
+                sums[row][column] += x * rows_of_b[k][column];
             }
-            auto fragments = reinterpret_cast<Fragments*>(warp.value[row % 8 * 4 + column / 2]);
-            fragments->sums[row / 8 * 2 + column % 2] += sum;
+        }
+    }
+    for (unsigned lane = 0; lane < 32; lane++) {
+        for (unsigned i = 0; i < 4; i++) {
+            of(lane)->sums[i] = sums[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
+        }
+    }
+}
+
+// PTX ISA, ldmatrix.x4: lane l has brought row l % 8 of matrix l / 8.
+void share_matrices(const Warp& warp) {
+    auto of = [&](unsigned lane) { return reinterpret_cast<MatrixRow*>(warp.value[lane]); };
+    auto element = [&](unsigned matrix, unsigned row, unsigned column) {
+        return of(matrix * 8 + row)->elements[column / 2] >> column % 2 * 16 & 0xffffu;
+    };
+    for (unsigned lane = 0; lane < 32; lane++) {
+        unsigned g = lane / 4, t = lane % 4;
+        for (unsigned matrix = 0; matrix < 4; matrix++) {
+            of(lane)->got[matrix] = of(lane)->transposed ? element(matrix, 2 * t, g) | element(matrix, 2 * t + 1, g) << 16
+                                                         : element(matrix, g, 2 * t) | element(matrix, g, 2 * t + 1) << 16;
         }
     }
 }
@@ -347,7 +389,11 @@ __attribute__((noinline)) void complete(Warp& warp, Wait at, uint32_t mask) {
             warp.result[__builtin_ctz(rest)] = votes;
         }
     } else if (at == Wait::MMA) {
-        multiply_fragments(warp);
+        multiply_fragments<uint8_t, int8_t, int, 32>(warp);
+    } else if (at == Wait::MMA_BF16) {
+        multiply_fragments<__nv_bfloat16, __nv_bfloat16, float, 16>(warp);
+    } else if (at == Wait::LDMATRIX) {
+        share_matrices(warp);
     } else {
         warp.syncs++;
         if (mask == warp.exists) {
@@ -520,6 +566,23 @@ void* simt_arrive(uint32_t mask, uint64_t value, uint32_t source, Wait at, void*
     }
     simt_current = next;
     return next->sp;
+}
+
+void simt_copy_started(void* to, const void* bytes16) {
+    Copy copy = {to, {}};
+    std::memcpy(copy.bytes, bytes16, sizeof copy.bytes);
+    copies[simt_current->thread].push_back(copy);
+}
+
+void* simt_copy_done(void* bytes16) {
+    auto& started = copies[simt_current->thread];
+    if (started.empty()) {
+        return nullptr;
+    }
+    Copy copy = started.front();
+    started.pop_front();
+    std::memcpy(bytes16, copy.bytes, sizeof copy.bytes);
+    return copy.to;
 }
 
 unsigned simt_lane() { return simt_current->lane; }

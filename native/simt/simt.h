@@ -36,7 +36,7 @@ struct Kernel {
 };
 
 // What a thread waits at.
-enum class Wait : unsigned { SHUFFLE, BALLOT, SYNCWARP, MMA, SYNCTHREADS };
+enum class Wait : unsigned { SHUFFLE, BALLOT, SYNCWARP, MMA, MMA_BF16, LDMATRIX, SYNCTHREADS };
 
 // One SHARED declaration: where its array lies in the block that last reached it.
 struct Site {
@@ -50,8 +50,13 @@ struct Site {
 extern "C" {
 void simt_register(const simt::Kernel* kernel);
 void* simt_shared(simt::Site* site, const char* name, unsigned bytes, unsigned element);
-// Waits for the lanes of the mask, or the block; what the lane `source` brought, or the votes of all. MMA brings Fragments.
+// Waits for the lanes of the mask, or the block; what the lane `source` brought, or the votes of all. The tensor cores' bring a
+// pointer to Fragments or MatrixRow.
 uint64_t simt_meet(unsigned mask, uint64_t value, unsigned source, simt::Wait at);
+// Keeps what the thread will find at `to` once it waits for its copies.
+void simt_copy_started(void* to, const void* bytes16);
+// The next copy of the thread that has not been waited for, in their order; null when there is none.
+void* simt_copy_done(void* bytes16);
 
 // These do not change while a function runs, so the compiler may call them once.
 #define SIMT_CONSTANT(name) unsigned name() __attribute__((const, nothrow, leaf))
@@ -160,19 +165,33 @@ template <class T> inline T __shfl_xor_sync(unsigned mask, T value, int bits, in
 namespace simt {
 
 // What a lane brings to a product of the whole warp, as common/mma.cuh lays it out, and gets from it.
-struct Fragments {
+template <class Sum> struct Fragments {
     unsigned a[4], b[2];
-    int sums[4];
+    Sum sums[4];
 };
+
+// A row of one of four matrices, and what the lane gets of each.
+struct MatrixRow {
+    unsigned elements[4];
+    bool transposed;
+    unsigned got[4];
+};
+
+template <class Sum> inline void multiply(Sum (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, Wait at) {
+    Fragments<Sum> lane = {{a[0], a[1], a[2], a[3]}, {b0, b1}, {sums[0], sums[1], sums[2], sums[3]}};
+    simt_meet(0xffffffffu, uint64_t(&lane), simt_lane(), at);
+    for (int i = 0; i < 4; i++) {
+        sums[i] = lane.sums[i];
+    }
+}
 
 }  // namespace simt
 
 inline void mma_u8_s8(int (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    simt::Fragments lane = {{a[0], a[1], a[2], a[3]}, {b0, b1}, {sums[0], sums[1], sums[2], sums[3]}};
-    simt_meet(0xffffffffu, uint64_t(&lane), simt_lane(), simt::Wait::MMA);
-    for (int i = 0; i < 4; i++) {
-        sums[i] = lane.sums[i];
-    }
+    simt::multiply(sums, a, b0, b1, simt::Wait::MMA);
+}
+inline void mma_bf16(float (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    simt::multiply(sums, a, b0, b1, simt::Wait::MMA_BF16);
 }
 
 // Vectors, with CUDA's alignment: an access through a pointer that is not aligned so is an error
@@ -207,6 +226,37 @@ constexpr uchar2 make_uchar2(unsigned char x, unsigned char y) { return {x, y}; 
 constexpr uchar4 make_uchar4(unsigned char x, unsigned char y, unsigned char z, unsigned char w) { return {x, y, z, w}; }
 
 template <class T> inline T __ldg(const T* address) { return *address; }
+
+// Matrices from shared memory, and copies into it
+
+namespace simt {
+
+inline void load_rows(unsigned (&matrices)[4], const uint4* row, bool transposed) {
+    uint4 own = *row;
+    MatrixRow lane = {{own.x, own.y, own.z, own.w}, transposed, {}};
+    simt_meet(0xffffffffu, uint64_t(&lane), simt_lane(), Wait::LDMATRIX);
+    for (int i = 0; i < 4; i++) {
+        matrices[i] = lane.got[i];
+    }
+}
+
+}  // namespace simt
+
+inline void load_matrices(unsigned (&matrices)[4], const uint4* row) { simt::load_rows(matrices, row, false); }
+inline void load_transposed(unsigned (&matrices)[4], const uint4* row) { simt::load_rows(matrices, row, true); }
+
+// What is copied arrives as late as it may: until the thread waits, shared memory holds 0xff in every byte.
+inline void copy_async(uint4* to, const void* from, bool exists) {
+    uint4 bytes = exists ? *static_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
+    *to = make_uint4(~0u, ~0u, ~0u, ~0u);
+    simt_copy_started(to, &bytes);
+}
+inline void copy_wait() {
+    uint4 bytes;
+    while (void* to = simt_copy_done(&bytes)) {
+        *static_cast<uint4*>(to) = bytes;
+    }
+}
 
 // Bits
 
@@ -268,6 +318,7 @@ inline double max(double a, double b) { return fmax(a, b); }
 
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+inline float exp2_approx(float x) { return exp2f(x); }
 inline float __expf(float x) { return expf(x); }
 inline float __logf(float x) { return logf(x); }
 inline float __powf(float x, float y) { return powf(x, y); }

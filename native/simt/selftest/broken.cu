@@ -102,6 +102,32 @@ KERNEL(64, divergent_mma, int* out) {
     out[threadIdx.x] = sums[0];
 }
 
+KERNEL(64, divergent_ldmatrix, unsigned* out) {
+    SHARED(uint4, rows, [64]);
+    rows[threadIdx.x] = make_uint4(0, 0, 0, 0);
+    __syncthreads();
+    unsigned matrices[4] = {};
+    if (threadIdx.x % 32 > 0) {
+        load_matrices(matrices, &rows[threadIdx.x]);
+    }
+    out[threadIdx.x] = matrices[0];
+}
+
+// Copies have arrived for the thread that waited for them, not for others.
+KERNEL(64, copy_without_barrier, const uint4* in, unsigned* out) {
+    SHARED(uint4, rows, [64]);
+    copy_async(&rows[threadIdx.x], in + threadIdx.x, true);
+    copy_wait();
+    out[threadIdx.x] = rows[threadIdx.x ^ 1].x;
+}
+
+KERNEL(64, misaligned_copy, const char* in, unsigned* out) {
+    SHARED(uint4, rows, [64]);
+    copy_async(&rows[threadIdx.x], in + 8 + 16 * threadIdx.x, true);
+    copy_wait();
+    out[threadIdx.x] = rows[threadIdx.x].x;
+}
+
 KERNEL(64, divergent_barrier, float* out) {
     float value = threadIdx.x;
     if (threadIdx.x < 40) {

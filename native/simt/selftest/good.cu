@@ -126,6 +126,31 @@ KERNEL(32, warp_product, const unsigned* a, const unsigned* b, int* c) {
     lower[1] = sums[3];
 }
 
+// c (16, 8), float32, += a (16, 16) b (16, 8), of bfloat16, through shared memory. The rows of b lie one after another: its
+// matrices are transposed on the way. before (32) gets what is in shared memory ahead of the wait.
+KERNEL(32, bf16_product, const uint4* a, const uint4* b, float* c, unsigned* before) {
+    SHARED(uint4, left, [16][2]);
+    SHARED(uint4, right, [32]);
+    int lane = threadIdx.x, g = lane / 4, t = lane % 4;
+    copy_async(&left[lane / 2][lane % 2], a + lane, true);
+    copy_async(&right[lane], b + lane % 16, lane < 16);
+    before[lane] = right[lane].w;
+    copy_wait();
+    __syncwarp();
+    unsigned rows[4], columns[4];
+    load_matrices(rows, &left[lane % 16][lane / 16]);
+    load_transposed(columns, &right[lane]);
+    float* upper = c + g * 8 + 2 * t;
+    float* lower = upper + 8 * 8;
+    float sums[4] = {upper[0], upper[1], lower[0], lower[1]};
+    mma_bf16(sums, rows, columns[0], columns[1]);
+    mma_bf16(sums, rows, columns[2], columns[3]);  // zeros
+    upper[0] = sums[0];
+    upper[1] = sums[1];
+    lower[0] = sums[2];
+    lower[1] = sums[3];
+}
+
 // Nothing but switches between fibers, to time them.
 KERNEL(1024, switches, float* out, int rounds) {
     float value = threadIdx.x;

@@ -204,6 +204,30 @@ void good_kernels() {
     }
     check("warp_product is right", download<int>(product, 16 * 8) == c);
 
+    // Whole numbers of up to 5 bits: bfloat16 has them, and float32 their sums, exactly.
+    auto number = [](int i) { return float(i * 37 % 61 - 30); };
+    auto upper_half = [](float value) {
+        unsigned bits;
+        std::memcpy(&bits, &value, 4);
+        return (unsigned short)(bits >> 16);
+    };
+    std::vector<unsigned short> a16(16 * 16), b16(16 * 8);
+    std::vector<float> c16(16 * 8);
+    for (int i = 0; i < 16 * 16; i++) {
+        a16[i] = upper_half(number(i));
+        b16[i % 128] = upper_half(number(i + 7));
+        c16[i % 128] = number(i + 100);
+    }
+    CUdeviceptr product16 = upload(c16), before = upload(std::vector<unsigned>(32));
+    expect("bf16_product runs", launch("bf16_product", {1}, {32}, upload(a16), upload(b16), product16, before), 0);
+    for (int i = 0; i < 16 * 8; i++) {
+        for (int k = 0; k < 16; k++) {
+            c16[i] += number(i / 8 * 16 + k) * number(128 + k * 8 + i % 8 + 7);
+        }
+    }
+    check("bf16_product is right", download<float>(product16, 16 * 8) == c16);
+    check("copies arrive when they are waited for", download<unsigned>(before, 32) == std::vector<unsigned>(32, ~0u));
+
     CUdeviceptr handed = upload(std::vector<int>(128));
     expect("warp_hand_on runs", launch("warp_hand_on", {1}, {128}, handed), 0);
     check("warp_hand_on is right", download<int>(handed, 128)[6] == 10);
@@ -254,6 +278,9 @@ void broken_kernels() {
     broken("shared_pointer", 700, "outside every array", memory_of(256), 15);
     broken("divergent_shuffle", 719, "which has ended", memory_of(256));
     broken("divergent_mma", 719, "waits at an mma", memory_of(256));
+    broken("divergent_ldmatrix", 719, "waits at an ldmatrix", memory_of(256));
+    broken("copy_without_barrier", 719, "a barrier is missing", memory_of(1024), memory_of(256));
+    broken("misaligned_copy", 716, "not aligned to 16", memory_of(2048), memory_of(256));
     broken("divergent_barrier", 719, "waits at __syncthreads", memory_of(256));
     broken("lane_outside_mask", 719, "reads lane 20", memory_of(256));
     broken("too_much_shared", 701, "49152 bytes of shared memory", memory_of(256));
