@@ -381,6 +381,10 @@ __device__ void append(const T* qkv, T* cache, const int* position, int batch, i
 KERNEL(256, append_f32, const float* qkv, float* cache, const int* position, int batch, int t, int context, int width) {
     append(qkv, cache, position, batch, t, context, width);
 }
+KERNEL(256, append_bf16, const __nv_bfloat16* qkv, __nv_bfloat16* cache, const int* position, int batch, int t, int context,
+       int width) {
+    append(qkv, cache, position, batch, t, context, width);
+}
 
 // Entry points for heads of up to S channels: blocks of (WARP, up to WARPS<S>).
 #define ATTENTION(S)                                                                                                      \

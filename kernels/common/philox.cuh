@@ -10,7 +10,9 @@ struct Stream {
     long long step;
 };
 
-// The four words of a block.
+// The four words of a block, with UNROLL rounds in a row: one where it is inlined in many places and memory is waited for
+// meanwhile, ten where drawing is what takes the time.
+template <int UNROLL = 1>
 __device__ __forceinline__ uint4 philox(const Stream& stream, unsigned long long block) {
     unsigned c0 = unsigned(block);
     unsigned c1 = unsigned(block >> 32) | unsigned(stream.purpose) << 16;
@@ -18,7 +20,7 @@ __device__ __forceinline__ uint4 philox(const Stream& stream, unsigned long long
     unsigned c3 = unsigned(stream.step >> 32);
     unsigned k0 = unsigned(stream.seed);
     unsigned k1 = unsigned(stream.seed >> 32);
-#pragma unroll 1  // it is inlined in many places, and memory is waited for meanwhile
+#pragma unroll UNROLL
     for (int round = 0; round < 10; round++) {
         unsigned high0 = __umulhi(0xD2511F53u, c0);
         unsigned low0 = 0xD2511F53u * c0;
@@ -57,6 +59,46 @@ struct Dropout {
     __device__ float factor(const uint4& block, int half) const {
         unsigned bits = word_of(block, half >> 1) >> (half & 1) * 16 & 0xffffu;
         return bits < threshold ? 0.0f : scale;
+    }
+
+    // The eight halves that decide about elements e to e + 7, in their order.
+    __device__ uint4 halves(unsigned long long e) const {
+        uint4 block = philox<10>(stream, e >> 3);
+        int first = int(e & 7);
+        if (first == 0) {
+            return block;
+        }
+        uint4 next = philox<10>(stream, (e >> 3) + 1);
+        unsigned words[8] = {block.x, block.y, block.z, block.w, next.x, next.y, next.z, next.w};
+        shift<4>(words, first);
+        shift<2>(words, first);
+        if (first & 1) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                words[i] = words[i] >> 16 | words[i + 1] << 16;
+            }
+        }
+        return make_uint4(words[0], words[1], words[2], words[3]);
+    }
+
+    // Whether the low or the high half of a word lets its element stay.
+    __device__ bool keeps_low(unsigned word) const {
+        return (word & 0xffffu) >= threshold;
+    }
+    __device__ bool keeps_high(unsigned word) const {
+        return word >= threshold << 16;
+    }
+
+private:
+    // Moves eight words HALVES halves down if that is part of `first`.
+    template <int HALVES>
+    __device__ static void shift(unsigned (&words)[8], int first) {
+        if (first & HALVES) {
+#pragma unroll
+            for (int i = 0; i + HALVES / 2 < 8; i++) {
+                words[i] = words[i + HALVES / 2];
+            }
+        }
     }
 };
 

@@ -63,6 +63,7 @@ public final class CudaBackend implements Backend {
     private final Kernels kernels;
     private final Gemm gemm;
     private final SideStream beside;
+    private final Bf16Attention bf16Attention;
     private final List<CUdeviceptr> scratches = new ArrayList<>();
     private long scratchBytes;
 
@@ -76,6 +77,7 @@ public final class CudaBackend implements Backend {
         this.precision = options.precision();
         this.fuse = options.fuse();
         this.kernels = new Kernels(context);
+        this.bf16Attention = new Bf16Attention(kernels, this::scratch);
         Staging made = null;
         Gemm products = null;
         boolean tf32 = precision == Precision.TF32;
@@ -246,7 +248,7 @@ public final class CudaBackend implements Backend {
     }
 
     /** Seed, purpose, step, threshold and scale; a threshold of 0 says that nothing is dropped. */
-    private static Object[] dropout(Dropout dropout) {
+    static Object[] dropout(Dropout dropout) {
         return dropout == null
                 ? new Object[] {0L, 0, NULL, 0, 1f}
                 : new Object[] {stream(dropout.stream()), dropout.threshold(), dropout.scale()};
@@ -881,7 +883,7 @@ public final class CudaBackend implements Backend {
     // ---------------------------------------------------------------------------------------------- attention
 
     /** The smallest size for which there are attention kernels and that a head fits into. */
-    private static int headKernel(int headSize) {
+    static int headKernel(int headSize) {
         for (int size : HEAD_SIZES) {
             if (headSize <= size) {
                 return size;
@@ -898,7 +900,7 @@ public final class CudaBackend implements Backend {
         return new Grid(Math.toIntExact(batch * heads * tiles), 1, WARP, warps);
     }
 
-    private static float attentionScale(int headSize) {
+    static float attentionScale(int headSize) {
         return (float) (1 / Math.sqrt(headSize));
     }
 
@@ -913,6 +915,10 @@ public final class CudaBackend implements Backend {
             int t,
             int heads,
             int headSize) {
+        if (qkv.dtype() == DType.BF16) {
+            bf16Attention.forward(qkv, out, stats, dropout, firstSequence, batch, t, heads, headSize);
+            return;
+        }
         int kernel = headKernel(headSize);
         int width = heads * headSize;
         long rows = (long) batch * t;
@@ -951,6 +957,10 @@ public final class CudaBackend implements Backend {
             int t,
             int heads,
             int headSize) {
+        if (qkv.dtype() == DType.BF16) {
+            bf16Attention.grad(qkv, out, stats, dout, dqkv, dropout, firstSequence, batch, t, heads, headSize);
+            return;
+        }
         int kernel = headKernel(headSize);
         int width = heads * headSize;
         long rows = (long) batch * t;
@@ -1001,6 +1011,10 @@ public final class CudaBackend implements Backend {
             int context,
             int heads,
             int headSize) {
+        if (qkv.dtype() == DType.BF16) {
+            bf16Attention.cached(qkv, cache, position, out, batch, t, context, heads, headSize);
+            return;
+        }
         int kernel = headKernel(headSize);
         int width = heads * headSize;
         long rows = (long) batch * t;
