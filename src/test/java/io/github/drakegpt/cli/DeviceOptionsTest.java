@@ -62,6 +62,17 @@ class DeviceOptionsTest {
                 .isEqualTo("drakegpt: There is no device 'gpu'; choose auto or one of: cuda, cpu.\n");
     }
 
+    @Test
+    void aPrecisionThatTheDeviceDoesNotHaveIsOneSentence() {
+        assertThat(Cli.run("bench", "--device", "cpu", "--precision", "bf16").err())
+                .isEqualTo("drakegpt: The CPU computes in fp32 only, not in bf16; leave the precision out, or use a GPU"
+                        + " with --device cuda.\n");
+        assertThat(Cli.run("train", "--precision", "fp8").err())
+                .isEqualTo("drakegpt: There is no precision 'fp8'; choose one of fp32, tf32, bf16.\n");
+        assertThat(Cli.run("train", "--set", "cuda.fuse=often").err())
+                .isEqualTo("drakegpt: cuda.fuse is \"often\"; set it to true or false.\n");
+    }
+
     private static void assumeNoGpu() {
         assumeThat(Backends.providers())
                 .filteredOn(provider -> provider.name().equals("cuda"))

@@ -70,6 +70,34 @@ class SimtCommandsTest {
         assertThat(Cli.run("doctor").out()).contains("device simt", "SIMT driver (no GPU)");
     }
 
+    /** What it computes in is kept with the run: it goes on in that, and what is made in it can be used anywhere. */
+    @Test
+    void trainsAndGeneratesInBfloat16() throws Exception {
+        String[] bf16 = with(TRANSFORMER, "--precision", "bf16", "--set", "cuda.fuse=false");
+        Path run = TinyRuns.train(corpus, temp.resolve("run"), bf16);
+        assertThat(RunFolder.open(run).config().get("cuda").toString())
+                .isEqualTo("{\"precision\":\"bf16\",\"fuse\":false}");
+        Cli.Result resumed = Cli.run("train", "--resume", run.toString(), "--iters", "25", "--device", "simt");
+        assertThat(resumed.code()).as(resumed.err()).isZero();
+        assertFails(
+                Cli.run("train", "--resume", run.toString(), "--iters", "30", "--device", "cpu"),
+                2,
+                "The CPU computes in fp32 only, not in bf16; leave the precision out, or use a GPU with --device cuda.");
+        for (String[] device : new String[][] {{"cpu"}, {"simt"}, {"simt", "--precision", "bf16"}}) {
+            Cli.Result score = Cli.run(with(
+                    new String[] {"score", "--run", run.toString(), "--string", "It rained.", "--json", "--device"},
+                    device));
+            assertThat(score.code()).as(score.err()).isZero();
+            assertThat(new ObjectMapper().readTree(score.out()).get("nll").asDouble())
+                    .isBetween(1.0, 4.5);
+            Cli.Result text = Cli.runIn(
+                    temp,
+                    with(new String[] {"generate", "--run", run.toString(), "--length", "20", "--device"}, device));
+            assertThat(text.code()).as(text.err()).isZero();
+            assertThat(text.out().strip()).hasSizeGreaterThan(10);
+        }
+    }
+
     /** A ternary run from one in full precision: trained, packed, read, scored and profiled as on the CPU. */
     @Test
     void trainsPacksAndProfilesAQuantizedRun() throws Exception {

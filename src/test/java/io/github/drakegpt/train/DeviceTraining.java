@@ -6,7 +6,9 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
@@ -29,6 +31,7 @@ import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.FieldSource;
 
 /** Whole training on a device against the same on the CPU: each device's test extends this class. */
@@ -36,7 +39,9 @@ abstract class DeviceTraining {
     static final List<String> NAMES = Models.NAMES;
 
     private static final int STEPS = 200;
+    private static final int BF16_STEPS = 100;
     private static final int REPEATED = 20;
+    private static final BackendOptions FP32 = BackendOptions.ofThreads(1);
     private static final Corpus CORPUS = Corpus.prepare(text(20_000));
     private static final BooleanSupplier NEVER = () -> false;
 
@@ -54,18 +59,44 @@ abstract class DeviceTraining {
     @FieldSource("NAMES")
     void theLossesAreThoseOfTheCpu(String name) {
         ModelConfig model = model(name, 0.1f);
-        float[] expected = losses("cpu", model, STEPS);
-        float[] losses = losses(device, model, STEPS);
+        float[] expected = losses("cpu", FP32, model, STEPS);
+        float[] losses = losses(device, FP32, model, STEPS);
         for (int step = 0; step < STEPS; step++) {
             assertThat(losses[step]).as("loss of step %d", step + 1).isCloseTo(expected[step], within(1e-4f));
         }
         assertThat(losses[STEPS - 1]).isLessThan(losses[0] - 0.2f);
-        assertThat(losses(device, model, REPEATED)).containsExactly(Arrays.copyOf(losses, REPEATED));
+        assertThat(losses(device, FP32, model, REPEATED)).containsExactly(Arrays.copyOf(losses, REPEATED));
     }
 
-    private static float[] losses(String device, ModelConfig model, int steps) {
+    /** Operation by operation as in one kernel: the same up to the order of sums. */
+    @Test
+    void withoutFusionTheLossesAreTheSame() {
+        ModelConfig model = model(Models.TRANSFORMER, 0.1f);
+        float[] fused = losses(device, FP32, model, REPEATED);
+        float[] apart = losses(device, new BackendOptions(1, Precision.FP32, false), model, REPEATED);
+        for (int step = 0; step < REPEATED; step++) {
+            assertThat(apart[step]).as("loss of step %d", step + 1).isCloseTo(fused[step], within(1e-5f));
+        }
+    }
+
+    /** Rounded activations move the loss a little, and not from run to run. */
+    @ParameterizedTest
+    @FieldSource("NAMES")
+    void bfloat16FollowsFloat32(String name) {
+        BackendOptions bf16 = new BackendOptions(1, Precision.BF16, true);
+        ModelConfig model = model(name, 0.1f);
+        float[] expected = losses("cpu", FP32, model, BF16_STEPS);
+        float[] losses = losses(device, bf16, model, BF16_STEPS);
+        for (int step = 0; step < BF16_STEPS; step++) {
+            assertThat(losses[step]).as("loss of step %d", step + 1).isCloseTo(expected[step], within(0.02f));
+        }
+        assertThat(losses).isNotEqualTo(expected);
+        assertThat(losses(device, bf16, model, REPEATED)).containsExactly(Arrays.copyOf(losses, REPEATED));
+    }
+
+    private static float[] losses(String device, BackendOptions options, ModelConfig model, int steps) {
         float[] losses = new float[steps];
-        try (Backend backend = Backends.create(device, 1);
+        try (Backend backend = Backends.create(device, options);
                 TrainingStep step = TrainingStep.create(backend, model, config(STEPS, STEPS), CORPUS.train())) {
             for (int i = 0; i < steps; i++) {
                 step.run(i + 1);
@@ -76,15 +107,17 @@ abstract class DeviceTraining {
     }
 
     /** Stopped in the middle, in other places than evaluations, and resumed: the same to the bit. */
-    @Test
-    void aRunThatWasStoppedAndResumedIsTheSameToTheBit() throws IOException {
+    @ParameterizedTest
+    @EnumSource(names = {"FP32", "BF16"})
+    void aRunThatWasStoppedAndResumedIsTheSameToTheBit(Precision precision) throws IOException {
+        BackendOptions options = new BackendOptions(1, precision, true);
         ModelConfig model = model(Models.TRANSFORMER, 0.2f);
-        Checkpoint whole = train(model, "whole", NEVER);
+        Checkpoint whole = train(options, model, "whole", NEVER);
         for (int stop : new int[] {3, 20, 31}) {
             int[] left = {stop};
-            train(model, "stopped", () -> left[0]-- == 0);
+            train(options, model, "stopped", () -> left[0]-- == 0);
         }
-        Checkpoint stopped = train(model, "stopped", NEVER);
+        Checkpoint stopped = train(options, model, "stopped", NEVER);
         assertThat(stopped.weights()).containsExactly(whole.weights());
         assertThat(stopped.firstMoments()).containsExactly(whole.firstMoments());
         assertThat(stopped.secondMoments()).containsExactly(whole.secondMoments());
@@ -94,9 +127,14 @@ abstract class DeviceTraining {
 
     /** Begins the run of a folder or goes on with it, as a new process would. */
     Checkpoint train(ModelConfig model, String folder, BooleanSupplier stop) throws IOException {
+        return train(FP32, model, folder, stop);
+    }
+
+    private Checkpoint train(BackendOptions options, ModelConfig model, String folder, BooleanSupplier stop)
+            throws IOException {
         Path path = temp.resolve(folder);
         RunFolder run = Files.exists(path) ? RunFolder.open(path) : create(path, model);
-        try (Backend backend = Backends.create(device, 1);
+        try (Backend backend = Backends.create(device, options);
                 Trainer trainer = new Trainer(backend, model, config(60, 20), CORPUS, run, List.of())) {
             if (run.hasCheckpoint()) {
                 trainer.restore(run.load(trainer.parameters()));
