@@ -26,6 +26,7 @@ using bf16 = __nv_bfloat16;
 constexpr int ROWS = 16;  // of a warp
 constexpr int WARPS = 4;  // of a block
 constexpr int OWN = WARPS * ROWS;
+constexpr int THREADS = WARPS * WARP;
 constexpr int KEYS = 32;  // that a warp takes at a time, where it owns queries
 constexpr float LOG2_E = 1.44269504f;
 
@@ -61,22 +62,28 @@ __device__ __forceinline__ void load_tile(Row<S>* tile, const bf16* rows, int co
     int thread = threadIdx.y * WARP + threadIdx.x;
     int pack = thread % PACKS<S>;
     int left = head_size - pack * PACK<bf16>;
+    auto target = [&](int row) {
+        int to = BY_KEY ? row_of_key(row) : row;
+        return &tile[to][place<S>(to, pack)];
+    };
+    constexpr int EACH = THREADS / PACKS<S>;  // rows at a time
+    int first = thread / PACKS<S>;
+    const bf16* from = rows + first * stride + pack * PACK<bf16>;
+    if (wide) {
 #pragma unroll
-    for (int row = thread / PACKS<S>; row < COUNT; row += WARPS * WARP / PACKS<S>) {
-        int target = BY_KEY ? row_of_key(row) : row;
-        uint4* to = &tile[target][place<S>(target, pack)];
-        const bf16* from = rows + row * stride + pack * PACK<bf16>;
-        bool exists = row < count && left > 0;
-        if (wide) {
-            copy_async(to, exists ? from : rows, exists);
-        } else {
-            Pack<bf16> elements;
-#pragma unroll
-            for (int k = 0; k < PACK<bf16>; k++) {
-                elements.elements[k] = exists && k < left ? from[k] : bf16(0.0f);
-            }
-            *to = *reinterpret_cast<const uint4*>(&elements);
+        for (int row = 0; row < COUNT; row += EACH) {
+            copy_async(target(first + row), from + row * stride, first + row < count && left > 0);
         }
+        return;
+    }
+#pragma unroll 1
+    for (int row = 0; row < COUNT; row += EACH) {
+        Pack<bf16> elements;
+#pragma unroll
+        for (int k = 0; k < PACK<bf16>; k++) {
+            elements.elements[k] = first + row < count && k < left ? from[row * stride + k] : bf16(0.0f);
+        }
+        *target(first + row) = *reinterpret_cast<const uint4*>(&elements);
     }
 }
 
@@ -309,12 +316,13 @@ __device__ void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out
                 }
             }
             if (dropout.active()) {
+                uint4 halves[2];
+                dropout.draw(mask_row * t + j + lane % 4 * 8, t, halves);
 #pragma unroll
                 for (int half = 0; half < 2; half++) {
-                    uint4 halves = dropout.halves((mask_row + 8 * half) * t + j + lane % 4 * 8);
 #pragma unroll
                     for (int c = 0; c < KEYS / 8; c++) {
-                        unsigned word = word_of(halves, c);
+                        unsigned word = word_of(halves[half], c);
                         weights[c][2 * half] = dropout.keeps_low(word) ? weights[c][2 * half] : 0.0f;
                         weights[c][2 * half + 1] = dropout.keeps_high(word) ? weights[c][2 * half + 1] : 0.0f;
                     }
@@ -347,6 +355,7 @@ __device__ __forceinline__ int kept_bytes(int t) {
 
 // dq; and what attention_grad_kv needs of each query: rows (B, H, T, 2), the logarithm to base 2 of its denominator with the
 // largest score in it, and sum(dout * out); kept (B, H, T, kept_bytes), which of its weights stay, where something is dropped.
+// What stays is multiplied by the dropout's scale at the end: until then that sum and the scores' gradients are divided by it.
 template <int S>
 __device__ void attention_grad_q(const bf16* qkv, const bf16* out, const float* stats, const bf16* dout, bf16* dqkv,
                                  float2* rows, unsigned char* kept, int t, int heads, int head_size, float scale,
@@ -398,7 +407,7 @@ __device__ void attention_grad_q(const bf16* qkv, const bf16* out, const float* 
         int g = lane / 4 + 8 * half;
         bool exists = g < own;
         denominator[half] = exists ? stats[(stat_row + g) * 2] * LOG2_E - log2f(stats[(stat_row + g) * 2 + 1]) : 0.0f;
-        row_sum[half] = __shfl_sync(ALL_LANES, product, 2 * g);
+        row_sum[half] = __shfl_sync(ALL_LANES, product, 2 * g) / dropout.scale;
         if (exists && lane % 4 == 0) {
             rows[stat_row + g] = make_float2(denominator[half], row_sum[half]);
         }
@@ -426,18 +435,19 @@ __device__ void attention_grad_q(const bf16* qkv, const bf16* out, const float* 
             multiply<S>(grads, values + tile, j - j0, dweights);
             hide_later(dscores, row, j);
             if (dropout.active()) {
+                uint4 halves[2];
+                dropout.draw(mask_row * t + j + lane % 4 * 8, t, halves);
 #pragma unroll
                 for (int half = 0; half < 2; half++) {
-                    uint4 halves = dropout.halves((mask_row + 8 * half) * t + j + lane % 4 * 8);
                     unsigned bits = 0;
 #pragma unroll
                     for (int c = 0; c < KEYS / 8; c++) {
-                        unsigned word = word_of(halves, c);
+                        unsigned word = word_of(halves[half], c);
                         bool low = dropout.keeps_low(word);
                         bool high = dropout.keeps_high(word);
                         bits |= unsigned(low) << 2 * c | unsigned(high) << (2 * c + 1);
-                        dweights[c][2 * half] = low ? dweights[c][2 * half] * dropout.scale : 0.0f;
-                        dweights[c][2 * half + 1] = high ? dweights[c][2 * half + 1] * dropout.scale : 0.0f;
+                        dweights[c][2 * half] = low ? dweights[c][2 * half] : 0.0f;
+                        dweights[c][2 * half + 1] = high ? dweights[c][2 * half + 1] : 0.0f;
                     }
                     int g = lane / 4 + 8 * half;
                     if (g < own) {
@@ -458,7 +468,7 @@ __device__ void attention_grad_q(const bf16* qkv, const bf16* out, const float* 
         tile = TILE<S> - tile;
     }
     __syncthreads();
-    float factors[2] = {scale, scale};
+    float factors[2] = {scale * dropout.scale, scale * dropout.scale};
     store_rows<S>(keys, sums, factors, dqkv + ((long long)block.sequence * t + row) * stride + block.head * head_size, own,
                   stride, head_size, wide);
 }
@@ -514,11 +524,13 @@ __device__ void attention_grad_kv(const bf16* qkv, const bf16* dout, const float
 #pragma unroll
                 for (int e = 0; e < 2; e++) {
                     int place = i + 8 * c + lane % 4 * 2 + e;
-                    query[c][e] = place < t ? rows[stat_row + place] : make_float2(0, 0);
+                    long long existing = stat_row + min(place, t - 1);
+                    query[c][e] = rows[existing];
+                    query[c][e].x = place < t ? query[c][e].x : 0.0f;
+                    query[c][e].y = place < t ? query[c][e].y : 0.0f;
                     bits[c][e] = 0xffff;
-                    if (kept != nullptr && place < t) {
-                        bits[c][e] = *reinterpret_cast<const unsigned short*>(
-                            kept + (stat_row + place) * kept_bytes(t) + row / 8);
+                    if (kept != nullptr) {
+                        bits[c][e] = *reinterpret_cast<const unsigned short*>(kept + existing * kept_bytes(t) + row / 8);
                     }
                 }
             }
@@ -526,19 +538,25 @@ __device__ void attention_grad_kv(const bf16* qkv, const bf16* dout, const float
             float dscores[2][4];
             multiply<S>(keys, queries + tile, i - i0, weights);
             multiply<S>(values, grads + tile, i - i0, dscores);
+            if (i == row) {
+#pragma unroll
+                for (int c = 0; c < 2; c++) {
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        if (lane / 4 + e / 2 * 8 > 8 * c + lane % 4 * 2 + e % 2) {  // the key comes after the query
+                            weights[c][e] = -INFINITY;
+                        }
+                    }
+                }
+            }
 #pragma unroll
             for (int c = 0; c < 2; c++) {
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    int g = lane / 4 + e / 2 * 8;
                     float weight = exp2_approx(weights[c][e] * unit - query[c][e % 2].x);
-                    // row + g > i + 8 c + 2 t + e, which can only be where the first key is the first query
-                    if (i == row && g > 8 * c + lane % 4 * 2 + e % 2) {
-                        weight = 0;
-                    }
-                    bool stays = bits[c][e % 2] >> g & 1;
+                    bool stays = bits[c][e % 2] >> (lane / 4 + e / 2 * 8) & 1;
                     weights[c][e] = stays ? weight : 0.0f;
-                    dscores[c][e] = weight * ((stays ? dscores[c][e] * dropout_scale : 0.0f) - query[c][e % 2].y);
+                    dscores[c][e] = weight * ((stays ? dscores[c][e] : 0.0f) - query[c][e % 2].y);
                 }
             }
             accumulate<S>(weights, grads + tile, i - i0, dv);
@@ -548,7 +566,7 @@ __device__ void attention_grad_kv(const bf16* qkv, const bf16* dout, const float
     }
     __syncthreads();
     bf16* first_dk = dqkv + ((long long)block.sequence * t + row) * stride + width + block.head * head_size;
-    float of_keys[2] = {scale, scale};
+    float of_keys[2] = {scale * dropout_scale, scale * dropout_scale};
     float of_values[2] = {dropout_scale, dropout_scale};
     store_rows<S>(queries, dk, of_keys, first_dk, own, stride, head_size, wide);
     store_rows<S>(queries, dv, of_values, first_dk + width, own, stride, head_size, wide);
@@ -693,28 +711,29 @@ __device__ void attention_cached(const bf16* qkv, bf16* cache, const int* positi
 }
 
 // Entry points for heads of up to S channels: blocks of (WARP, WARPS), attention_cached of (WARP, CACHED_WARPS).
-#define ATTENTION(S)                                                                                                        \
-    KERNEL(WARP * WARPS, attention_bf16_##S, const bf16* q, const bf16* k, const bf16* v, bf16* out, float* stats,           \
-           const int* position, int t, int heads, int head_size, int q_stride, int kv_stride, int kv_rows, float scale,      \
-           long long first_sequence, unsigned long long seed, int purpose, const int* step, int threshold,                   \
-           float dropout_scale) {                                                                                            \
-        attention<S>(q, k, v, out, stats, position, t, heads, head_size, q_stride, kv_stride, kv_rows, scale,                \
-                     first_sequence, make_dropout(seed, purpose, step, threshold, dropout_scale));                           \
-    }                                                                                                                        \
-    KERNEL(WARP * WARPS, attention_grad_q_bf16_##S, const bf16* qkv, const bf16* out, const float* stats, const bf16* dout,  \
-           bf16* dqkv, float2* rows, unsigned char* kept, int t, int heads, int head_size, float scale,                      \
-           long long first_sequence, unsigned long long seed, int purpose, const int* step, int threshold,                   \
-           float dropout_scale) {                                                                                            \
-        attention_grad_q<S>(qkv, out, stats, dout, dqkv, rows, kept, t, heads, head_size, scale, first_sequence,             \
-                            make_dropout(seed, purpose, step, threshold, dropout_scale));                                    \
-    }                                                                                                                        \
-    KERNEL(WARP * WARPS, attention_grad_kv_bf16_##S, const bf16* qkv, const bf16* dout, const float2* rows,                  \
-           const unsigned char* kept, bf16* dqkv, int t, int heads, int head_size, float scale, float dropout_scale) {       \
-        attention_grad_kv<S>(qkv, dout, rows, kept, dqkv, t, heads, head_size, scale, dropout_scale);                        \
-    }                                                                                                                        \
-    KERNEL(WARP * CACHED_WARPS, attention_cached_bf16_##S, const bf16* qkv, bf16* cache, const int* position, bf16* out,     \
-           int t, int context, int heads, int head_size, float scale) {                                                      \
-        attention_cached<S>(qkv, cache, position, out, t, context, heads, head_size, scale);                                 \
+#define ATTENTION(S)                                                                                                       \
+    KERNEL_SHARING(THREADS, S > 64 ? 2 : 4, attention_bf16_##S, const bf16* q, const bf16* k, const bf16* v, bf16* out,     \
+                   float* stats, const int* position, int t, int heads, int head_size, int q_stride, int kv_stride,         \
+                   int kv_rows, float scale, long long first_sequence, unsigned long long seed, int purpose,                \
+                   const int* step, int threshold, float dropout_scale) {                                                   \
+        attention<S>(q, k, v, out, stats, position, t, heads, head_size, q_stride, kv_stride, kv_rows, scale,               \
+                     first_sequence, make_dropout(seed, purpose, step, threshold, dropout_scale));                          \
+    }                                                                                                                       \
+    KERNEL_SHARING(THREADS, S > 64 ? 2 : 3, attention_grad_q_bf16_##S, const bf16* qkv, const bf16* out,                    \
+                   const float* stats, const bf16* dout, bf16* dqkv, float2* rows, unsigned char* kept, int t, int heads,   \
+                   int head_size, float scale, long long first_sequence, unsigned long long seed, int purpose,              \
+                   const int* step, int threshold, float dropout_scale) {                                                   \
+        attention_grad_q<S>(qkv, out, stats, dout, dqkv, rows, kept, t, heads, head_size, scale, first_sequence,            \
+                            make_dropout(seed, purpose, step, threshold, dropout_scale));                                   \
+    }                                                                                                                       \
+    KERNEL_SHARING(THREADS, S > 64 ? 2 : 3, attention_grad_kv_bf16_##S, const bf16* qkv, const bf16* dout,                  \
+                   const float2* rows, const unsigned char* kept, bf16* dqkv, int t, int heads, int head_size, float scale, \
+                   float dropout_scale) {                                                                                   \
+        attention_grad_kv<S>(qkv, dout, rows, kept, dqkv, t, heads, head_size, scale, dropout_scale);                       \
+    }                                                                                                                       \
+    KERNEL(WARP * CACHED_WARPS, attention_cached_bf16_##S, const bf16* qkv, bf16* cache, const int* position, bf16* out,    \
+           int t, int context, int heads, int head_size, float scale) {                                                     \
+        attention_cached<S>(qkv, cache, position, out, t, context, heads, head_size, scale);                                \
     }
 
 ATTENTION(16)

@@ -14,6 +14,11 @@
 // launcher checks what it is given against the parameters that the PTX declares.
 #define KERNEL(threads, name, ...) extern "C" __global__ void __launch_bounds__(threads) name(__VA_ARGS__)
 
+// The same where `blocks` of them are to share a multiprocessor: the compiler gives each thread no more registers than leaves
+// room for them.
+#define KERNEL_SHARING(threads, blocks, name, ...) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(__VA_ARGS__)
+
 // An array in the memory of a block, as in SHARED(float, tile, [32][33]). Its content is undefined at first.
 #define SHARED(type, name, dims) __shared__ __align__(16) type name dims
 

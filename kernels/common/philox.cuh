@@ -22,14 +22,12 @@ __device__ __forceinline__ uint4 philox(const Stream& stream, unsigned long long
     unsigned k1 = unsigned(stream.seed >> 32);
 #pragma unroll UNROLL
     for (int round = 0; round < 10; round++) {
-        unsigned high0 = __umulhi(0xD2511F53u, c0);
-        unsigned low0 = 0xD2511F53u * c0;
-        unsigned high1 = __umulhi(0xCD9E8D57u, c2);
-        unsigned low1 = 0xCD9E8D57u * c2;
-        c0 = high1 ^ c1 ^ k0;
-        c1 = low1;
-        c2 = high0 ^ c3 ^ k1;
-        c3 = low0;
+        unsigned long long product0 = 0xD2511F53ull * c0;  // one instruction for both halves
+        unsigned long long product1 = 0xCD9E8D57ull * c2;
+        c0 = unsigned(product1 >> 32) ^ c1 ^ k0;
+        c1 = unsigned(product1);
+        c2 = unsigned(product0 >> 32) ^ c3 ^ k1;
+        c3 = unsigned(product0);
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
@@ -61,24 +59,27 @@ struct Dropout {
         return bits < threshold ? 0.0f : scale;
     }
 
-    // The eight halves that decide about elements e to e + 7, in their order.
-    __device__ uint4 halves(unsigned long long e) const {
-        uint4 block = philox<10>(stream, e >> 3);
-        int first = int(e & 7);
-        if (first == 0) {
-            return block;
-        }
-        uint4 next = philox<10>(stream, (e >> 3) + 1);
-        unsigned words[8] = {block.x, block.y, block.z, block.w, next.x, next.y, next.z, next.w};
-        shift<4>(words, first);
-        shift<2>(words, first);
-        if (first & 1) {
+    // The halves that decide about N runs of eight elements, which begin at element e and `apart` blocks further on each. All
+    // lanes of the warp must call it.
+    template <int N>
+    __device__ void draw(unsigned long long e, unsigned long long apart, uint4 (&halves)[N]) const {
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                words[i] = words[i] >> 16 | words[i + 1] << 16;
+        for (int n = 0; n < N; n++) {
+            halves[n] = philox<10>(stream, (e >> 3) + n * apart);
+        }
+        int first = int(e & 7);
+        if (first != 0) {
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                uint4 next = philox(stream, (e >> 3) + n * apart + 1);
+                unsigned words[8] = {halves[n].x, halves[n].y, halves[n].z, halves[n].w, next.x, next.y, next.z, next.w};
+                shift<4>(words, first);
+                shift<2>(words, first);
+                shift<1>(words, first);
+                halves[n] = make_uint4(words[0], words[1], words[2], words[3]);
             }
         }
-        return make_uint4(words[0], words[1], words[2], words[3]);
+        __syncwarp();  // lanes whose runs begin elsewhere in a block may have gone apart
     }
 
     // Whether the low or the high half of a word lets its element stay.
@@ -90,13 +91,13 @@ struct Dropout {
     }
 
 private:
-    // Moves eight words HALVES halves down if that is part of `first`.
-    template <int HALVES>
+    // Moves what eight words hold COUNT halves down if that is part of `first`.
+    template <int COUNT>
     __device__ static void shift(unsigned (&words)[8], int first) {
-        if (first & HALVES) {
+        if (first & COUNT) {
 #pragma unroll
-            for (int i = 0; i + HALVES / 2 < 8; i++) {
-                words[i] = words[i + HALVES / 2];
+            for (int i = 0; i + (COUNT + 1) / 2 < 8; i++) {
+                words[i] = COUNT == 1 ? words[i] >> 16 | words[i + 1] << 16 : words[i + COUNT / 2];
             }
         }
     }

@@ -117,6 +117,9 @@ template <class Array> inline Array& shared(Site& site, const char* name) {
     __attribute__((constructor)) static void name##_register() { simt_register(&name##_kernel); } \
     extern "C" void name(__VA_ARGS__)
 
+// Registers are as many as it takes.
+#define KERNEL_SHARING(most_threads, blocks, name, ...) KERNEL(most_threads, name, __VA_ARGS__)
+
 #define SHARED(type, name, dims) \
     static simt::Site name##_site; \
     auto& name = simt::shared<type dims>(name##_site, #name)
