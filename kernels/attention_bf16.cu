@@ -7,16 +7,18 @@
 // multiplied, the next is copied. What lies behind the diagonal is not computed, and the blocks with most rows to pass come
 // first, so that the last ones are short.
 //
-// Bound by the instructions of softmax and dropout and by what is read from shared memory, more than by the products: 4 S
-// multiplications and additions a pair of a query and a key it sees, backward 14 S. A lane's eight weights of 32 are those
-// of eight neighbouring keys, the elements of one Philox block: forward and backward each draw a block once, as
-// attention_grad_q leaves the decisions for attention_grad_kv, a bit each.
+// Bound by instructions (softmax, dropout, feeding the tensor cores) and by memory, more than by the products: 4 S
+// multiplications and additions a pair of a query and a key it sees, backward 14 S, as both kernels compute the weights again,
+// which is what makes the gradients' sums free of atomics. Where a warp owns queries, a lane has the weights of eight
+// neighbouring keys, about which one Philox block decides: forward and backward draw each block once, as attention_grad_q
+// leaves the decisions for attention_grad_kv, a bit each.
 //
-// Estimate, for B 64, T 256, H 6, S 64 with dropout on an H200 (132 SMs, 1.7 GHz): 12.6 million pairs, 14 million with what
-// tiles add. A warp does 128 pairs in about 90 instructions forward (Philox 45, softmax 25, the rest products and what feeds
-// them), 115 and 75 backward; 528 schedulers take one a cycle: 11, then 14 + 9 microseconds at best. Shared memory is read
-// for 64, then 96 + 128 of those cycles, which makes the last one 15; memory moves 50 MB, then 75 + 100: 12, 18 + 23
-// microseconds at 4.3 TB/s where nothing is left in the cache of 50 MB.
+// Estimate, not measured: B 64, T 256, H 6, S 64 with dropout on an H200 (132 SMs, 1.7 GHz, 4.3 TB/s) has 12.6 million pairs,
+// 14 million with those that tiles add on the diagonal. For 128 pairs a warp takes about 120 instructions forward (Philox 28,
+// softmax 30, products 8), 130 and 145 backward; reading shared memory for 64, 96 and 128 cycles of a scheduler, and the tensor
+// cores at two thirds of their peak for 50, 75 and 100, go on meanwhile. 528 schedulers start an instruction a cycle: 15
+// microseconds forward and 16 + 17 backward at best. Memory: 50 MB forward, 75 + 78 backward, or 12 and 18 + 18 microseconds,
+// less what the next kernel still finds in the cache of 50 MB.
 #include "common/mma.cuh"
 #include "common/pack.cuh"
 #include "common/philox.cuh"
@@ -241,7 +243,7 @@ __device__ void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out
     int row = block.row + int(threadIdx.y) * ROWS;
     int own = t - row;  // rows of the warp that exist; may be 0 or less
     int offset = position == nullptr ? 0 : *position;
-    int keys_seen = offset + min(block.row + OWN, t);           // by the block's last row
+    int keys_seen = offset + min(block.row + OWN, t);               // by the block's last row
     int own_keys_seen = own > 0 ? offset + min(row + ROWS, t) : 0;  // by the warp's
     const bf16* first_q = q + ((long long)block.sequence * t + block.row) * q_stride + block.head * head_size;
     const bf16* first_k = k + (long long)block.sequence * kv_rows * kv_stride + block.head * head_size;
@@ -264,19 +266,19 @@ __device__ void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out
     float denominator[2] = {};
     float sums[S / 8][4] = {};
     float unit = scale * LOG2_E;
-    load_tile<S, TILE<S>, true>(keys, first_k, keys_seen, kv_stride, head_size, wide);
-    load_tile<S, TILE<S>, true>(values, first_v, keys_seen, kv_stride, head_size, wide);
+    auto fetch = [&](int j, int tile) {
+        load_tile<S, TILE<S>, true>(keys + tile, first_k + (long long)j * kv_stride, keys_seen - j, kv_stride, head_size, wide);
+        load_tile<S, TILE<S>, true>(values + tile, first_v + (long long)j * kv_stride, keys_seen - j, kv_stride, head_size,
+                                    wide);
+    };
+    fetch(0, 0);
     int tile = 0;
     for (int j0 = 0; j0 < keys_seen; j0 += TILE<S>) {
         copy_wait();
         __syncthreads();  // this tile has come, and all have read the last one
         int next = j0 + TILE<S>;
         if (next < keys_seen) {
-            int other = TILE<S> - tile;
-            load_tile<S, TILE<S>, true>(keys + other, first_k + (long long)next * kv_stride, keys_seen - next, kv_stride,
-                                        head_size, wide);
-            load_tile<S, TILE<S>, true>(values + other, first_v + (long long)next * kv_stride, keys_seen - next, kv_stride,
-                                        head_size, wide);
+            fetch(next, TILE<S> - tile);
         }
         for (int j = j0; j < min(next, own_keys_seen); j += KEYS) {
             float weights[KEYS / 8][4];
@@ -415,18 +417,19 @@ __device__ void attention_grad_q(const bf16* qkv, const bf16* out, const float* 
     __syncthreads();
     float sums[S / 8][4] = {};
     float unit = scale * LOG2_E;
-    load_tile<S, TILE<S>, true>(keys, first + width, keys_seen, stride, head_size, wide);
-    load_tile<S, TILE<S>, true>(values, first + 2 * width, keys_seen, stride, head_size, wide);
+    auto fetch = [&](int j, int tile) {
+        const bf16* rest = first + (long long)j * stride;
+        load_tile<S, TILE<S>, true>(keys + tile, rest + width, keys_seen - j, stride, head_size, wide);
+        load_tile<S, TILE<S>, true>(values + tile, rest + 2 * width, keys_seen - j, stride, head_size, wide);
+    };
+    fetch(0, 0);
     int tile = 0;
     for (int j0 = 0; j0 < keys_seen; j0 += TILE<S>) {
         copy_wait();
         __syncthreads();
         int next = j0 + TILE<S>;
         if (next < keys_seen) {
-            const bf16* rest = first + (long long)next * stride;
-            int other = TILE<S> - tile;
-            load_tile<S, TILE<S>, true>(keys + other, rest + width, keys_seen - next, stride, head_size, wide);
-            load_tile<S, TILE<S>, true>(values + other, rest + 2 * width, keys_seen - next, stride, head_size, wide);
+            fetch(next, TILE<S> - tile);
         }
         for (int j = j0; j < min(next, own_keys_seen); j += KEYS) {
             float dscores[KEYS / 8][4];
@@ -503,31 +506,32 @@ __device__ void attention_grad_kv(const bf16* qkv, const bf16* dout, const float
     float dk[S / 8][4] = {};
     float dv[S / 8][4] = {};
     float unit = scale * LOG2_E;
-    load_tile<S, TILE<S>, false>(queries, first_own, t - block.row, stride, head_size, wide);
-    load_tile<S, TILE<S>, false>(grads, first_grad + (long long)block.row * width, t - block.row, width, head_size, wide);
+    auto fetch = [&](int i, int tile) {
+        load_tile<S, TILE<S>, false>(queries + tile, first + (long long)i * stride, t - i, stride, head_size, wide);
+        load_tile<S, TILE<S>, false>(grads + tile, first_grad + (long long)i * width, t - i, width, head_size, wide);
+    };
+    fetch(block.row, 0);
     int tile = 0;
     for (int i0 = block.row; i0 < t; i0 += TILE<S>) {
         copy_wait();
         __syncthreads();
         int next = i0 + TILE<S>;
         if (next < t) {
-            int other = TILE<S> - tile;
-            load_tile<S, TILE<S>, false>(queries + other, first + (long long)next * stride, t - next, stride, head_size, wide);
-            load_tile<S, TILE<S>, false>(grads + other, first_grad + (long long)next * width, t - next, width, head_size, wide);
+            fetch(next, TILE<S> - tile);
         }
         for (int i = max(i0, row); i < min(next, t); i += ROWS) {
-            // Of queries i + 2 t, + 1, and of those 8 further on. Beyond the last one, scores and gradients are 0.
+            // Of the four queries whose columns the lane has. Beyond the last one, scores and gradients are 0.
             float2 query[2][2];
             unsigned bits[2][2];
 #pragma unroll
             for (int c = 0; c < 2; c++) {
 #pragma unroll
                 for (int e = 0; e < 2; e++) {
-                    int place = i + 8 * c + lane % 4 * 2 + e;
-                    long long existing = stat_row + min(place, t - 1);
+                    int at = i + 8 * c + lane % 4 * 2 + e;
+                    long long existing = stat_row + min(at, t - 1);
                     query[c][e] = rows[existing];
-                    query[c][e].x = place < t ? query[c][e].x : 0.0f;
-                    query[c][e].y = place < t ? query[c][e].y : 0.0f;
+                    query[c][e].x = at < t ? query[c][e].x : 0.0f;
+                    query[c][e].y = at < t ? query[c][e].y : 0.0f;
                     bits[c][e] = 0xffff;
                     if (kept != nullptr) {
                         bits[c][e] = *reinterpret_cast<const unsigned short*>(kept + existing * kept_bytes(t) + row / 8);

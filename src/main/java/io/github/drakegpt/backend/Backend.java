@@ -247,7 +247,8 @@ public interface Backend extends AutoCloseable {
      * Causal self-attention (Vaswani et al., 2017) with scale S^-0.5 and dropout on the attention weights. qkv (B, T,
      * 3A) holds in each row the queries of all heads, then the keys, then the values; out (B, T, A); stats (B, H, T, 2)
      * keeps each softmax's maximum and inverse denominator for the gradient, so that no (T, T) matrix is stored (Dao et al.,
-     * "FlashAttention", 2022). A value that is NaN or infinite may reach rows before it, times their weights of 0.
+     * "FlashAttention", 2022). A value that is NaN or infinite may reach rows before it, times their weights of 0. On a GPU
+     * qkv and out may be BF16; weights are then rounded, too, before they multiply values.
      *
      * @param firstSequence place of the first sequence in the whole batch, for the mask: element (b, h, i, j) of the
      *     weights has index (((firstSequence + b) * H + h) * T + i) * T + j
@@ -263,7 +264,7 @@ public interface Backend extends AutoCloseable {
             int heads,
             int headSize);
 
-    /** Gradient of {@link #attention}: dqkv (B, T, 3A) from dout (B, T, A). */
+    /** Gradient of {@link #attention}: dqkv (B, T, 3A) from dout (B, T, A), both of the type of qkv. */
     void attentionGrad(
             Tensor qkv,
             Tensor out,
@@ -280,7 +281,7 @@ public interface Backend extends AutoCloseable {
     /**
      * Attention of t new tokens at a position to themselves and to all before them. Writes their keys and values into
      * the cache first. qkv (B, t, 3A), cache (B, context, 2A) with keys before values in each row, position I32 (1), out
-     * (B, t, A).
+     * (B, t, A); on a GPU qkv, cache and out may be BF16.
      */
     void attentionCached(
             Tensor qkv,

@@ -69,6 +69,10 @@ class KernelMutationTest {
         return new Mutation(what, file, from, to, uses, "SimtOperationsTest#" + methods, names);
     }
 
+    private static Mutation bf16Attention(String what, String from, String to, String method, String names) {
+        return new Mutation(what, "attention_bf16.cu", from, to, List.of(), "SimtBf16AttentionTest#" + method, names);
+    }
+
     private static Mutation packed(String what, String file, String from, String to, String method, String names) {
         List<String> uses = Stream.of("quantize.cu", "packed.cu")
                 .filter(use -> !use.equals(file))
@@ -203,6 +207,36 @@ class KernelMutationTest {
                         "int stride = 2 * gridDim.x",
                         List.of(),
                         "norm"),
+                bf16Attention(
+                        "a tile multiplied before it has come",
+                        "copy_wait();\n        __syncthreads();  // this tile has come",
+                        "__syncthreads();  // this tile has come",
+                        "attention",
+                        null),
+                bf16Attention(
+                        "rows put together where others still read the last tile",
+                        "__syncthreads();  // all have read the last tile",
+                        "",
+                        "attention",
+                        "attention_bf16_64"),
+                bf16Attention(
+                        "a query that sees the key after it",
+                        "> query + e / 2 * 8",
+                        "> query + e / 2 * 8 + 1",
+                        "attentionSeesNothingThatComesLater",
+                        null),
+                bf16Attention(
+                        "what is dropped in the gradients of keys and values, not where it was",
+                        "* kept_bytes(t) + row / 8",
+                        "* kept_bytes(t) + row / 16",
+                        "attention",
+                        null),
+                bf16Attention(
+                        "a cached token that is not counted",
+                        "j <= last ? left : 0",
+                        "j < last ? left : 0",
+                        "attentionCached",
+                        null),
                 packed(
                         "a largest magnitude that passes over NaN",
                         "common/int8.cuh",
