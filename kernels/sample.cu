@@ -5,9 +5,10 @@
 #include "common/philox.cuh"
 #include "common/reduce.cuh"
 
-// logits (B, t, v), of which the last of the t rows counts; tokens (B); weights, sorted (B, v): scratch. A block a sequence.
+// logits (B, t, v), of which the last of the t rows counts; first_sequence (1) or null for 0; tokens (B); weights, sorted (B,
+// v): scratch. A block a sequence.
 KERNEL(ROW_THREADS, sample_f32, const float* logits, double* weights, double* sorted, float temperature, int top_k,
-       float top_p, unsigned long long seed, int purpose, const int* step, long long first_sequence, int* tokens, int t,
+       float top_p, unsigned long long seed, int purpose, const int* step, const int* first_sequence, int* tokens, int t,
        int v) {
     SHARED(float, best_logits, [ROW_THREADS]);
     SHARED(int, best_tokens, [ROW_THREADS]);
@@ -115,7 +116,8 @@ KERNEL(ROW_THREADS, sample_f32, const float* logits, double* weights, double* so
     __syncthreads();
     if (thread == 0) {
         Stream stream = {seed, purpose, *step};
-        double u = (philox_word(stream, first_sequence + blockIdx.x) >> 8) * 0x1p-24;
+        long long sequence = (first_sequence == nullptr ? 0 : *first_sequence) + (long long)blockIdx.x;
+        double u = (philox_word(stream, sequence) >> 8) * 0x1p-24;
         double left = u * total;
         int drawn = best;
         bool found = false;

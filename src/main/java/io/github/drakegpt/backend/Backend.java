@@ -56,6 +56,18 @@ public interface Backend extends AutoCloseable {
         return work;
     }
 
+    /**
+     * How many of {@code times} repetitions of the same work are best recorded together: as many as make what it costs to
+     * start them small beside what they take, and so few that they take no longer than milliseconds. 1 where an operation
+     * is done when it returns, so that there is nothing to gain.
+     *
+     * @param times at least 1
+     * @param flops floating-point operations of the work, about
+     */
+    default int together(int times, double flops) {
+        return 1;
+    }
+
     // ---------------------------------------------------------------------------------------------- measuring
 
     /**
@@ -310,6 +322,9 @@ public interface Backend extends AutoCloseable {
      */
     void copy(Tensor source, Tensor target, int n);
 
+    /** Counts: counter I32 (1) becomes larger by one. */
+    void increment(Tensor counter);
+
     // ---------------------------------------------------------------------------------------------- training
 
     /**
@@ -362,18 +377,21 @@ public interface Backend extends AutoCloseable {
     // ---------------------------------------------------------------------------------------------- generation
 
     /**
-     * Draws the next token of each sequence. logits (B, t, V), of which the last of the t rows counts; tokens I32 (B).
-     * Sequence b uses number {@code firstSequence + b} of the stream.
+     * Draws the next token of each sequence. logits (B, t, V), of which the last of the t rows counts; firstSequence I32
+     * (1) or null for 0; tokens I32 (B). Sequence b uses number firstSequence + b of the stream.
      */
     void sample(
             Tensor logits,
             Sampling sampling,
             RandomStream stream,
-            long firstSequence,
+            Tensor firstSequence,
             Tensor tokens,
             int batch,
             int t,
             int v);
+
+    /** Each sequence loses its first token and gets another one behind its last. tokens I32 (B, T), next I32 (B). */
+    void append(Tensor tokens, Tensor next, int batch, int t);
 
     /** Gives back what the backend has; its arenas must have been closed. */
     @Override

@@ -4,13 +4,7 @@ import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.nn.Pass;
-import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.RandomStream;
-import io.github.drakegpt.tensor.Shape;
-import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
-import java.util.HashMap;
-import java.util.Map;
 import java.util.function.IntConsumer;
 
 /**
@@ -23,9 +17,7 @@ public final class Generator implements AutoCloseable {
     private final Arena arena;
     private final LanguageModel model;
     private final int contextLength;
-    private final Tensor step; // I32 (1): the number of the token that is drawn
-    private final Tensor drawn; // I32 (1)
-    private final Map<Pass, Runnable> forwards = new HashMap<>(); // recorded, one for each shape
+    private Decoder decoder; // kept while texts are drawn alike; null at first
 
     public Generator(Backend backend, Weights weights) {
         this.backend = backend;
@@ -33,8 +25,6 @@ public final class Generator implements AutoCloseable {
         this.contextLength = weights.config().contextLength();
         try {
             this.model = LanguageModel.forGeneration(weights.config(), backend, arena, 1, null);
-            this.step = arena.allocate(DType.I32, Shape.of(1));
-            this.drawn = arena.allocate(DType.I32, Shape.of(1));
             model.load(weights);
         } catch (RuntimeException e) {
             arena.close();
@@ -43,13 +33,13 @@ public final class Generator implements AutoCloseable {
     }
 
     /**
-     * Draws tokens one by one.
+     * Draws tokens.
      *
      * @param prompt at least one token
      * @param length how many tokens to draw
      * @param seed and {@code sample}: token i of sample n is drawn with number n of step i of the seed's stream
      * @param cached whether to use the cache while it is exact; the tokens are the same without, up to rounding
-     * @param sink is given each token as soon as it is drawn
+     * @param sink is given each token in order, as soon as those that the device draws at once are drawn
      * @throws IllegalArgumentException if the prompt is empty or the length negative
      */
     public void generate(
@@ -60,45 +50,55 @@ public final class Generator implements AutoCloseable {
         if (length < 0) {
             throw new IllegalArgumentException("A length of " + length + " is not possible; give 0 or more.");
         }
-        RandomStream stream = new RandomStream(seed, RandomStream.SAMPLE, step);
+        if (decoder == null || !decoder.draws(sampling, seed)) {
+            closeDecoder();
+            decoder = new Decoder(backend, model, 1, sampling, seed);
+        }
         int[] window = new int[contextLength];
         int filled = Math.min(prompt.length, contextLength);
         System.arraycopy(prompt, prompt.length - filled, window, 0, filled);
         int inCache = 0;
         boolean shifted = false;
-        for (int i = 0; i < length; i++) {
+        Pass before = null;
+        for (int drawn = 0; drawn < length; ) {
             boolean useCache = cached && !shifted;
             int rows = useCache ? filled - inCache : filled;
             Pass pass = useCache ? Pass.generation(1, rows) : Pass.evaluation(1, rows);
-            model.tokens().write(Arrays.copyOfRange(window, filled - rows, filled));
-            model.position().write(inCache);
-            forwards.computeIfAbsent(pass, p -> backend.record(arena, () -> model.forward(p)))
-                    .run();
-            step.write(i);
-            backend.sample(
-                    model.logits(),
-                    sampling,
-                    stream,
-                    sample,
-                    drawn,
-                    1,
-                    rows,
-                    model.config().vocabSize());
-            int token = drawn.toInts()[0];
-            sink.accept(token);
-            inCache = filled;
-            if (filled == contextLength) {
-                System.arraycopy(window, 1, window, 0, contextLength - 1);
-                window[contextLength - 1] = token;
-                shifted = true;
-            } else {
-                window[filled++] = token;
+            if (!pass.equals(before)) {
+                decoder.place(Arrays.copyOfRange(window, filled - rows, filled), inCache, drawn, sample);
+                before = pass;
             }
+            int alike = 1; // passes of this shape, from this one on
+            if (useCache && rows == 1) {
+                alike = contextLength - inCache;
+            } else if (!useCache && rows == contextLength) {
+                alike = Integer.MAX_VALUE;
+            }
+            for (int token : decoder.draw(pass, Math.min(alike, length - drawn))) {
+                sink.accept(token);
+                drawn++;
+                inCache = filled;
+                if (filled == contextLength) {
+                    System.arraycopy(window, 1, window, 0, contextLength - 1);
+                    window[contextLength - 1] = token;
+                    shifted = true;
+                } else {
+                    window[filled++] = token;
+                }
+            }
+        }
+    }
+
+    private void closeDecoder() {
+        if (decoder != null) {
+            decoder.close();
+            decoder = null;
         }
     }
 
     @Override
     public void close() {
+        closeDecoder();
         arena.close();
     }
 }

@@ -353,7 +353,16 @@ public final class KernelBenchmark {
             Tensor logits = operands.read(batch * v);
             RandomStream stream = operands.stream(RandomStream.SAMPLE);
             Tensor drawn = operands.tokens(batch);
-            return () -> backend.sample(logits, Sampling.PLAIN, stream, 0, drawn, batch, 1, v);
+            return () -> backend.sample(logits, Sampling.PLAIN, stream, null, drawn, batch, 1, v);
+        });
+        time("append", 0, Shape.of(batch, t), operands -> {
+            Tensor tokens = operands.tokens(rows);
+            Tensor next = operands.tokens(batch);
+            return () -> backend.append(tokens, next, batch, t);
+        });
+        time("increment", 0, Shape.of(1), operands -> {
+            Tensor counter = operands.tokens(1);
+            return () -> backend.increment(counter);
         });
     }
 

@@ -128,15 +128,17 @@ public final class RunProfiler {
                     }
                 }
                 for (int i = 0; i < decoders.size(); i++) {
-                    int perRun = phase == Phase.PREFILL ? decoders.get(i).promptLength() : 1;
+                    BatchDecoder decoder = decoders.get(i);
                     Benchmark.Timing timing = Benchmark.Timing.of(nanos.get(i));
+                    int perRun = phase == Phase.PREFILL ? decoder.promptLength() : decoder.together();
+                    int waits = phase == Phase.PREFILL ? 1 : perRun; // that a run is one after another
                     speeds.get(i)
                             .add(new Speed(
                                     phase,
                                     batch,
                                     1e3 * batch * perRun / timing.median(),
-                                    timing.median(),
-                                    timing.p90()));
+                                    timing.median() / waits,
+                                    timing.p90() / waits));
                 }
             }
             for (int i = 0; i < decoders.size(); i++) {
@@ -147,14 +149,9 @@ public final class RunProfiler {
         }
     }
 
-    /** One prompt; or one token, whose position goes through the context again and again. */
+    /** One prompt; or the tokens that are drawn at once, whose positions go through the context again and again. */
     private static Runnable work(BatchDecoder decoder, Phase phase) {
-        if (phase == Phase.PREFILL) {
-            return decoder::prefill;
-        }
-        int[] position = new int[1];
-        int length = decoder.promptLength();
-        return () -> decoder.decode(position[0]++ % length);
+        return phase == Phase.PREFILL ? decoder::prefill : decoder::decode;
     }
 
     private Map<Phase, List<Span>> trace(Subject subject) {

@@ -1022,6 +1022,15 @@ public abstract class BackendOperations {
         assertThat(target.read()).containsExactly(source);
     }
 
+    @ParameterizedTest
+    @ValueSource(ints = {0, -1, 41, Integer.MAX_VALUE - 1})
+    void increment(int from) {
+        Tensor numbers = ints(7, from, 7);
+        backend().increment(numbers.slice(1, Shape.of(1)));
+        backend().increment(numbers.slice(0, Shape.of(1)));
+        assertThat(numbers.toInts()).containsExactly(8, from + 1, 7);
+    }
+
     // ---------------------------------------------------------------------------------------------- training
 
     @ParameterizedTest
@@ -1204,12 +1213,12 @@ public abstract class BackendOperations {
         int batch = 127;
         int t = 2;
         int v = 80;
-        long firstSequence = 5;
+        int firstSequence = 5;
         Sampling sampling = new Sampling(temperature, topK, topP);
         float[] logits = gaussian(batch * t * v);
         Tensor tokens = ints(filledInts(batch + 1));
         RandomStream stream = new RandomStream(SEED, RandomStream.SAMPLE, ints(STEP));
-        backend().sample(larger(logits), sampling, stream, firstSequence, tokens, batch, t, v);
+        backend().sample(larger(logits), sampling, stream, ints(firstSequence), tokens, batch, t, v);
         int[] drawn = tokens.toInts();
         assertThat(drawn[batch]).isEqualTo(-1);
         int compared = 0;
@@ -1239,7 +1248,7 @@ public abstract class BackendOperations {
             logits[i] = (float) row[i % v];
         }
         Tensor tokens = ints(new int[draws]);
-        backend().sample(larger(logits), Sampling.PLAIN, new RandomStream(1, 4, ints(1)), 0, tokens, draws, 1, v);
+        backend().sample(larger(logits), Sampling.PLAIN, new RandomStream(1, 4, ints(1)), null, tokens, draws, 1, v);
         double[] p = ReferenceOperations.probabilities(row, Sampling.PLAIN);
         int[] counts = new int[v];
         Arrays.stream(tokens.toInts()).forEach(token -> counts[token]++);
@@ -1251,7 +1260,46 @@ public abstract class BackendOperations {
         }
     }
 
+    @Test
+    void withoutAFirstSequenceItIsTheFirst() {
+        int batch = 31;
+        int v = 12;
+        float[] logits = gaussian(batch * v);
+        RandomStream stream = new RandomStream(SEED, RandomStream.SAMPLE, ints(STEP));
+        Tensor first = ints(new int[batch]);
+        Tensor left = ints(new int[batch]);
+        backend().sample(larger(logits), Sampling.PLAIN, stream, ints(0), first, batch, 1, v);
+        backend().sample(larger(logits), Sampling.PLAIN, stream, null, left, batch, 1, v);
+        assertThat(left.toInts()).isEqualTo(first.toInts());
+    }
+
+    // 256 and 512: where a block begins to take several rounds
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 31, 33, 80, 255, 256, 257, 512, 513, 1000})
+    void append(int t) {
+        for (int batch : new int[] {1, 2, 7}) {
+            int[] before = tokens(batch * t, 65);
+            int[] next = tokens(batch, 65);
+            Tensor windows = ints(Arrays.copyOf(before, batch * t + 2));
+            backend().append(windows, ints(next), batch, t);
+            assertThat(windows.toInts())
+                    .isEqualTo(Arrays.copyOf(ReferenceOperations.append(before, next, batch, t), batch * t + 2));
+        }
+    }
+
     // ---------------------------------------------------------------------------------------------- running
+
+    /** As many as asked for or fewer, in parts that leave few over, and the fewer the more there is to do. */
+    @Test
+    void togetherIsNeverMoreThanThereIsToRepeat() {
+        for (int times : new int[] {1, 2, 7, 50, 51, 255, 500, Integer.MAX_VALUE}) {
+            int most = backend().together(times, 1);
+            assertThat(most).isBetween(1, times);
+            assertThat(times % most).isLessThanOrEqualTo(times / most);
+            assertThat(backend().together(times, 1e10)).isBetween(1, most);
+            assertThat(backend().together(times, 1e15)).isOne();
+        }
+    }
 
     @ParameterizedTest
     @ValueSource(ints = {0, 1, 2, 3, 31})

@@ -525,6 +525,17 @@ public final class ReferenceOperations {
         return last;
     }
 
+    /** Each sequence from its second token on, and then what is next. tokens (B, T), next (B). */
+    public static int[] append(int[] tokens, int[] next, int batch, int t) {
+        int[] appended = new int[batch * t];
+        for (int b = 0; b < batch; b++) {
+            for (int i = 0; i < t; i++) {
+                appended[b * t + i] = i < t - 1 ? tokens[b * t + i + 1] : next[b];
+            }
+        }
+        return appended;
+    }
+
     // ---------------------------------------------------------------------------------------------- random numbers
 
     /** Philox4x32-10: the four words of a counter under a key of two. */

@@ -28,6 +28,7 @@ class BenchCommandTest {
             "workers",
             "parallel",
             "record",
+            "together",
             "newClock",
             "products",
             "close");

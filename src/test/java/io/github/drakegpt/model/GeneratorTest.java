@@ -7,9 +7,11 @@ import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.backend.Together;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.nn.Pass;
 import io.github.drakegpt.quant.Quantization;
+import java.lang.reflect.Proxy;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -190,6 +192,84 @@ class GeneratorTest {
         }
     }
 
+    /** Whatever fits of it: into the rest of the context, into the rest of the text. */
+    @ParameterizedTest
+    @FieldSource("NAMES")
+    void aTextIsTheSameHoweverManyTokensAreDrawnAtOnce(String name) {
+        for (int together : new int[] {2, 3, T - 1, T, 50}) {
+            try (Generator oneByOne = generator(name);
+                    Generator several = generator(name, Together.atMost(together, backend))) {
+                for (Sampling sampling : List.of(GREEDY, Sampling.PLAIN, new Sampling(0.8f, 5, 0.9f))) {
+                    for (int prompt : new int[] {1, 2, T - 1, T, 3 * T}) {
+                        for (boolean cached : new boolean[] {true, false}) {
+                            assertThat(generate(several, prompt(prompt), 9 * T, sampling, 42, prompt, cached))
+                                    .as("%d at once, %s after %d characters", together, sampling, prompt)
+                                    .hasSize(9 * T)
+                                    .isEqualTo(generate(oneByOne, prompt(prompt), 9 * T, sampling, 42, prompt, cached));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
+    void severalTokensAreDrawnAtOnceWhereTheyFit() {
+        Backend sevens = Together.atMost(7, backend);
+        try (Arena arena = sevens.newArena()) {
+            LanguageModel model = LanguageModel.forGeneration(config(Models.TRANSFORMER), sevens, arena, 2, null);
+            model.weights().write(model.parameters().initialValues(5));
+            try (Decoder decoder = new Decoder(sevens, model, 2, Sampling.PLAIN, 42)) {
+                Pass one = Pass.generation(2, 1);
+                decoder.place(new int[] {3, 4}, 0, 0, 0);
+                assertThat(decoder.draw(one, 6)).hasSize(2);
+                assertThat(decoder.draw(one, 7)).hasSize(14);
+                assertThat(model.position().toInts()).containsExactly(8);
+            }
+        }
+    }
+
+    /** A sequence of a batch is drawn as if it were alone. */
+    @Test
+    void theSequencesOfABatchAreTheTextsOfTheirSamples() {
+        int batch = 3;
+        int[][] prompts = {{1}, {7}, {12}};
+        try (Arena arena = backend.newArena();
+                Generator generator = generator(Models.TRANSFORMER)) {
+            Backend several = Together.atMost(T - 1, backend);
+            LanguageModel model = LanguageModel.forGeneration(config(Models.TRANSFORMER), several, arena, batch, null);
+            model.weights().write(model.parameters().initialValues(5));
+            try (Decoder decoder = new Decoder(several, model, batch, Sampling.PLAIN, 42)) {
+                decoder.place(new int[] {1, 7, 12}, 0, 0, 4);
+                int[] drawn = decoder.draw(Pass.generation(batch, 1), T - 1);
+                for (int b = 0; b < batch; b++) {
+                    int sequence = b;
+                    assertThat(generate(generator, prompts[b], T - 1, Sampling.PLAIN, 42, 4 + b, true))
+                            .isEqualTo(IntStream.range(0, T - 1)
+                                    .mapToObj(i -> drawn[i * batch + sequence])
+                                    .toList());
+                }
+            }
+        }
+    }
+
+    /** On the CPU nothing is gained by waiting for others: a text appears as it is made. */
+    @Test
+    void theCpuHandsOverEachTokenBeforeItDrawsTheNext() {
+        int[] passes = new int[1];
+        Backend counting = (Backend) Proxy.newProxyInstance(
+                getClass().getClassLoader(), new Class<?>[] {Backend.class}, (proxy, method, arguments) -> {
+                    passes[0] += method.getName().equals("sample") ? 1 : 0;
+                    return method.invoke(backend, arguments);
+                });
+        try (Generator generator = generator(Models.TRANSFORMER, counting)) {
+            List<Integer> passesBefore = new ArrayList<>();
+            generator.generate(prompt(2), 3 * T, Sampling.PLAIN, 42, 0, true, token -> passesBefore.add(passes[0]));
+            assertThat(passesBefore)
+                    .isEqualTo(IntStream.rangeClosed(1, 3 * T).boxed().toList());
+        }
+    }
+
     @Test
     void refusesAnEmptyPromptAndANegativeLength() {
         try (Generator generator = generator(Models.BIGRAM)) {
@@ -218,6 +298,10 @@ class GeneratorTest {
     }
 
     private Generator generator(String name) {
+        return generator(name, backend);
+    }
+
+    private static Generator generator(String name, Backend backend) {
         float[] weights = LanguageModel.parametersOf(config(name)).initialValues(5);
         return new Generator(backend, Weights.of(config(name), weights));
     }

@@ -696,6 +696,11 @@ public final class CpuBackend implements Backend {
         System.arraycopy(floats(source), start(source), floats(target), start(target), n);
     }
 
+    @Override
+    public void increment(Tensor counter) {
+        ints(counter)[start(counter)]++;
+    }
+
     // ---------------------------------------------------------------------------------------------- training
 
     @Override
@@ -824,16 +829,27 @@ public final class CpuBackend implements Backend {
             Tensor logits,
             Sampling sampling,
             RandomStream stream,
-            long firstSequence,
+            Tensor firstSequence,
             Tensor tokens,
             int batch,
             int t,
             int v) {
         int step = ints(stream.step())[start(stream.step())];
+        long first = firstSequence == null ? 0 : ints(firstSequence)[start(firstSequence)];
         for (int b = 0; b < batch; b++) {
-            float u = Philox.uniform(Philox.word(stream.seed(), stream.purpose(), step, firstSequence + b));
+            float u = Philox.uniform(Philox.word(stream.seed(), stream.purpose(), step, first + b));
             int row = start(logits) + (b * t + t - 1) * v;
             ints(tokens)[start(tokens) + b] = sampler.draw(floats(logits), row, v, sampling, u);
+        }
+    }
+
+    @Override
+    public void append(Tensor tokens, Tensor next, int batch, int t) {
+        int[] windows = ints(tokens);
+        for (int b = 0; b < batch; b++) {
+            int o = start(tokens) + b * t;
+            System.arraycopy(windows, o + 1, windows, o, t - 1);
+            windows[o + t - 1] = ints(next)[start(next) + b];
         }
     }
 

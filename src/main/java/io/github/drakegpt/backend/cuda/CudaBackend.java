@@ -53,6 +53,12 @@ public final class CudaBackend implements Backend {
     static final int[] HEAD_SIZES = {8, 16, 32, 64, 128};
 
     private static final int ROWS_PER_WARP = 4; // with the warps of a block, as in attention.cu
+
+    /** Repetitions of work from which on what a graph costs to launch is small beside even the smallest work. */
+    private static final int MOST_TOGETHER = 50;
+    /** Work that takes a few milliseconds, on slow GPUs a few tens: to launch it costs nothing beside that. */
+    private static final double MOST_FLOPS_TOGETHER = 2e10;
+
     private static final Pointer NULL = new CUdeviceptr();
 
     private final CudaContext context;
@@ -180,6 +186,12 @@ public final class CudaBackend implements Backend {
         Recording recording = new Recording(context, work);
         arena.onClose(recording::close);
         return recording;
+    }
+
+    @Override
+    public int together(int times, double flops) {
+        int most = (int) Math.max(1, Math.min(MOST_TOGETHER, MOST_FLOPS_TOGETHER / flops));
+        return times / Grid.blocks(times, most); // equal parts, so that few are left over
     }
 
     @Override
@@ -1100,6 +1112,11 @@ public final class CudaBackend implements Backend {
         }
     }
 
+    @Override
+    public void increment(Tensor counter) {
+        kernels.launch("increment", "increment", new Grid(1, 1, 1, 1), i32(counter, 1));
+    }
+
     // ---------------------------------------------------------------------------------------------- training
 
     @Override
@@ -1189,7 +1206,7 @@ public final class CudaBackend implements Backend {
             Tensor logits,
             Sampling sampling,
             RandomStream stream,
-            long firstSequence,
+            Tensor firstSequence,
             Tensor tokens,
             int batch,
             int t,
@@ -1207,10 +1224,16 @@ public final class CudaBackend implements Backend {
                 sampling.topK(),
                 sampling.topP(),
                 stream(stream),
-                firstSequence,
+                firstSequence == null ? NULL : i32(firstSequence, 1),
                 i32(tokens, batch),
                 t,
                 v);
+    }
+
+    @Override
+    public void append(Tensor tokens, Tensor next, int batch, int t) {
+        CUdeviceptr windows = i32(tokens, (long) batch * t);
+        kernels.launch("append", "append_tokens", new Grid(batch, 1, ROW_THREADS, 1), windows, i32(next, batch), t);
     }
 
     @Override

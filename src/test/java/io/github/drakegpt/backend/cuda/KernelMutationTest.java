@@ -83,6 +83,13 @@ class KernelMutationTest {
     static List<Mutation> mutations() {
         return List.of(
                 mutation(
+                        "a token appended to another sequence than its own",
+                        "append.cu",
+                        "next[blockIdx.x]",
+                        "next[0]",
+                        List.of(),
+                        "append"),
+                mutation(
                         "a place read one too early",
                         "gather.cu",
                         "corpus[token + 1]",

@@ -1,0 +1,133 @@
+package io.github.drakegpt.model;
+
+import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * Draws tokens with a model: a pass, the draw, and what was drawn becomes the input of the next pass. The device does all of
+ * that itself, so that it can be given several passes at once; the host reads their tokens together.
+ */
+public final class Decoder implements AutoCloseable {
+    /** Forward pass: that many floating-point operations for each parameter and token, about. */
+    private static final double FLOPS = 2;
+    /** Windows that may follow one another: a long text's. */
+    private static final int WINDOWS = 1000;
+
+    private final Backend backend;
+    private final LanguageModel model;
+    private final int batch;
+    private final Sampling sampling;
+    private final RandomStream stream;
+    private final Arena arena;
+    private final Tensor step; // I32 (1): the number of the next token
+    private final Tensor firstSequence; // I32 (1)
+    private final Tensor drawn; // I32 (most passes, B)
+    private final Map<Passes, Runnable> recorded = new HashMap<>();
+
+    private record Passes(Pass pass, int count) {}
+
+    /**
+     * @param model built for generation, that outlives this
+     * @param batch sequences that are continued at once
+     * @param seed of the stream that tokens are drawn with
+     */
+    public Decoder(Backend backend, LanguageModel model, int batch, Sampling sampling, long seed) {
+        this.backend = backend;
+        this.model = model;
+        this.batch = batch;
+        this.sampling = sampling;
+        this.arena = backend.newArena();
+        try {
+            this.step = arena.allocate(DType.I32, Shape.of(1));
+            this.firstSequence = arena.allocate(DType.I32, Shape.of(1));
+            this.drawn = arena.allocate(DType.I32, Shape.of(backend.together(WINDOWS, 0), batch));
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
+        this.stream = new RandomStream(seed, RandomStream.SAMPLE, step);
+    }
+
+    /**
+     * Says where to go on. A pass like the one before goes on behind it without that.
+     *
+     * @param tokens (B, T) of the next pass
+     * @param position of the first of them in its sequence, where the pass is a cached one
+     * @param step the number of the token that it draws
+     * @param firstSequence sequence b is drawn with number {@code firstSequence + b} of the step
+     */
+    public void place(int[] tokens, int position, int step, int firstSequence) {
+        model.tokens().write(tokens);
+        model.position().write(position);
+        this.step.write(step);
+        this.firstSequence.write(firstSequence);
+    }
+
+    /** How many passes of this shape are done at once: cached ones of one token fill the context, whole windows follow it. */
+    public int together(Pass pass) {
+        int times = pass.cached() ? Math.max(1, model.config().contextLength() - 1) : WINDOWS;
+        return backend.together(times, FLOPS * model.parameters().count() * pass.rows());
+    }
+
+    /**
+     * Draws a token of each sequence after a pass, or several after as many passes: the next ones read what was drawn, cached
+     * ones at the next position, others in windows that have lost their first token.
+     *
+     * @param most how many passes of this shape there may be, at least 1
+     * @return the tokens (passes, B): of as many passes as are done at once, or of one where that is more than {@code most}
+     */
+    public int[] draw(Pass pass, int most) {
+        int together = together(pass);
+        int count = together <= most ? together : 1;
+        recorded.computeIfAbsent(new Passes(pass, count), passes -> backend.record(arena, () -> operations(passes)))
+                .run();
+        int[] tokens = new int[count * batch];
+        drawn.read(tokens);
+        return tokens;
+    }
+
+    private void operations(Passes passes) {
+        Pass pass = passes.pass();
+        for (int i = 0; i < passes.count(); i++) {
+            Tensor tokens = drawn.slice((long) i * batch, Shape.of(batch));
+            model.forward(pass);
+            backend.sample(
+                    model.logits(),
+                    sampling,
+                    stream,
+                    firstSequence,
+                    tokens,
+                    batch,
+                    pass.length(),
+                    model.config().vocabSize());
+            backend.append(model.tokens(), tokens, batch, pass.length());
+            backend.increment(step);
+            if (pass.cached()) {
+                backend.increment(model.position());
+            }
+        }
+    }
+
+    /** Whether it draws like that. */
+    boolean draws(Sampling otherSampling, long seed) {
+        return sampling.equals(otherSampling) && stream.seed() == seed;
+    }
+
+    /** Bytes that it has besides the model. */
+    public long bytes() {
+        return arena.bytes();
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}
