@@ -16,6 +16,8 @@ public final class Benchmark {
     private static final int CORPUS_PURPOSE = 0xFFFF;
     private static final long SEED = 42;
     private static final int MOST_RUNS = 1_000_000;
+    /** Nanoseconds of work beside which the host's one look at it is small. */
+    private static final double ROUND = 2e7;
 
     private Benchmark() {}
 
@@ -37,20 +39,32 @@ public final class Benchmark {
     }
 
     /**
-     * Times training steps: drawing the batch, forward and backward pass, AdamW.
+     * Times training steps: drawing the batch, forward and backward pass, AdamW. A device that works on while the host does
+     * not wait for it is given many steps, and their time divided among them, as training itself waits but seldom.
      *
-     * @param seconds how long to measure, after half as long to warm up; at least three steps are timed
+     * @param seconds how long to measure, after half as long to warm up; three times at least
      */
     public static Timing train(Backend backend, ModelConfig model, TrainConfig config, double seconds) {
         try (TrainingStep step = TrainingStep.create(backend, model, config, randomTokens(model.vocabSize()))) {
-            int[] number = new int[1];
-            Runnable once = () -> {
-                step.run(++number[0]);
-                step.loss(); // waits until the device has done it
-            };
-            repeat(once, seconds / 2, 1);
-            return Timing.of(repeat(once, seconds, 3));
+            long[] warm = repeat(() -> run(step, step.together()), seconds / 2, 3);
+            boolean waits = backend.together(Integer.MAX_VALUE, 0) == 1;
+            int times = waits ? 1 : (int) Math.max(1, ROUND / warm[warm.length - 1]);
+            int steps = times * step.together();
+            return Timing.of(each(repeat(() -> run(step, steps), seconds, 3), steps));
         }
+    }
+
+    /** Does the next steps, and waits until the device has done them. */
+    private static void run(TrainingStep step, int steps) {
+        int end = step.number() + steps;
+        while (step.number() < end) {
+            step.run(step.number() + 1, end);
+        }
+        step.loss();
+    }
+
+    private static long[] each(long[] nanos, int parts) {
+        return Arrays.stream(nanos).map(time -> time / parts).toArray();
     }
 
     /** Does {@code work} again and again for some seconds, and {@code least} times in any case: the time of each in ns. */
@@ -68,7 +82,7 @@ public final class Benchmark {
     }
 
     /**
-     * Times tokens that are generated one at a time: those that fill the context, with the cache.
+     * Times tokens of one text: those that fill the context, with the cache.
      *
      * @param seconds how long to measure, after half as long to warm up
      */
@@ -78,12 +92,8 @@ public final class Benchmark {
             int[] sample = new int[1];
             Runnable fill = () ->
                     generator.generate(new int[] {0}, length, Sampling.PLAIN, SEED, sample[0]++, true, token -> {});
-            repeat(fill, seconds / 2, 1);
-            long[] nanos = repeat(fill, seconds, 3);
-            for (int i = 0; i < nanos.length; i++) {
-                nanos[i] /= length;
-            }
-            return Timing.of(nanos);
+            repeat(fill, seconds / 2, 3);
+            return Timing.of(each(repeat(fill, seconds, 3), length));
         }
     }
 

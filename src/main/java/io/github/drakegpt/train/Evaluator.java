@@ -36,7 +36,7 @@ final class Evaluator {
                 .map(shard -> new Pass(shard.batch(), shard.length(), shard.firstSequence(), false, false))
                 .toList();
         this.losses = arena.allocate(DType.F32, Shape.of(shards.size()));
-        this.slots = TrainingStep.slots(losses);
+        this.slots = TrainingStep.elements(losses);
         this.operations = backend.record(arena, this::operations);
         this.tokens = shards.stream().mapToLong(Pass::rows).sum();
     }

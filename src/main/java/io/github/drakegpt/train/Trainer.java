@@ -130,23 +130,27 @@ public final class Trainer implements AutoCloseable {
         long begin = System.nanoTime();
         int lastEvaluation = state.step();
         double secondsAtEvaluation = trainSeconds;
-        for (int number = state.step() + 1; number <= config.iters(); number++) {
+        while (state.step() < config.iters()) {
             if (config.patience() > 0 && state.evaluationsSinceBest() >= config.patience()) {
                 return TrainingResult.End.OUT_OF_PATIENCE;
             }
             if (stop.getAsBoolean()) {
                 return TrainingResult.End.INTERRUPTED;
             }
-            long stepBegin = System.nanoTime();
-            step.run(number);
-            boolean evaluate = number % config.evalInterval() == 0 || number == config.iters();
-            if (evaluate || number % CHECK_INTERVAL == 0) {
-                requireFinite(step.loss(), number); // waits for the device: now the time of all steps is known
+            long since = System.nanoTime();
+            int nextEvaluation = nextEvaluation(state.step());
+            for (TrainingListener.Step done : step.run(state.step() + 1, nextEvaluation)) {
+                if (done.number() == nextEvaluation || done.number() % CHECK_INTERVAL == 0) {
+                    requireFinite(done.loss(), done.number()); // waits for the device: the time of all steps is known
+                }
+                trainSeconds += seconds(since);
+                for (TrainingListener listener : listeners) {
+                    listener.onStep(done);
+                }
+                since = System.nanoTime();
             }
-            trainSeconds += seconds(stepBegin);
-            for (TrainingListener listener : listeners) {
-                listener.onStep(step);
-            }
+            int number = step.number();
+            boolean evaluate = number == nextEvaluation;
             double trainLoss = evaluate ? trainEvaluator.loss() : 0;
             double valLoss = evaluate ? valEvaluator.loss() : 0;
             state = state.advanced(number, trainSeconds, elapsedBefore + seconds(begin));
@@ -159,6 +163,12 @@ public final class Trainer implements AutoCloseable {
             }
         }
         return TrainingResult.End.COMPLETED;
+    }
+
+    /** The first step after {@code number} at which there is an evaluation: the last of all, at the latest. */
+    private int nextEvaluation(int number) {
+        long next = (number / config.evalInterval() + 1L) * config.evalInterval();
+        return (int) Math.min(next, config.iters());
     }
 
     private void evaluated(double trainLoss, double valLoss, double tokensPerSecond) throws IOException {

@@ -15,7 +15,10 @@ public interface TrainingListener extends AutoCloseable {
     record Start(
             ModelConfig model, TrainConfig train, String device, long parameters, long memoryBytes, int firstStep) {}
 
-    /** A step that was done. Reading a value from the device costs time: a listener asks only for what it shows. */
+    /**
+     * A step that was done; it is another one's after {@link #onStep} returns. Reading a value from the device costs time: a
+     * listener asks only for what it shows.
+     */
     interface Step {
         /** Counted from 1. */
         int number();
@@ -51,7 +54,7 @@ public interface TrainingListener extends AutoCloseable {
     /** Before the first step. */
     default void onStart(Start start) throws IOException {}
 
-    /** After every step. */
+    /** After every step, or several times after several steps that the device did at once: for each of them, in order. */
     default void onStep(Step step) {}
 
     /** After every evaluation, before its checkpoint is saved. */

@@ -14,6 +14,7 @@ import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * A model with its optimizer, and the step that trains it: draw a batch, forward, backward, AdamW.
@@ -22,8 +23,17 @@ import java.util.List;
  * parameters and each have buffers for one shard; their gradients are added up in the order of the shards, so that the
  * result depends neither on how many replicas there are nor on which is done first. All buffers are made here; a step
  * allocates nothing.
+ *
+ * <p>A device that is started by the host is given several steps at once: it counts them itself, and each has a
+ * {@link Slot} of its own for what it needs from the host and for what it leaves behind. The result is the same to the bit
+ * however steps are taken together.
  */
 public final class TrainingStep implements TrainingListener.Step, AutoCloseable {
+    /** Seconds that the host is at most ahead of the device: who asks to stop waits no longer for what was started. */
+    private static final double MOST_AHEAD = 0.1;
+    /** Forward and backward pass: that many floating-point operations for each parameter and token, about. */
+    private static final double FLOPS = 6;
+
     private final Backend backend;
     private final ModelConfig modelConfig;
     private final TrainConfig config;
@@ -33,23 +43,26 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     private final List<Pass> shards;
     private final float gradScale;
     private final BatchSampler batches;
-    private final Runnable decayed;
-    private final Runnable undecayed;
+    private final List<Slot> slots;
+    private final Recorded alone;
+    private final Recorded together;
 
     private final Tensor stepNumber; // I32 (1)
     private final Tensor quantStrength; // (1), or null
-    private final Tensor learningRate; // (1)
-    private final Tensor gradNorm; // (1)
-    private final Tensor losses; // (shards)
-    private final Tensor[] lossSlots; // each (1)
+    private final Tensor learningRates; // (slots)
+    private final Tensor quantStrengths; // (slots), or null
+    private final float[] rates; // (slots), as above
+    private final float[] strengths; // (slots)
     private final Tensor[] replicaGrads; // each (P)
     private final Tensor weights; // (P)
     private final Tensor grads; // (P)
     private final Tensor firstMoments; // (P)
     private final Tensor secondMoments; // (P)
 
-    private int number;
-    private double rate;
+    private Slot last;
+    private int ahead; // steps since the device was last waited for
+    private int mostAhead = 1;
+    private long aheadSince;
 
     /**
      * Builds the model with initial weights for the seed.
@@ -102,12 +115,80 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         grads = shards.size() == 1 ? replicas[0].grads() : arena.allocate(DType.F32, weights.shape());
         firstMoments = arena.allocate(DType.F32, weights.shape());
         secondMoments = arena.allocate(DType.F32, weights.shape());
-        learningRate = arena.allocate(DType.F32, Shape.of(1));
-        gradNorm = arena.allocate(DType.F32, Shape.of(1));
-        losses = arena.allocate(DType.F32, Shape.of(shards.size()));
-        lossSlots = slots(losses);
-        decayed = backend.record(arena, () -> operations(config.weightDecay()));
-        undecayed = backend.record(arena, () -> operations(0));
+        double flops = FLOPS * parameters().count() * config.sequencesPerStep() * length;
+        int most = backend.together(Math.min(config.evalInterval(), config.iters()), flops);
+        rates = new float[most];
+        strengths = new float[most];
+        learningRates = arena.allocate(DType.F32, Shape.of(most));
+        quantStrengths = quantStrength != null ? arena.allocate(DType.F32, Shape.of(most)) : null;
+        Tensor losses = arena.allocate(DType.F32, Shape.of(most, shards.size()));
+        Tensor gradNorms = arena.allocate(DType.F32, Shape.of(most));
+        slots = IntStream.range(0, most)
+                .mapToObj(i -> new Slot(i, losses, gradNorms))
+                .toList();
+        last = slots.get(0);
+        alone = new Recorded(slots.subList(0, 1));
+        together = most == 1 ? alone : new Recorded(slots);
+    }
+
+    /** One of the steps that are taken together. */
+    private final class Slot implements TrainingListener.Step {
+        private final Tensor learningRate; // (1)
+        private final Tensor strength; // (1), or null
+        private final Tensor losses; // (shards)
+        private final Tensor[] shardLosses; // each (1)
+        private final Tensor gradNorm; // (1)
+        private int number;
+        private double rate;
+
+        /**
+         * @param losses (slots, shards)
+         * @param gradNorms (slots)
+         */
+        Slot(int place, Tensor losses, Tensor gradNorms) {
+            this.learningRate = learningRates.slice(place, Shape.of(1));
+            this.strength = quantStrengths != null ? quantStrengths.slice(place, Shape.of(1)) : null;
+            this.losses = losses.slice((long) place * shards.size(), Shape.of(shards.size()));
+            this.shardLosses = elements(this.losses);
+            this.gradNorm = gradNorms.slice(place, Shape.of(1));
+        }
+
+        @Override
+        public int number() {
+            return number;
+        }
+
+        @Override
+        public float loss() {
+            float sum = 0;
+            for (float loss : losses.toFloats()) {
+                sum += loss;
+            }
+            return sum * gradScale;
+        }
+
+        @Override
+        public float gradNorm() {
+            return gradNorm.toFloats()[0];
+        }
+
+        @Override
+        public double learningRate() {
+            return rate;
+        }
+    }
+
+    /** Steps that are started together, with weight decay and without. */
+    private final class Recorded {
+        private final List<Slot> steps;
+        private final Runnable decayed;
+        private final Runnable undecayed;
+
+        Recorded(List<Slot> steps) {
+            this.steps = steps;
+            this.decayed = backend.record(arena, () -> steps.forEach(slot -> operations(slot, config.weightDecay())));
+            this.undecayed = backend.record(arena, () -> steps.forEach(slot -> operations(slot, 0)));
+        }
     }
 
     /**
@@ -140,12 +221,12 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     }
 
     /** The elements of a vector as tensors (1). */
-    static Tensor[] slots(Tensor vector) {
-        Tensor[] slots = new Tensor[(int) vector.size()];
-        for (int i = 0; i < slots.length; i++) {
-            slots[i] = vector.slice(i, Shape.of(1));
+    static Tensor[] elements(Tensor vector) {
+        Tensor[] elements = new Tensor[(int) vector.size()];
+        for (int i = 0; i < elements.length; i++) {
+            elements[i] = vector.slice(i, Shape.of(1));
         }
-        return slots;
+        return elements;
     }
 
     /** What the step draws its batches with. */
@@ -160,26 +241,80 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
 
     /** Does step {@code number}, the first of which is 1. */
     public void run(int number) {
-        this.number = number;
-        rate = config.schedule().learningRate(config, number);
-        stepNumber.write(number);
-        learningRate.write((float) rate);
-        boolean warmsUp = quantStrength != null && number < config.quantWarmupIters();
-        if (warmsUp) {
-            quantStrength.write((float) number / config.quantWarmupIters());
+        run(number, number);
+    }
+
+    /** The most steps that {@link #run(int, int)} does at once. */
+    public int together() {
+        return slots.size();
+    }
+
+    /**
+     * Does the first of the steps {@code first} to {@code end}, or as many of them as are taken together. The device may
+     * still be at work when this returns, but not for much longer than a tenth of a second; reading a value waits for it.
+     *
+     * @return what was done, which can be read until the next call
+     * @throws IllegalArgumentException if there is no such step
+     */
+    public List<? extends TrainingListener.Step> run(int first, int end) {
+        if (first < 1 || end < first) {
+            throw new IllegalArgumentException("There are no steps " + first + " to " + end
+                    + "; begin with 1 and end with the same or a later one.");
         }
+        boolean all = end - first >= slots.size() - 1
+                && decays(first) == decays(first + slots.size() - 1); // it changes once, or never
+        Recorded recorded = all ? together : alone;
         try {
-            (config.schedule().decays(config, number) ? decayed : undecayed).run();
-            if (warmsUp) {
-                quantStrength.write(1f); // what is evaluated between steps is the model as it will be used
-            }
+            start(recorded, first);
         } catch (OutOfMemoryException e) { // scratch memory that grows in the first steps
             throw tooLarge(e, arena.bytes() + arena.available(), backend, modelConfig, config, tokens);
+        }
+        return recorded.steps;
+    }
+
+    private boolean decays(int number) {
+        return config.schedule().decays(config, number);
+    }
+
+    private void start(Recorded recorded, int first) {
+        if (ahead == 0) {
+            aheadSince = System.nanoTime();
+        }
+        if (last.number != first - 1) {
+            stepNumber.write(first - 1);
+        }
+        for (int i = 0; i < recorded.steps.size(); i++) {
+            last = recorded.steps.get(i);
+            last.number = first + i;
+            last.rate = config.schedule().learningRate(config, last.number);
+            rates[i] = (float) last.rate;
+            if (quantStrength != null) {
+                strengths[i] = Math.min(1, (float) last.number / config.quantWarmupIters());
+            }
+        }
+        learningRates.write(rates);
+        if (quantStrength != null) {
+            quantStrengths.write(strengths);
+        }
+        (decays(first) ? recorded.decayed : recorded.undecayed).run();
+        if (quantStrength != null && last.number < config.quantWarmupIters()) {
+            quantStrength.write(1f); // what is evaluated between steps is the model as it will be used
+        }
+        ahead += recorded.steps.size();
+        if (ahead >= mostAhead) {
+            last.gradNorm(); // waits
+            double seconds = (System.nanoTime() - aheadSince) * 1e-9;
+            mostAhead = (int) Math.max(1, MOST_AHEAD / seconds * ahead);
+            ahead = 0;
         }
     }
 
     /** What is done in every step; what changes from one to the next is read from tensors. */
-    private void operations(float weightDecay) {
+    private void operations(Slot slot, float weightDecay) {
+        backend.increment(stepNumber);
+        if (quantStrength != null) {
+            backend.copy(slot.strength, quantStrength, 1);
+        }
         for (int first = 0; first < shards.size(); first += replicas.length) {
             int from = first;
             int count = Math.min(replicas.length, shards.size() - first);
@@ -187,47 +322,44 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
                 LanguageModel model = replicas[r];
                 Pass pass = shards.get(from + r);
                 batches.draw(pass.firstSequence(), pass.batch(), pass.length(), model.tokens(), model.targets());
-                model.forwardBackward(pass, gradScale, lossSlots[from + r]);
+                model.forwardBackward(pass, gradScale, slot.shardLosses[from + r]);
             });
             if (shards.size() > 1) {
                 backend.sum(replicaGrads, count, first > 0, grads);
             }
         }
-        backend.norm(grads, gradNorm);
+        backend.norm(grads, slot.gradNorm);
         backend.adamW(
                 weights,
                 replicas[0].factors(),
                 grads,
                 firstMoments,
                 secondMoments,
-                learningRate,
+                slot.learningRate,
                 stepNumber,
-                gradNorm,
+                slot.gradNorm,
                 config.adamW(weightDecay));
     }
 
+    /** Of the last step that was done, as the rest of {@link TrainingListener.Step} is. */
     @Override
     public int number() {
-        return number;
+        return last.number();
     }
 
     @Override
     public float loss() {
-        float sum = 0;
-        for (float loss : losses.toFloats()) {
-            sum += loss;
-        }
-        return sum * gradScale;
+        return last.loss();
     }
 
     @Override
     public float gradNorm() {
-        return gradNorm.toFloats()[0];
+        return last.gradNorm();
     }
 
     @Override
     public double learningRate() {
-        return rate;
+        return last.learningRate();
     }
 
     /** The model's parameters: their names, shapes and places in a flat buffer. */

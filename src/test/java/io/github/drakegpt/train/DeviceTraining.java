@@ -10,6 +10,7 @@ import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.backend.Together;
 import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpus;
@@ -28,6 +29,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.function.BooleanSupplier;
+import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -106,18 +108,52 @@ abstract class DeviceTraining {
         return losses;
     }
 
+    /** As many as the device wants, which are replayed from the third time on, and again others. */
+    @Test
+    void aStepIsTheSameHoweverManyAreTakenTogether() {
+        ModelConfig model = model(Models.TRANSFORMER, 0.1f);
+        TrainConfig config = config(STEPS, 8);
+        List<String> expected = new ArrayList<>();
+        try (Backend backend = Backends.create(device, 1);
+                TrainingStep step = TrainingStep.create(backend, model, config, CORPUS.train())) {
+            assertThat(step.together()).isEqualTo(8);
+            while (expected.size() < 24) {
+                step.run(expected.size() + 1);
+                expected.add(step.loss() + " " + step.gradNorm());
+            }
+        }
+        for (int most : new int[] {5, 8}) {
+            List<String> steps = new ArrayList<>();
+            try (Backend backend = Backends.create(device, 1);
+                    TrainingStep step =
+                            TrainingStep.create(Together.atMost(most, backend), model, config, CORPUS.train())) {
+                while (steps.size() < 24) {
+                    for (TrainingListener.Step done : step.run(steps.size() + 1, steps.size() / 8 * 8 + 8)) {
+                        steps.add(done.loss() + " " + done.gradNorm());
+                        assertThat(done.number()).isEqualTo(steps.size());
+                    }
+                }
+            }
+            assertThat(steps).as("%d together", most).isEqualTo(expected);
+        }
+    }
+
     /** Stopped in the middle, in other places than evaluations, and resumed: the same to the bit. */
     @ParameterizedTest
     @EnumSource(names = {"FP32", "BF16"})
     void aRunThatWasStoppedAndResumedIsTheSameToTheBit(Precision precision) throws IOException {
         BackendOptions options = new BackendOptions(1, precision, true);
         ModelConfig model = model(Models.TRANSFORMER, 0.2f);
-        Checkpoint whole = train(options, model, "whole", NEVER);
-        for (int stop : new int[] {3, 20, 31}) {
-            int[] left = {stop};
-            train(options, model, "stopped", () -> left[0]-- == 0);
+        Checkpoint whole = train(options, model, "whole", UnaryOperator.identity(), NEVER);
+        UnaryOperator<Backend> oneByOne = backend -> Together.atMost(1, backend);
+        int step = 0;
+        for (int steps : new int[] {3, 17, 11}) {
+            int[] left = {steps};
+            step += steps;
+            Checkpoint checkpoint = train(options, model, "stopped", oneByOne, () -> left[0]-- == 0);
+            assertThat(checkpoint.state().step()).isEqualTo(step);
         }
-        Checkpoint stopped = train(options, model, "stopped", NEVER);
+        Checkpoint stopped = train(options, model, "stopped", UnaryOperator.identity(), NEVER);
         assertThat(stopped.weights()).containsExactly(whole.weights());
         assertThat(stopped.firstMoments()).containsExactly(whole.firstMoments());
         assertThat(stopped.secondMoments()).containsExactly(whole.secondMoments());
@@ -127,15 +163,20 @@ abstract class DeviceTraining {
 
     /** Begins the run of a folder or goes on with it, as a new process would. */
     Checkpoint train(ModelConfig model, String folder, BooleanSupplier stop) throws IOException {
-        return train(FP32, model, folder, stop);
+        return train(FP32, model, folder, UnaryOperator.identity(), stop);
     }
 
-    private Checkpoint train(BackendOptions options, ModelConfig model, String folder, BooleanSupplier stop)
+    private Checkpoint train(
+            BackendOptions options,
+            ModelConfig model,
+            String folder,
+            UnaryOperator<Backend> view,
+            BooleanSupplier stop)
             throws IOException {
         Path path = temp.resolve(folder);
         RunFolder run = Files.exists(path) ? RunFolder.open(path) : create(path, model);
         try (Backend backend = Backends.create(device, options);
-                Trainer trainer = new Trainer(backend, model, config(60, 20), CORPUS, run, List.of())) {
+                Trainer trainer = new Trainer(view.apply(backend), model, config(60, 20), CORPUS, run, List.of())) {
             if (run.hasCheckpoint()) {
                 trainer.restore(run.load(trainer.parameters()));
             }
@@ -175,6 +216,25 @@ abstract class DeviceTraining {
             }
         }
         assertThat(drawn).isEqualTo(expected);
+    }
+
+    /** Beyond the context, and so long that what is done together is replayed; then of another sample and another seed. */
+    @Test
+    void aLongTextIsThatOfTheCpu() {
+        ModelConfig model = model(Models.TRANSFORMER, 0);
+        Weights weights = Weights.of(model, trained(model));
+        List<List<Integer>> texts = new ArrayList<>();
+        for (String name : List.of("cpu", device)) {
+            List<Integer> text = new ArrayList<>();
+            texts.add(text);
+            try (Backend backend = Backends.create(name, 1);
+                    Generator generator = new Generator(backend, weights)) {
+                generator.generate(new int[] {0}, 190, Sampling.PLAIN, 7, 1, true, text::add);
+                generator.generate(new int[] {0}, 20, Sampling.PLAIN, 7, 2, true, text::add);
+                generator.generate(new int[] {0}, 20, Sampling.PLAIN, 8, 2, true, text::add);
+            }
+        }
+        assertThat(texts.get(1)).hasSize(230).isEqualTo(texts.get(0));
     }
 
     /** Weights that predict something: equal probabilities would leave it to rounding what is drawn. */

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.Together;
 import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.Safetensors;
@@ -41,6 +42,8 @@ class TrainerTest {
 
     @TempDir
     Path temp;
+
+    private UnaryOperator<Backend> view = UnaryOperator.identity(); // of the backend that is trained on
 
     // ---------------------------------------------------------------------------------------------- learning
 
@@ -208,6 +211,79 @@ class TrainerTest {
         float[] whole = load("whole", model).weights();
         assertThat(distance(load("parts", model).weights(), whole)).isLessThan(1e-5);
         assertThat(distance(load("half", model).weights(), whole)).isGreaterThan(1e-3);
+    }
+
+    // ---------------------------------------------------------------------------------------------- together
+
+    /** With steps left over before the evaluations, at 100, where the loss is looked at, and at the end. */
+    @ParameterizedTest
+    @CsvSource({"2,59", "7,26", "15,12", "1000,12"})
+    void stepsThatAreTakenTogetherAreToldOneByOne(int together, int times) throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0.2f);
+        TrainConfig config = config(c -> c.put("iters", 110).put("eval_interval", 15));
+        List<String> expected = new ArrayList<>();
+        train(model, config, CORPUS, "single", 1, NEVER, record(expected), metrics("single"));
+        view = backend -> Together.atMost(together, backend);
+        List<String> told = new ArrayList<>();
+        int[] asked = new int[1];
+        BooleanSupplier count = () -> {
+            asked[0]++;
+            return false;
+        };
+        train(model, config, CORPUS, "together", 1, count, record(told), metrics("together"));
+
+        assertThat(told).isEqualTo(expected).hasSize(110 + 8);
+        assertThat(asked[0]).as("times that steps were started").isEqualTo(times);
+        assertSameRun("together", "single", model);
+        assertThat(metricsLines("together").stream().map(line -> line.replaceFirst(",\"tokens_per_s.*", "")))
+                .isEqualTo(metricsLines("single").stream()
+                        .map(line -> line.replaceFirst(",\"tokens_per_s.*", ""))
+                        .toList());
+    }
+
+    private static TrainingListener record(List<String> told) {
+        return new TrainingListener() {
+            @Override
+            public void onStep(Step step) {
+                told.add(step.number() + " " + step.loss() + " " + step.gradNorm() + " " + step.learningRate());
+            }
+
+            @Override
+            public void onEvaluation(Evaluation evaluation) {
+                told.add(evaluation.step() + " " + evaluation.valLoss() + " " + evaluation.gradNorm() + " "
+                        + evaluation.learningRate());
+            }
+        };
+    }
+
+    @Test
+    void aStopComesBetweenStepsThatAreTakenTogetherAndSavesTheStepItSays() throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0.2f);
+        TrainConfig config = config(c -> c.put("iters", 60).put("eval_interval", 20));
+        train(model, config, CORPUS, "whole", 1, NEVER);
+        view = backend -> Together.atMost(8, backend);
+        int[] asked = new int[1];
+        TrainingResult result = train(model, config, CORPUS, "stopped", 1, () -> asked[0]++ == 2);
+        assertThat(result.end()).isEqualTo(TrainingResult.End.INTERRUPTED);
+        assertThat(result.state().step()).isEqualTo(16);
+        assertThat(state("stopped").step()).isEqualTo(16);
+        asked[0] = 0;
+        view = backend -> Together.atMost(3, backend); // four steps are left before the evaluation
+        train(model, config, CORPUS, "stopped", 1, () -> asked[0]++ == 1);
+        assertThat(state("stopped").step()).isEqualTo(19);
+        view = backend -> Together.atMost(10, backend);
+        train(model, config, CORPUS, "stopped", 1, NEVER);
+        assertSameRun("stopped", "whole", model);
+    }
+
+    @Test
+    void aLossThatIsNoNumberIsSeenWhereItIsWithoutTakingStepsTogether() throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0);
+        view = backend -> Together.atMost(10, backend);
+        assertThatThrownBy(() -> train(model, diverging(), CORPUS, "run", 1, NEVER))
+                .isInstanceOf(DivergedException.class)
+                .hasMessageStartingWith("The loss is not a number at step 20, so training has stopped (");
+        assertGoodCheckpointOfStep10(model);
     }
 
     // ---------------------------------------------------------------------------------------------- ends
@@ -389,7 +465,7 @@ class TrainerTest {
         Path path = temp.resolve(folder);
         RunFolder run = Files.exists(path) ? RunFolder.open(path) : create(folder, model, corpus);
         try (Backend backend = Backends.create("cpu", threads);
-                Trainer trainer = new Trainer(backend, model, config, corpus, run, List.of(listeners))) {
+                Trainer trainer = new Trainer(view.apply(backend), model, config, corpus, run, List.of(listeners))) {
             run.recover();
             if (run.hasCheckpoint()) {
                 trainer.restore(run.load(trainer.parameters()));
