@@ -46,12 +46,21 @@ public final class Benchmark {
      */
     public static Timing train(Backend backend, ModelConfig model, TrainConfig config, double seconds) {
         try (TrainingStep step = TrainingStep.create(backend, model, config, randomTokens(model.vocabSize()))) {
-            long[] warm = repeat(() -> run(step, step.together()), seconds / 2, 3);
-            boolean waits = backend.together(Integer.MAX_VALUE, 0) == 1;
-            int times = waits ? 1 : (int) Math.max(1, ROUND / warm[warm.length - 1]);
+            long[] warm = repeat(() -> run(step, step.together()), seconds / 2, warmUps(backend));
+            int times = worksOn(backend) ? (int) Math.max(1, ROUND / warm[warm.length - 1]) : 1;
             int steps = times * step.together();
             return Timing.of(each(repeat(() -> run(step, steps), seconds, 3), steps));
         }
+    }
+
+    /** Whether a device is still at work when an operation returns. */
+    private static boolean worksOn(Backend backend) {
+        return backend.together(Integer.MAX_VALUE, 0) > 1;
+    }
+
+    /** Runs after which nothing more is recorded. */
+    private static int warmUps(Backend backend) {
+        return worksOn(backend) ? 3 : 1;
     }
 
     /** Does the next steps, and waits until the device has done them. */
@@ -92,7 +101,7 @@ public final class Benchmark {
             int[] sample = new int[1];
             Runnable fill = () ->
                     generator.generate(new int[] {0}, length, Sampling.PLAIN, SEED, sample[0]++, true, token -> {});
-            repeat(fill, seconds / 2, 3);
+            repeat(fill, seconds / 2, warmUps(backend));
             return Timing.of(each(repeat(fill, seconds, 3), length));
         }
     }

@@ -210,7 +210,9 @@ final class CudaContext implements AutoCloseable {
      * library that noticed.
      */
     CudaException libraryFailure(String error, String doing) {
-        int result = capturing ? CUDA_SUCCESS : JCudaDriver.cuStreamSynchronize(stream);
+        int result = capturing // then a stream cannot be waited for, but a lost device tells of itself at any call
+                ? JCudaDriver.cuMemGetInfo(new long[1], new long[1])
+                : JCudaDriver.cuStreamSynchronize(stream);
         return result != CUDA_SUCCESS
                 ? failure(result, doing)
                 : new CudaException(error, error + " while " + doing + "; run doctor to see what CUDA finds.");

@@ -10,7 +10,9 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.OutOfMemoryException;
+import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
@@ -91,6 +93,19 @@ abstract class DeviceLayer {
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> backend.zero(ints, 4))
                 .withMessage("A tensor I32 (4) was given where 4 elements F32 are needed.");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> backend.increment(three))
+                .withMessage("A tensor F32 (3) was given where 1 elements I32 are needed.");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> backend.append(ints, ints, 2, 3))
+                .withMessage("A tensor I32 (4) was given where 6 elements I32 are needed.");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> backend.append(ints, three, 2, 2))
+                .withMessage("A tensor F32 (3) was given where 2 elements I32 are needed.");
+        RandomStream stream = new RandomStream(1, RandomStream.SAMPLE, ints);
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> backend.sample(three, Sampling.PLAIN, stream, three, ints, 1, 1, 3))
+                .withMessage("A tensor F32 (3) was given where 1 elements I32 are needed.");
         try (Backend cpu = Backends.create("cpu", 1);
                 Arena heap = cpu.newArena()) {
             Tensor other = heap.allocate(DType.F32, Shape.of(3));
