@@ -96,6 +96,16 @@ abstract class DeviceTraining {
         assertThat(losses(device, bf16, model, REPEATED)).containsExactly(Arrays.copyOf(losses, REPEATED));
     }
 
+    @Test
+    void tf32FollowsFloat32() {
+        ModelConfig model = model(Models.TRANSFORMER, 0.1f);
+        float[] expected = losses("cpu", FP32, model, REPEATED);
+        float[] losses = losses(device, new BackendOptions(1, Precision.TF32, true), model, REPEATED);
+        for (int step = 0; step < REPEATED; step++) {
+            assertThat(losses[step]).as("loss of step %d", step + 1).isCloseTo(expected[step], within(5e-3f));
+        }
+    }
+
     private static float[] losses(String device, BackendOptions options, ModelConfig model, int steps) {
         float[] losses = new float[steps];
         try (Backend backend = Backends.create(device, options);
@@ -167,11 +177,7 @@ abstract class DeviceTraining {
     }
 
     private Checkpoint train(
-            BackendOptions options,
-            ModelConfig model,
-            String folder,
-            UnaryOperator<Backend> view,
-            BooleanSupplier stop)
+            BackendOptions options, ModelConfig model, String folder, UnaryOperator<Backend> view, BooleanSupplier stop)
             throws IOException {
         Path path = temp.resolve(folder);
         RunFolder run = Files.exists(path) ? RunFolder.open(path) : create(path, model);
