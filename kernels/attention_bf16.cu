@@ -36,9 +36,13 @@ constexpr float LOG2_E = 1.44269504f;
 template <int S>
 constexpr int PACKS = S / PACK<bf16>;
 
-// Rows of a tile. Two of them (one at work, one on its way) take 16 KB at most.
+// Rows of a tile.
 template <int S>
 constexpr int TILE = S > 64 ? 32 : 64;
+
+// Rows in shared memory: of one tile, and of the next; where that will come, the block's own rows are first.
+template <int S>
+constexpr int PLACES = TILE<S> + OWN;
 
 template <int S>
 using Row = uint4[PACKS<S>];
@@ -89,7 +93,7 @@ __device__ __forceinline__ void load_tile(Row<S>* tile, const bf16* rows, int co
     }
 }
 
-// The warp's own rows as a left operand. Two tiles are shared memory enough for those of the block.
+// The warp's own rows as a left operand.
 template <int S>
 struct Own {
     unsigned operands[S / 16][4];
@@ -236,8 +240,8 @@ template <int S>
 __device__ void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* stats, const int* position, int t,
                           int heads, int head_size, int q_stride, int kv_stride, int kv_rows, float scale,
                           long long first_sequence, const Dropout& dropout) {
-    SHARED(uint4, keys, [2 * TILE<S>][PACKS<S>]);
-    SHARED(uint4, values, [2 * TILE<S>][PACKS<S>]);
+    SHARED(uint4, keys, [PLACES<S>][PACKS<S>]);
+    SHARED(uint4, values, [PLACES<S>][PACKS<S>]);
     Block block = Block::of(t, heads, true);
     int lane = threadIdx.x;
     int row = block.row + int(threadIdx.y) * ROWS;
@@ -255,23 +259,22 @@ __device__ void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out
     unsigned long long mask_row =
         ((unsigned long long)(first_sequence + block.sequence) * heads + block.head) * t + row + lane / 4;
 
-    Own<S> queries;
-    load_tile<S, OWN, false>(keys, first_q, t - block.row, q_stride, head_size, wide);
-    copy_wait();
-    __syncthreads();
-    queries.load(keys);
-    __syncthreads();
-    // Row g of the lane, and row g + 8
-    float max[2] = {-INFINITY, -INFINITY};
-    float denominator[2] = {};
-    float sums[S / 8][4] = {};
-    float unit = scale * LOG2_E;
     auto fetch = [&](int j, int tile) {
         load_tile<S, TILE<S>, true>(keys + tile, first_k + (long long)j * kv_stride, keys_seen - j, kv_stride, head_size, wide);
         load_tile<S, TILE<S>, true>(values + tile, first_v + (long long)j * kv_stride, keys_seen - j, kv_stride, head_size,
                                     wide);
     };
     fetch(0, 0);
+    load_tile<S, OWN, false>(keys + TILE<S>, first_q, t - block.row, q_stride, head_size, wide);
+    copy_wait();
+    __syncthreads();
+    Own<S> queries;
+    queries.load(keys + TILE<S>);
+    // Row g of the lane, and row g + 8
+    float max[2] = {-INFINITY, -INFINITY};
+    float denominator[2] = {};
+    float sums[S / 8][4] = {};
+    float unit = scale * LOG2_E;
     int tile = 0;
     for (int j0 = 0; j0 < keys_seen; j0 += TILE<S>) {
         copy_wait();
@@ -362,8 +365,8 @@ template <int S>
 __device__ void attention_grad_q(const bf16* qkv, const bf16* out, const float* stats, const bf16* dout, bf16* dqkv,
                                  float2* rows, unsigned char* kept, int t, int heads, int head_size, float scale,
                                  long long first_sequence, const Dropout& dropout) {
-    SHARED(uint4, keys, [2 * TILE<S>][PACKS<S>]);
-    SHARED(uint4, values, [2 * TILE<S>][PACKS<S>]);
+    SHARED(uint4, keys, [PLACES<S>][PACKS<S>]);
+    SHARED(uint4, values, [PLACES<S>][PACKS<S>]);
     Block block = Block::of(t, heads, true);
     int lane = threadIdx.x;
     int row = block.row + int(threadIdx.y) * ROWS;
@@ -379,14 +382,15 @@ __device__ void attention_grad_q(const bf16* qkv, const bf16* out, const float* 
     unsigned long long mask_row =
         ((unsigned long long)(first_sequence + block.sequence) * heads + block.head) * t + row + lane / 4;
 
-    Own<S> queries;
-    Own<S> grads;
-    load_tile<S, OWN, false>(keys, first + (long long)block.row * stride, t - block.row, stride, head_size, wide);
-    load_tile<S, OWN, false>(values, dout + first_out, t - block.row, width, head_size, wide);
-    copy_wait();
-    __syncthreads();
-    queries.load(keys);
-    grads.load(values);
+    auto fetch = [&](int j, int tile) {
+        const bf16* rest = first + (long long)j * stride;
+        load_tile<S, TILE<S>, true>(keys + tile, rest + width, keys_seen - j, stride, head_size, wide);
+        load_tile<S, TILE<S>, true>(values + tile, rest + 2 * width, keys_seen - j, stride, head_size, wide);
+    };
+    fetch(0, 0);
+    const bf16* first_own = first + (long long)block.row * stride;
+    load_tile<S, OWN, false>(keys + TILE<S>, first_own, t - block.row, stride, head_size, wide);
+    load_tile<S, OWN, false>(values + TILE<S>, dout + first_out, t - block.row, width, head_size, wide);
     // Two lanes a row, with every other pack each
     float product = 0;
     for (int pack = lane % 2; pack * PACK<bf16> < head_size && lane / 2 < own; pack += 2) {
@@ -414,15 +418,14 @@ __device__ void attention_grad_q(const bf16* qkv, const bf16* out, const float* 
             rows[stat_row + g] = make_float2(denominator[half], row_sum[half]);
         }
     }
+    copy_wait();
     __syncthreads();
+    Own<S> queries;
+    Own<S> grads;
+    queries.load(keys + TILE<S>);
+    grads.load(values + TILE<S>);
     float sums[S / 8][4] = {};
     float unit = scale * LOG2_E;
-    auto fetch = [&](int j, int tile) {
-        const bf16* rest = first + (long long)j * stride;
-        load_tile<S, TILE<S>, true>(keys + tile, rest + width, keys_seen - j, stride, head_size, wide);
-        load_tile<S, TILE<S>, true>(values + tile, rest + 2 * width, keys_seen - j, stride, head_size, wide);
-    };
-    fetch(0, 0);
     int tile = 0;
     for (int j0 = 0; j0 < keys_seen; j0 += TILE<S>) {
         copy_wait();
@@ -480,8 +483,8 @@ __device__ void attention_grad_q(const bf16* qkv, const bf16* out, const float* 
 template <int S>
 __device__ void attention_grad_kv(const bf16* qkv, const bf16* dout, const float2* rows, const unsigned char* kept, bf16* dqkv,
                                   int t, int heads, int head_size, float scale, float dropout_scale) {
-    SHARED(uint4, queries, [2 * TILE<S>][PACKS<S>]);
-    SHARED(uint4, grads, [2 * TILE<S>][PACKS<S>]);
+    SHARED(uint4, queries, [PLACES<S>][PACKS<S>]);
+    SHARED(uint4, grads, [PLACES<S>][PACKS<S>]);
     Block block = Block::of(t, heads, false);
     int lane = threadIdx.x;
     int row = block.row + int(threadIdx.y) * ROWS;
@@ -493,24 +496,23 @@ __device__ void attention_grad_kv(const bf16* qkv, const bf16* dout, const float
     long long stat_row = ((long long)block.sequence * heads + block.head) * t;
     bool wide = is_wide(qkv) && is_wide(dout) && is_wide(dqkv) && head_size % PACK<bf16> == 0;
 
-    Own<S> keys;
-    Own<S> values;
-    const bf16* first_own = first + (long long)block.row * stride;
-    load_tile<S, OWN, false>(queries, first_own + width, t - block.row, stride, head_size, wide);
-    load_tile<S, OWN, false>(grads, first_own + 2 * width, t - block.row, stride, head_size, wide);
-    copy_wait();
-    __syncthreads();
-    keys.load(queries);
-    values.load(grads);
-    __syncthreads();
-    float dk[S / 8][4] = {};
-    float dv[S / 8][4] = {};
-    float unit = scale * LOG2_E;
     auto fetch = [&](int i, int tile) {
         load_tile<S, TILE<S>, false>(queries + tile, first + (long long)i * stride, t - i, stride, head_size, wide);
         load_tile<S, TILE<S>, false>(grads + tile, first_grad + (long long)i * width, t - i, width, head_size, wide);
     };
     fetch(block.row, 0);
+    const bf16* first_own = first + (long long)block.row * stride + width;
+    load_tile<S, OWN, false>(queries + TILE<S>, first_own, t - block.row, stride, head_size, wide);
+    load_tile<S, OWN, false>(grads + TILE<S>, first_own + width, t - block.row, stride, head_size, wide);
+    copy_wait();
+    __syncthreads();
+    Own<S> keys;
+    Own<S> values;
+    keys.load(queries + TILE<S>);
+    values.load(grads + TILE<S>);
+    float dk[S / 8][4] = {};
+    float dv[S / 8][4] = {};
+    float unit = scale * LOG2_E;
     int tile = 0;
     for (int i0 = block.row; i0 < t; i0 += TILE<S>) {
         copy_wait();
