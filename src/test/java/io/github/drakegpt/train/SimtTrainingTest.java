@@ -3,13 +3,21 @@ package io.github.drakegpt.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
+import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.backend.Together;
 import io.github.drakegpt.backend.cuda.CudaException;
 import io.github.drakegpt.backend.cuda.Simt;
 import io.github.drakegpt.backend.cuda.SimtPanel;
 import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.model.Decoder;
+import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
+import io.github.drakegpt.nn.Pass;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -58,5 +66,33 @@ class SimtTrainingTest extends DeviceTraining {
         });
         assertThat(allocations).hasSize(3); // before each of the evaluations
         assertThat(allocations.get(1)).isPositive().isEqualTo(allocations.get(2));
+    }
+
+    /** Once they are recorded: what is done once for each launch is done once for all of them. */
+    @Test
+    void manyTokensThatAreDrawnTogetherTakeNoMoreCallsThanOne() {
+        long one = callsOfDraw(1);
+        assertThat(one).isBetween(5L, 50L); // to launch, to wait, to copy
+        assertThat(callsOfDraw(7)).isEqualTo(one);
+    }
+
+    private static long callsOfDraw(int together) {
+        ModelConfig model = model(Models.TRANSFORMER, 0);
+        Pass pass = Pass.generation(1, 1);
+        try (Backend backend = Together.atMost(together, Backends.create("simt", 1));
+                Arena arena = backend.newArena()) {
+            LanguageModel loaded = LanguageModel.forGeneration(model, backend, arena, 1, null);
+            loaded.weights().write(loaded.parameters().initialValues(1));
+            try (Decoder decoder = new Decoder(backend, loaded, 1, Sampling.PLAIN, 42)) {
+                for (int i = 0; i < 2; i++) {
+                    decoder.place(new int[] {0}, 0, 0, 0);
+                    decoder.draw(pass, together);
+                }
+                decoder.place(new int[] {0}, 0, 0, 0);
+                long before = SimtPanel.CALLS.get();
+                assertThat(decoder.draw(pass, together)).hasSize(together);
+                return SimtPanel.CALLS.get() - before;
+            }
+        }
     }
 }

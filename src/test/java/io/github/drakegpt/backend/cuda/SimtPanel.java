@@ -25,7 +25,9 @@ public enum SimtPanel {
     /** Read only: allocations that have not been freed. */
     LIVE_ALLOCATIONS(0x100),
     /** Read only: kernels launched. */
-    LAUNCHES(0x102);
+    LAUNCHES(0x102),
+    /** Read only: calls of the driver. */
+    CALLS(0x104);
 
     private static final int BASE = 0x51000000;
 
