@@ -2,6 +2,8 @@ package io.github.drakegpt.backend;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.net.JarURLConnection;
+import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -15,6 +17,7 @@ import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.Set;
+import java.util.jar.JarEntry;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -126,6 +129,19 @@ public final class NativeFolder {
             }
         }
         return forgetAtExit(file);
+    }
+
+    /** As {@link #put(String, byte[])}, for a library within a jar, of which checksum and size tell it from others. */
+    public Path put(URL library) throws IOException {
+        String name = library.getPath().replaceFirst(".*/", "");
+        if (library.openConnection() instanceof JarURLConnection connection) {
+            JarEntry entry = connection.getJarEntry();
+            String set = String.format("%08x-%x", entry.getCrc(), entry.getSize());
+            return put(set, name, library::openStream, entry.getSize());
+        }
+        try (InputStream in = library.openStream()) {
+            return put(name, in.readAllBytes());
+        }
     }
 
     /** Opens what is to be copied. */

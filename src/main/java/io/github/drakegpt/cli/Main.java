@@ -10,6 +10,8 @@ import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
+import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import picocli.CommandLine;
@@ -28,7 +30,9 @@ import picocli.CommandLine.ScopeType;
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         description = "Trains small GPTs on song lyrics, from a bigram table to a transformer, and samples from them.",
-        subcommands = {
+        synopsisSubcommandLabel = "COMMAND")
+public final class Main implements Callable<Integer> {
+    private static final List<Class<?>> COMMANDS = List.of(
             SetupCommand.class,
             JourneyCommand.class,
             TrainCommand.class,
@@ -38,10 +42,8 @@ import picocli.CommandLine.ScopeType;
             BenchCommand.class,
             ProfileCommand.class,
             DoctorCommand.class,
-            CleanCommand.class
-        },
-        synopsisSubcommandLabel = "COMMAND")
-public final class Main implements Callable<Integer> {
+            CleanCommand.class);
+
     /** What is said when nobody takes stdout any more, or the disk that it goes to is full. */
     static final String OUTPUT_CLOSED = "The output could not be written to its end; see where stdout goes.";
 
@@ -66,22 +68,30 @@ public final class Main implements Callable<Integer> {
 
     /** Runs one command and returns its exit code; tests call this. */
     static int run(String... args) {
-        // Only for the command line: a logback.xml at the jar's root would also rule programs that embed the library.
-        if (System.getProperty("logback.configurationFile") == null) {
-            System.setProperty("logback.configurationFile", "io/github/drakegpt/cli/logback.xml");
-        }
+        LogConfigurator.use();
         Main main = new Main();
+        CommandLine commandLine = new CommandLine(main);
+        commands(args).forEach(commandLine::addSubcommand);
         try {
-            return new CommandLine(main)
+            return commandLine
                     .setCaseInsensitiveEnumValuesAllowed(true)
                     .setExpandAtFiles(false) // @ begins a prompt like any other character
                     .setParameterExceptionHandler((e, arguments) -> main.reportUsage(e))
-                    .setExecutionExceptionHandler((e, commandLine, parsed) -> main.report(e))
+                    .setExecutionExceptionHandler((e, command, parsed) -> main.report(e))
                     .execute(args);
         } catch (OutOfMemoryError e) {
             // picocli handles exceptions only, and this is no defect: the text or model is too large for the heap.
             return main.report(e);
         }
+    }
+
+    /** The command that is asked for, else all of them: to find out the options of one takes picocli ten milliseconds. */
+    private static List<Class<?>> commands(String[] args) {
+        List<Class<?>> named = COMMANDS.stream()
+                .filter(command -> args.length > 0
+                        && command.getSimpleName().toLowerCase(Locale.ROOT).equals(args[0] + "command"))
+                .toList();
+        return named.isEmpty() ? COMMANDS : named;
     }
 
     private int report(Throwable e) {

@@ -6,17 +6,15 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
 import io.github.drakegpt.backend.Int8Rows;
-import io.github.drakegpt.backend.NativeFolder;
 import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.tensor.Tensor;
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 
-/** The kernels of {@code native/ternary}, which work on the Java arrays themselves. */
+/** The kernels of {@code native/cpu}, which work on the Java arrays themselves. */
 final class NativePackedKernels implements PackedKernels {
     /** What the library holds kernels for; a processor that has one of them has those before it too. */
     enum Instructions {
@@ -50,17 +48,8 @@ final class NativePackedKernels implements PackedKernels {
      * @throws IOException if the library cannot be loaded
      */
     static List<Instructions> load(String resource, Path cache) throws IOException {
-        try (InputStream in = NativePackedKernels.class.getResourceAsStream(resource)) {
-            if (in == null) {
-                throw new IOException("this build has no " + resource);
-            }
-            System.load(NativeFolder.open(cache)
-                    .put("libternary.so", in.readAllBytes())
-                    .toString());
-            return List.of(Instructions.values()).subList(0, supported());
-        } catch (UnsatisfiedLinkError e) {
-            throw new IOException(e.getMessage(), e);
-        }
+        NativeLibrary.load(resource, cache);
+        return List.of(Instructions.values()).subList(0, supported());
     }
 
     @Override

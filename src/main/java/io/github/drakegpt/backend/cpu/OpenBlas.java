@@ -8,6 +8,7 @@ import static org.bytedeco.openblas.global.openblas_nolapack.cblas_sgemv;
 
 import dev.ludovic.netlib.blas.BLAS;
 import dev.ludovic.netlib.blas.NativeBLAS;
+import io.github.drakegpt.backend.NativeFolder;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -17,6 +18,7 @@ import java.util.logging.Logger;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.openblas.global.openblas_nolapack;
+import org.slf4j.LoggerFactory;
 
 /**
  * Loads OpenBLAS and calls it. It runs single-threaded: the backend's own threads each work on a part of the batch,
@@ -37,9 +39,9 @@ final class OpenBlas {
 
     /** The version and platform that was loaded. */
     static String description() {
-        get();
-        return openblas_nolapack.OPENBLAS_VERSION.trim() + " (" + Loader.getPlatform()
-                + (get() instanceof InPlace ? ")" : ", arrays copied)");
+        return openblas_nolapack.OPENBLAS_VERSION.trim() + " ("
+                + (get() instanceof NativeBlas ? NativeLibrary.PLATFORM : Loader.getPlatform())
+                + (get() instanceof Copying ? ", arrays copied)" : ")");
     }
 
     private static final class Holder {
@@ -47,6 +49,16 @@ final class OpenBlas {
     }
 
     private static Blas load() {
+        try {
+            return new NativeBlas(NativeFolder.userCache());
+        } catch (IOException e) {
+            LoggerFactory.getLogger(OpenBlas.class).debug("OpenBLAS is loaded by javacpp: {}", e.getMessage());
+            return loadByJavacpp();
+        }
+    }
+
+    /** For other platforms, and builds without native code. */
+    static Blas loadByJavacpp() {
         String jni;
         try {
             jni = Loader.load(openblas_nolapack.class);
@@ -74,7 +86,7 @@ final class OpenBlas {
         try {
             return new InPlace(NativeBLAS.getInstance());
         } catch (RuntimeException e) {
-            org.slf4j.LoggerFactory.getLogger(OpenBlas.class)
+            LoggerFactory.getLogger(OpenBlas.class)
                     .warn("OpenBLAS works on copies of the arrays, which is slower: {}", e.getMessage());
             return new Copying();
         }

@@ -12,24 +12,17 @@ import java.util.List;
  * @param description what they are, and if they are not native, why; for people
  */
 record PackedKernelsChoice(PackedKernels kernels, String description) {
-    /** The library within this package: {@code scripts/build-ternary} puts it there. */
-    static final String LIBRARY = "linux-x86_64/libternary.so";
-
     /** This machine's, found at the first call. */
     static PackedKernelsChoice get() {
         return Found.CHOICE;
     }
 
     private static final class Found {
-        static final PackedKernelsChoice CHOICE = of(LIBRARY, NativeFolder.userCache());
+        static final PackedKernelsChoice CHOICE = of(NativeLibrary.RESOURCE, NativeFolder.userCache());
     }
 
     /** The fastest of the library's that the processor has instructions for, else the Java ones. */
     static PackedKernelsChoice of(String library, Path cache) {
-        String system = System.getProperty("os.name") + " " + System.getProperty("os.arch");
-        if (!system.equals("Linux amd64")) {
-            return java("native kernels are for Linux on x86-64");
-        }
         try {
             List<Instructions> supported = NativePackedKernels.load(library, cache);
             if (supported.isEmpty()) {

@@ -77,10 +77,10 @@ class CpuPackedOperationsTest {
     /** Skips the test where they cannot be used. */
     private static PackedKernels kernels(Instructions instructions) throws IOException {
         assumeTrue(
-                CpuPackedOperationsTest.class.getResource(PackedKernelsChoice.LIBRARY) != null,
-                "scripts/build-ternary could not build the library here");
+                CpuPackedOperationsTest.class.getResource(NativeLibrary.RESOURCE) != null,
+                "scripts/build-native could not build the library here");
         assumeTrue(
-                NativePackedKernels.load(PackedKernelsChoice.LIBRARY, NativeFolder.userCache())
+                NativePackedKernels.load(NativeLibrary.RESOURCE, NativeFolder.userCache())
                         .contains(instructions),
                 () -> "the processor has no " + instructions);
         return new NativePackedKernels(instructions);

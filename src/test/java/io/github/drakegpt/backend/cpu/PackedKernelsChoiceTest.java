@@ -16,7 +16,7 @@ class PackedKernelsChoiceTest {
 
     /** A library that is missing, and one that is none. */
     @ParameterizedTest
-    @CsvSource({"nothing.so, this build has no nothing.so", "CpuBackend.class, libternary.so: "})
+    @CsvSource({"nothing.so, this build has no nothing.so", "CpuBackend.class, CpuBackend.class: "})
     void withoutTheLibraryProductsAreComputedInJava(String library, String reason) {
         assumeThat(System.getProperty("os.name") + System.getProperty("os.arch"))
                 .as("where there is a library at all")

@@ -271,7 +271,7 @@ class CudaLibrariesTest {
         List<String> command = new ArrayList<>(
                 List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
         command.addAll(java);
-        command.add("-Dlogback.configurationFile=" + System.getProperty("logback.configurationFile"));
+        command.add("-Ddrakegpt.log=" + System.getProperty("drakegpt.log"));
         command.add("-cp");
         command.add(Stream.concat(
                         Stream.of(System.getProperty("java.class.path")),

@@ -351,7 +351,7 @@ class KernelMutationTest {
         ProcessBuilder java = new ProcessBuilder(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-XX:TieredStopAtLevel=1", // it ends before more would pay
-                "-Dlogback.configurationFile=" + System.getProperty("logback.configurationFile"),
+                "-Ddrakegpt.log=" + System.getProperty("drakegpt.log"),
                 "-cp",
                 System.getProperty("java.class.path"),
                 KernelMutationTest.class.getName(),

@@ -1,40 +1,8 @@
 // What NativePackedKernels declares, which has checked all sizes.
+#include "java_array.h"
 #include "ternary.h"
 
-#include <jni.h>
-
 namespace {
-
-/** A Java array, or null, until the end of the scope: itself, not a copy, so that threads can fill parts of one. */
-class Array {
-public:
-    /** @param release 0 for an array that is written to, else JNI_ABORT */
-    Array(JNIEnv* env, jarray array, jint release)
-        : env(env), array(array), release(release),
-          elements(array ? env->GetPrimitiveArrayCritical(array, nullptr) : nullptr) {}
-
-    ~Array() {
-        if (elements) {
-            env->ReleasePrimitiveArrayCritical(array, elements, release);
-        }
-    }
-
-    Array(const Array&) = delete;
-
-    template <typename T>
-    T* from(jint index) const {
-        return elements ? static_cast<T*>(elements) + index : nullptr;
-    }
-
-    /** Whether there was no memory for it; Java throws OutOfMemoryError then. */
-    bool failed() const { return array && !elements; }
-
-private:
-    JNIEnv* env;
-    jarray array;
-    jint release;
-    void* elements;
-};
 
 /** In the order of NativePackedKernels.Instructions. */
 const ternary::Kernels* const kernels[] = {&ternary::avx2, &ternary::avx512};
@@ -58,13 +26,13 @@ JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativePackedKernels_m
     jintArray x_sums, jint x_sums_from, jbyteArray codes, jint codes_from, jfloatArray w_scales, jint w_scales_from,
     jfloatArray bias, jint bias_from, jfloatArray y, jint y_from, jint bits, jint rows, jint stride, jint out,
     jboolean relu, jint from_tile, jint to_tile) {
-    Array xs(env, x, JNI_ABORT);
-    Array x_scale(env, x_scales, JNI_ABORT);
-    Array x_sum(env, x_sums, JNI_ABORT);
-    Array code(env, codes, JNI_ABORT);
-    Array w_scale(env, w_scales, JNI_ABORT);
-    Array biases(env, bias, JNI_ABORT);
-    Array ys(env, y, 0);
+    JavaArray xs(env, x, JNI_ABORT);
+    JavaArray x_scale(env, x_scales, JNI_ABORT);
+    JavaArray x_sum(env, x_sums, JNI_ABORT);
+    JavaArray code(env, codes, JNI_ABORT);
+    JavaArray w_scale(env, w_scales, JNI_ABORT);
+    JavaArray biases(env, bias, JNI_ABORT);
+    JavaArray ys(env, y, 0);
     if (xs.failed() || x_scale.failed() || x_sum.failed() || code.failed() || w_scale.failed() || biases.failed()
         || ys.failed()) {
         return;
@@ -80,10 +48,10 @@ JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativePackedKernels_m
 JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativePackedKernels_round(
     JNIEnv* env, jclass, jint instructions, jfloatArray x, jint x_from, jbyteArray values, jint values_from,
     jfloatArray scales, jint scales_from, jintArray sums, jint sums_from, jint rows, jint columns, jint stride) {
-    Array xs(env, x, JNI_ABORT);
-    Array value(env, values, 0);
-    Array scale(env, scales, 0);
-    Array sum(env, sums, 0);
+    JavaArray xs(env, x, JNI_ABORT);
+    JavaArray value(env, values, 0);
+    JavaArray scale(env, scales, 0);
+    JavaArray sum(env, sums, 0);
     if (xs.failed() || value.failed() || scale.failed() || sum.failed()) {
         return;
     }
