@@ -4,7 +4,6 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.DeserializationFeature;
-import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -68,10 +67,6 @@ public final class RunFolder {
             .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
             .enable(SerializationFeature.INDENT_OUTPUT)
             .build();
-
-    private static final ObjectReader STATES = JSON.readerFor(TrainingState.class)
-            .with(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
-            .with(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES);
 
     private final Path path;
     private final ObjectNode config;
@@ -366,7 +361,10 @@ public final class RunFolder {
     public TrainingState state() throws IOException {
         Path file = require(STATE);
         try {
-            TrainingState state = STATES.readValue(file.toFile());
+            TrainingState state = JSON.readerFor(TrainingState.class)
+                    .with(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
+                    .with(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
+                    .readValue(file.toFile());
             if (state == null) {
                 throw new CorruptFileException(file, "it is empty", null);
             }

@@ -27,8 +27,9 @@ import org.slf4j.LoggerFactory;
 final class OpenBlas {
     private static final String KERNEL = "Core: "; // how OpenBLAS begins the line
     private static final String NETLIB_LIBRARY = "dev.ludovic.netlib.blas.nativeLibPath";
+
     // Held here, because a logger that nobody refers to may be collected together with its level.
-    private static final Logger NETLIB_LOG = Logger.getLogger("dev.ludovic.netlib.blas.InstanceBuilder");
+    private static Logger netlibLog;
 
     private OpenBlas() {}
 
@@ -82,7 +83,8 @@ final class OpenBlas {
             return new Copying();
         }
         System.setProperty(NETLIB_LIBRARY, library.toString());
-        NETLIB_LOG.setLevel(Level.OFF); // it warns about implementations that nobody asked for
+        netlibLog = Logger.getLogger("dev.ludovic.netlib.blas.InstanceBuilder");
+        netlibLog.setLevel(Level.OFF); // it warns about implementations that nobody asked for
         try {
             return new InPlace(NativeBLAS.getInstance());
         } catch (RuntimeException e) {
