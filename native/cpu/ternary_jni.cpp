@@ -4,22 +4,12 @@
 
 namespace {
 
-/** In the order of NativePackedKernels.Instructions. */
+/** In the order of NativeLibrary.Instructions. */
 const ternary::Kernels* const kernels[] = {&ternary::avx2, &ternary::avx512};
 
 }  // namespace
 
 extern "C" {
-
-/** How many of the instructions, from the first on, this processor and its system have. */
-JNIEXPORT jint JNICALL Java_io_github_drakegpt_backend_cpu_NativePackedKernels_supported(JNIEnv*, jclass) {
-    if (!__builtin_cpu_supports("avx2")) {
-        return 0;
-    }
-    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-        && __builtin_cpu_supports("avx512vnni");
-    return avx512 ? 2 : 1;
-}
 
 JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativePackedKernels_multiply(
     JNIEnv* env, jclass, jint instructions, jbyteArray x, jint x_from, jfloatArray x_scales, jint x_scales_from,

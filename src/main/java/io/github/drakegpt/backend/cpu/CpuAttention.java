@@ -8,16 +8,18 @@ import io.github.drakegpt.backend.Dropout;
  * maximum and the inverse denominator of each softmax are kept.
  *
  * <p>From {@link #BLAS_FROM} tokens on it is matrix products of OpenBLAS over blocks of rows, each as wide as the causal
- * mask lets it be; shorter sequences are left to {@link ShortAttention}.
+ * mask lets it be; shorter sequences are left to {@link LayerKernels}.
  */
 final class CpuAttention {
     private static final int BLAS_FROM = 24;
     private static final int BLOCK_ROWS = 64;
 
     private final Blas blas;
+    private final LayerKernels kernels;
 
-    CpuAttention(Blas blas) {
+    CpuAttention(Blas blas, LayerKernels kernels) {
         this.blas = blas;
+        this.kernels = kernels;
     }
 
     void forward(
@@ -35,9 +37,7 @@ final class CpuAttention {
             int headSize) {
         int width = heads * headSize;
         if (t < BLAS_FROM) {
-            Scratch.get()
-                    .shortAttention()
-                    .forward(qkv, qo, out, oo, stats, so, dropout, firstSequence, batch, t, heads, headSize);
+            kernels.attention(qkv, qo, out, oo, stats, so, dropout, firstSequence, batch, t, heads, headSize);
             return;
         }
         for (int b = 0; b < batch; b++) {
@@ -81,25 +81,23 @@ final class CpuAttention {
             int headSize) {
         int width = heads * headSize;
         if (t < BLAS_FROM) {
-            Scratch.get()
-                    .shortAttention()
-                    .backward(
-                            qkv,
-                            qo,
-                            out,
-                            oo,
-                            stats,
-                            so,
-                            dout,
-                            go,
-                            dqkv,
-                            dqo,
-                            dropout,
-                            firstSequence,
-                            batch,
-                            t,
-                            heads,
-                            headSize);
+            kernels.attentionGrad(
+                    qkv,
+                    qo,
+                    out,
+                    oo,
+                    stats,
+                    so,
+                    dout,
+                    go,
+                    dqkv,
+                    dqo,
+                    dropout,
+                    firstSequence,
+                    batch,
+                    t,
+                    heads,
+                    headSize);
             return;
         }
         for (int b = 0; b < batch; b++) {

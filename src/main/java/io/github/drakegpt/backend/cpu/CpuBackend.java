@@ -60,20 +60,20 @@ public final class CpuBackend implements Backend {
 
     private final Workers workers;
     private final Blas blas;
-    private final PackedKernelsChoice packed;
+    private final KernelsChoice kernels;
     private final CpuAttention attention;
     private final CpuSampler sampler = new CpuSampler();
 
     /** @param threads that work at the same time, at least 1 */
     public CpuBackend(int threads) {
-        this(threads, OpenBlas.get(), PackedKernelsChoice.get());
+        this(threads, OpenBlas.get(), KernelsChoice.get());
     }
 
-    CpuBackend(int threads, Blas blas, PackedKernelsChoice packed) {
+    CpuBackend(int threads, Blas blas, KernelsChoice kernels) {
         this.workers = new Workers(threads);
         this.blas = blas;
-        this.packed = packed;
-        this.attention = new CpuAttention(blas);
+        this.kernels = kernels;
+        this.attention = new CpuAttention(blas, kernels.layers());
     }
 
     @Override
@@ -83,8 +83,8 @@ public final class CpuBackend implements Backend {
 
     @Override
     public String description() {
-        return workers.count() + (workers.count() == 1 ? " thread, " : " threads, ") + OpenBlas.description()
-                + ", packed weights by " + packed.description();
+        return workers.count() + (workers.count() == 1 ? " thread, " : " threads, ") + OpenBlas.description() + ", "
+                + kernels.description();
     }
 
     @Override
@@ -149,7 +149,7 @@ public final class CpuBackend implements Backend {
         int yo = start(y);
         float beta = 0;
         if (bias != null) {
-            fillRows(floats(bias), start(bias), ys, yo, rows, out);
+            Flat.fillRows(floats(bias), start(bias), ys, yo, rows, out);
             beta = 1;
         }
         if (rows == 1) {
@@ -163,15 +163,6 @@ public final class CpuBackend implements Backend {
             for (int i = 0; i < n; i++) {
                 ys[yo + i] = Math.max(ys[yo + i], 0f);
             }
-        }
-    }
-
-    /** Copies one row into all rows, doubling what is there, so that the product can be added to the bias. */
-    private static void fillRows(float[] row, int ro, float[] rows, int o, int count, int width) {
-        System.arraycopy(row, ro, rows, o, width);
-        int total = count * width;
-        for (int filled = width; filled < total; filled *= 2) {
-            System.arraycopy(rows, o, rows, o + filled, Math.min(filled, total - filled));
         }
     }
 
@@ -270,33 +261,7 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void layerNorm(Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, int rows, int c) {
-        int n = rows * c;
-        Scratch scratch = Scratch.get();
-        float[] xs = Flat.in(x, n, scratch, 0);
-        float[] outs = Flat.out(out, n, scratch, 1);
-        float[] scales = scratch.floats(2, n);
-        float[] weights = scratch.floats(3, n);
-        float[] biases = scratch.floats(4, n);
-        float[] stat = floats(stats);
-        int so = start(stats);
-        fillRows(floats(weight), start(weight), weights, 0, rows, c);
-        fillRows(floats(bias), start(bias), biases, 0, rows, c);
-        for (int r = 0; r < rows; r++) {
-            float mean = VectorMath.sum(xs, r * c, c) / c;
-            stat[so + 2 * r] = mean;
-            Arrays.fill(scales, r * c, r * c + c, mean);
-        }
-        VectorMath.subtract(xs, scales, outs, n);
-        for (int r = 0; r < rows; r++) {
-            float variance = VectorMath.dot(outs, r * c, outs, r * c, c) / c;
-            float rstd = (float) (1 / Math.sqrt(variance + NORM_EPS));
-            stat[so + 2 * r + 1] = rstd;
-            Arrays.fill(scales, r * c, r * c + c, rstd);
-        }
-        for (int i = 0; i < n; i++) {
-            outs[i] = outs[i] * scales[i] * weights[i] + biases[i];
-        }
-        Flat.store(outs, out, n);
+        kernels.layers().norm(x, weight, bias, out, stats, rows, c, NORM_EPS);
     }
 
     @Override
@@ -310,42 +275,10 @@ public final class CpuBackend implements Backend {
             Tensor dbias,
             int rows,
             int c) {
-        int n = rows * c;
-        Scratch scratch = Scratch.get();
-        float[] xs = Flat.in(x, n, scratch, 0);
-        float[] douts = Flat.in(dout, n, scratch, 1);
-        float[] dxs = Flat.in(dx, n, scratch, 2);
-        float[] normed = scratch.floats(3, n); // (x - mean) * rstd
-        float[] scaled = scratch.floats(4, n); // dout * weight
-        float[] buffer = scratch.floats(5, n);
-        float[] stat = floats(stats);
-        int so = start(stats);
-        for (int r = 0; r < rows; r++) {
-            Arrays.fill(normed, r * c, r * c + c, stat[so + 2 * r]);
-            Arrays.fill(buffer, r * c, r * c + c, stat[so + 2 * r + 1]);
-        }
-        for (int i = 0; i < n; i++) {
-            normed[i] = (xs[i] - normed[i]) * buffer[i];
-        }
-        for (int i = 0; i < n; i++) {
-            buffer[i] = douts[i] * normed[i];
-        }
-        columnSums(buffer, 0, rows, c, dweight);
-        columnSums(douts, 0, rows, c, dbias);
-        fillRows(floats(weight), start(weight), scaled, 0, rows, c);
-        for (int i = 0; i < n; i++) {
-            scaled[i] *= douts[i];
-        }
-        for (int r = 0; r < rows; r++) {
-            int o = r * c;
-            float a = VectorMath.sum(scaled, o, c) / c;
-            float b = VectorMath.dot(scaled, o, normed, o, c) / c;
-            float rstd = stat[so + 2 * r + 1];
-            for (int j = o; j < o + c; j++) {
-                dxs[j] += rstd * (scaled[j] - a - normed[j] * b);
-            }
-        }
-        Flat.store(dxs, dx, n);
+        float[] products = Scratch.get().floats(5, rows * c);
+        kernels.layers().normGrad(x, weight, stats, dout, dx, products, rows, c);
+        columnSums(products, 0, rows, c, dweight);
+        columnSums(floats(dout), start(dout), rows, c, dbias);
     }
 
     @Override
@@ -458,19 +391,19 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
-        packed.kernels().quantizeInt8(x, q, rows, c);
+        kernels.packed().quantizeInt8(x, q, rows, c);
     }
 
     @Override
     public void packedLinear(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
-        PackedKernels kernels = packed.kernels();
+        PackedKernels packed = kernels.packed();
         int tiles = PackedMatrix.tiles(w.out());
         boolean large = (long) rows * w.out() * w.in() >= LARGE_PRODUCT;
         int parts = large ? Math.min(workers.count(), tiles) : 1;
         workers.run(parts, part -> {
             int from = tiles * part / parts;
             int to = tiles * (part + 1) / parts;
-            kernels.packedLinear(x, w, bias, relu, y, rows, from, to);
+            packed.packedLinear(x, w, bias, relu, y, rows, from, to);
         });
     }
 

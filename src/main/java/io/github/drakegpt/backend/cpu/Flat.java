@@ -33,4 +33,13 @@ final class Flat {
             System.arraycopy(array, 0, HeapStorage.floats(tensor), HeapStorage.start(tensor), n);
         }
     }
+
+    /** Copies one row into all rows, doubling what is there. */
+    static void fillRows(float[] row, int ro, float[] rows, int o, int count, int width) {
+        System.arraycopy(row, ro, rows, o, width);
+        int total = count * width;
+        for (int filled = width; filled < total; filled *= 2) {
+            System.arraycopy(rows, o, rows, o + filled, Math.min(filled, total - filled));
+        }
+    }
 }

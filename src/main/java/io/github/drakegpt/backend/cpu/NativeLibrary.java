@@ -4,6 +4,7 @@ import io.github.drakegpt.backend.NativeFolder;
 import java.io.IOException;
 import java.net.URL;
 import java.nio.file.Path;
+import java.util.List;
 
 /** Loads the CPU's native code, {@code native/cpu}: it is for Linux on x86-64, and in the jar if there was a compiler. */
 final class NativeLibrary {
@@ -12,6 +13,23 @@ final class NativeLibrary {
     /** The library within this package: {@code scripts/build-native} puts it there. */
     static final String RESOURCE = PLATFORM + "/libdrakegpt.so";
 
+    /** What the library holds kernels for; a processor that has one of them has those before it too. */
+    enum Instructions {
+        AVX2("AVX2"),
+        AVX512("AVX-512 VNNI");
+
+        private final String title;
+
+        Instructions(String title) {
+            this.title = title;
+        }
+
+        @Override
+        public String toString() {
+            return title;
+        }
+    }
+
     private NativeLibrary() {}
 
     /**
@@ -19,9 +37,10 @@ final class NativeLibrary {
      *
      * @param resource its name within this package
      * @param cache below which it is unpacked
+     * @return the instructions that this processor has, the fastest ones last
      * @throws IOException if it is not for this platform or not in this build, or cannot be unpacked or loaded
      */
-    static void load(String resource, Path cache) throws IOException {
+    static List<Instructions> load(String resource, Path cache) throws IOException {
         String system = System.getProperty("os.name") + " " + System.getProperty("os.arch");
         if (!system.equals("Linux amd64")) {
             throw new IOException("native code is for Linux on x86-64");
@@ -31,6 +50,7 @@ final class NativeLibrary {
             throw new IOException("this build has no " + resource);
         }
         load(library, cache);
+        return List.of(Instructions.values()).subList(0, supported());
     }
 
     /** Loads any library of a jar. */
@@ -43,4 +63,7 @@ final class NativeLibrary {
         }
         return file;
     }
+
+    /** How many of the instructions, from the first on, this processor and its system have. */
+    private static native int supported();
 }

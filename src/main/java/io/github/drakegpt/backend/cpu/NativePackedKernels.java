@@ -7,49 +7,17 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
 import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.tensor.Tensor;
-import java.io.IOException;
-import java.nio.file.Path;
-import java.util.List;
 import java.util.Objects;
 
 /** The kernels of {@code native/cpu}, which work on the Java arrays themselves. */
 final class NativePackedKernels implements PackedKernels {
-    /** What the library holds kernels for; a processor that has one of them has those before it too. */
-    enum Instructions {
-        AVX2("AVX2"),
-        AVX512("AVX-512 VNNI");
-
-        private final String title;
-
-        Instructions(String title) {
-            this.title = title;
-        }
-
-        @Override
-        public String toString() {
-            return title;
-        }
-    }
-
     private final Instructions instructions;
 
     NativePackedKernels(Instructions instructions) {
         this.instructions = instructions;
-    }
-
-    /**
-     * Loads the library.
-     *
-     * @param resource its name within this package
-     * @param cache below which it is unpacked
-     * @return the instructions that this processor has, the fastest ones last
-     * @throws IOException if the library cannot be loaded
-     */
-    static List<Instructions> load(String resource, Path cache) throws IOException {
-        NativeLibrary.load(resource, cache);
-        return List.of(Instructions.values()).subList(0, supported());
     }
 
     @Override
@@ -105,9 +73,6 @@ final class NativePackedKernels implements PackedKernels {
                 fromTile,
                 toTile);
     }
-
-    /** How many of the instructions, from the first on, this processor and its system have. */
-    private static native int supported();
 
     /** Elements of arrays from the given ones on, as {@link Int8Rows} has them: x (rows, columns), values (rows, stride). */
     private static native void round(

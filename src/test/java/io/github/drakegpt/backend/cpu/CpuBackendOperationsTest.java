@@ -47,6 +47,6 @@ class CpuBackendOperationsTest {
     }
 
     private static Backend cpu(Blas blas) {
-        return new CpuBackend(1, blas, new PackedKernelsChoice(new JavaPackedKernels(), "plain Java"));
+        return new CpuBackend(1, blas, new KernelsChoice(new JavaPackedKernels(), "plain Java"));
     }
 }

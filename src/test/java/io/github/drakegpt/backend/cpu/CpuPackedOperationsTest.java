@@ -71,7 +71,7 @@ class CpuPackedOperationsTest {
     }
 
     private static Backend cpu(int threads, PackedKernels kernels) {
-        return new CpuBackend(threads, OpenBlas.get(), new PackedKernelsChoice(kernels, "for a test"));
+        return new CpuBackend(threads, OpenBlas.get(), new KernelsChoice(kernels, "for a test"));
     }
 
     /** Skips the test where they cannot be used. */
@@ -107,7 +107,7 @@ class CpuPackedOperationsTest {
     @Test
     void productsAreTheSameForAnyNumberOfThreads() {
         for (PackedKernels kernels : new PackedKernels[] {
-            new JavaPackedKernels(), PackedKernelsChoice.get().kernels()
+            new JavaPackedKernels(), KernelsChoice.get().kernels()
         }) {
             try (Backend one = cpu(1, kernels);
                     Backend two = cpu(2, kernels);

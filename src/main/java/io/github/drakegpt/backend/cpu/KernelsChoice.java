@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.NativeFolder;
-import io.github.drakegpt.backend.cpu.NativePackedKernels.Instructions;
+import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -11,31 +11,32 @@ import java.util.List;
  *
  * @param description what they are, and if they are not native, why; for people
  */
-record PackedKernelsChoice(PackedKernels kernels, String description) {
+record KernelsChoice(PackedKernels packed, LayerKernels layers, String description) {
     /** This machine's, found at the first call. */
-    static PackedKernelsChoice get() {
+    static KernelsChoice get() {
         return Found.CHOICE;
     }
 
     private static final class Found {
-        static final PackedKernelsChoice CHOICE = of(NativeLibrary.RESOURCE, NativeFolder.userCache());
+        static final KernelsChoice CHOICE = of(NativeLibrary.RESOURCE, NativeFolder.userCache());
     }
 
     /** The fastest of the library's that the processor has instructions for, else the Java ones. */
-    static PackedKernelsChoice of(String library, Path cache) {
+    static KernelsChoice of(String library, Path cache) {
         try {
-            List<Instructions> supported = NativePackedKernels.load(library, cache);
+            List<Instructions> supported = NativeLibrary.load(library, cache);
             if (supported.isEmpty()) {
                 return java("the processor has no AVX2");
             }
             Instructions best = supported.get(supported.size() - 1);
-            return new PackedKernelsChoice(new NativePackedKernels(best), "native kernels, " + best);
+            return new KernelsChoice(
+                    new NativePackedKernels(best), new NativeLayerKernels(best), "native kernels, " + best);
         } catch (IOException e) {
             return java("the native kernels could not be loaded: " + e.getMessage());
         }
     }
 
-    private static PackedKernelsChoice java(String reason) {
-        return new PackedKernelsChoice(new JavaPackedKernels(), "plain Java, because " + reason);
+    private static KernelsChoice java(String reason) {
+        return new KernelsChoice(new JavaPackedKernels(), new JavaLayerKernels(), "plain Java, because " + reason);
     }
 }

@@ -10,7 +10,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class PackedKernelsChoiceTest {
+class KernelsChoiceTest {
     @TempDir
     Path cache;
 
@@ -21,7 +21,7 @@ class PackedKernelsChoiceTest {
         assumeThat(System.getProperty("os.name") + System.getProperty("os.arch"))
                 .as("where there is a library at all")
                 .isEqualTo("Linuxamd64");
-        PackedKernelsChoice choice = PackedKernelsChoice.of(library, cache);
+        KernelsChoice choice = KernelsChoice.of(library, cache);
         assertThat(choice.kernels()).isInstanceOf(JavaPackedKernels.class);
         assertThat(choice.description())
                 .startsWith("plain Java, because the native kernels could not be loaded: ")
@@ -30,9 +30,9 @@ class PackedKernelsChoiceTest {
 
     @Test
     void thisMachinesKernelsAreLookedForOnceAndSaid() {
-        assertThat(PackedKernelsChoice.get()).isSameAs(PackedKernelsChoice.get());
+        assertThat(KernelsChoice.get()).isSameAs(KernelsChoice.get());
         try (Backend backend = new CpuBackend(1)) {
-            assertThat(backend.description()).contains(PackedKernelsChoice.get().description());
+            assertThat(backend.description()).contains(KernelsChoice.get().description());
         }
     }
 }
