@@ -47,6 +47,7 @@ class CpuBackendOperationsTest {
     }
 
     private static Backend cpu(Blas blas) {
-        return new CpuBackend(1, blas, new KernelsChoice(new JavaPackedKernels(), "plain Java"));
+        return new CpuBackend(
+                1, blas, new KernelsChoice(new JavaPackedKernels(), new JavaLayerKernels(), "plain Java"));
     }
 }

@@ -2,15 +2,13 @@ package io.github.drakegpt.backend.cpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Int8Rows;
-import io.github.drakegpt.backend.NativeFolder;
 import io.github.drakegpt.backend.PackedOperations;
 import io.github.drakegpt.backend.PackedWeights;
-import io.github.drakegpt.backend.cpu.NativePackedKernels.Instructions;
+import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
@@ -71,19 +69,12 @@ class CpuPackedOperationsTest {
     }
 
     private static Backend cpu(int threads, PackedKernels kernels) {
-        return new CpuBackend(threads, OpenBlas.get(), new KernelsChoice(kernels, "for a test"));
+        return new CpuBackend(
+                threads, OpenBlas.get(), new KernelsChoice(kernels, new JavaLayerKernels(), "for a test"));
     }
 
-    /** Skips the test where they cannot be used. */
     private static PackedKernels kernels(Instructions instructions) throws IOException {
-        assumeTrue(
-                CpuPackedOperationsTest.class.getResource(NativeLibrary.RESOURCE) != null,
-                "scripts/build-native could not build the library here");
-        assumeTrue(
-                NativePackedKernels.load(NativeLibrary.RESOURCE, NativeFolder.userCache())
-                        .contains(instructions),
-                () -> "the processor has no " + instructions);
-        return new NativePackedKernels(instructions);
+        return new NativePackedKernels(NativeInstructions.orSkip(instructions));
     }
 
     /** Also where rows are not finite, or scales so small that a negative product becomes -0. */
@@ -107,7 +98,7 @@ class CpuPackedOperationsTest {
     @Test
     void productsAreTheSameForAnyNumberOfThreads() {
         for (PackedKernels kernels : new PackedKernels[] {
-            new JavaPackedKernels(), KernelsChoice.get().kernels()
+            new JavaPackedKernels(), KernelsChoice.get().packed()
         }) {
             try (Backend one = cpu(1, kernels);
                     Backend two = cpu(2, kernels);

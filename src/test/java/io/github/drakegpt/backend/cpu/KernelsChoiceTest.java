@@ -17,12 +17,13 @@ class KernelsChoiceTest {
     /** A library that is missing, and one that is none. */
     @ParameterizedTest
     @CsvSource({"nothing.so, this build has no nothing.so", "CpuBackend.class, CpuBackend.class: "})
-    void withoutTheLibraryProductsAreComputedInJava(String library, String reason) {
+    void withoutTheLibraryJavaComputes(String library, String reason) {
         assumeThat(System.getProperty("os.name") + System.getProperty("os.arch"))
                 .as("where there is a library at all")
                 .isEqualTo("Linuxamd64");
         KernelsChoice choice = KernelsChoice.of(library, cache);
-        assertThat(choice.kernels()).isInstanceOf(JavaPackedKernels.class);
+        assertThat(choice.packed()).isInstanceOf(JavaPackedKernels.class);
+        assertThat(choice.layers()).isInstanceOf(JavaLayerKernels.class);
         assertThat(choice.description())
                 .startsWith("plain Java, because the native kernels could not be loaded: ")
                 .contains(reason);
