@@ -459,7 +459,7 @@ public final class CpuBackend implements Backend {
         float[] sums = Flat.out(sum, n, scratch, 2);
         if (bias != null) {
             float[] biased = scratch.floats(3, n);
-            fillRows(floats(bias), start(bias), biased, 0, rows, c);
+            Flat.fillRows(floats(bias), start(bias), biased, 0, rows, c);
             for (int i = 0; i < n; i++) {
                 biased[i] += branches[i];
             }
