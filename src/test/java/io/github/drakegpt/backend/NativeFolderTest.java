@@ -5,15 +5,19 @@ import static org.assertj.core.api.Assumptions.assumeThat;
 
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.jar.JarEntry;
+import java.util.jar.JarOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -44,6 +48,44 @@ class NativeFolderTest {
         assertThat(NativeFolder.open(cache).put("lib.so", CONTENT)).isEqualTo(file);
         assertThat(folder.put("lib.so", new byte[] {1})).isNotEqualTo(file);
         assertThat(file).hasBinaryContent(CONTENT);
+    }
+
+    /** Known by the jar's checksum, so that a library of many megabytes is not read at every start. */
+    @Test
+    void aLibraryOfAJarIsUnpackedOnce() throws IOException {
+        NativeFolder folder = NativeFolder.open(cache);
+        URL first = inJar("first.jar", CONTENT);
+
+        Path file = folder.put(first);
+        FileTime written = Files.getLastModifiedTime(file);
+
+        assertThat(file).hasFileName("lib.so").hasBinaryContent(CONTENT);
+        assertThat(folder.put(first)).isEqualTo(file);
+        assertThat(Files.getLastModifiedTime(file)).isEqualTo(written);
+        byte[] other = CONTENT.clone();
+        other[0]++;
+        assertThat(folder.put(inJar("second.jar", other))).isNotEqualTo(file).hasBinaryContent(other);
+        assertThat(file).hasBinaryContent(CONTENT);
+
+        Files.writeString(file, "torn");
+        assertThat(folder.put(first)).isEqualTo(file).hasBinaryContent(CONTENT);
+    }
+
+    @Test
+    void aLibraryThatIsNotInAJarIsTakenToo() throws IOException {
+        Path library = Files.write(cache.resolve("lib.so"), CONTENT);
+        assertThat(NativeFolder.open(cache).put(library.toUri().toURL()))
+                .isNotEqualTo(library)
+                .hasBinaryContent(CONTENT);
+    }
+
+    private URL inJar(String name, byte[] content) throws IOException {
+        Path file = cache.resolve(name);
+        try (JarOutputStream jar = new JarOutputStream(Files.newOutputStream(file))) {
+            jar.putNextEntry(new JarEntry("platform/lib.so"));
+            jar.write(content);
+        }
+        return new URL("jar:" + file.toUri() + "!/platform/lib.so");
     }
 
     @ParameterizedTest

@@ -31,7 +31,7 @@ public final class CpuBackendProvider implements BackendProvider {
         Map<String, String> facts = new LinkedHashMap<>();
         facts.put("OpenBLAS", OpenBlas.description());
         facts.put("OpenBLAS kernel", OpenBlas.kernel());
-        facts.put("Packed products", KernelsChoice.get().description());
+        facts.put("Kernels", KernelsChoice.get().description());
         return facts;
     }
 
