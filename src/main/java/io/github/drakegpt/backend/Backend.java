@@ -4,6 +4,7 @@ import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.IntConsumer;
 
 /**
@@ -79,6 +80,21 @@ public interface Backend extends AutoCloseable {
 
     /** The ways in which this device can multiply rows with a weight matrix, that in fp32 first. */
     List<MatrixProduct> products();
+
+    /**
+     * A library to measure operations against; empty if there is none for this device.
+     *
+     * @param arena with which it is given back
+     */
+    default Optional<LibraryOperations> libraryOperations(Arena arena) {
+        return Optional.empty();
+    }
+
+    /**
+     * The most bytes of memory that were taken at a time since the last call of this: by arenas, and on a GPU also by what
+     * operations keep for themselves.
+     */
+    long takePeakBytes();
 
     // ---------------------------------------------------------------------------------------------- layers
 

@@ -1,12 +1,18 @@
 package io.github.drakegpt.backend;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.SplittableRandom;
 
 /** A way to multiply rows with a weight matrix, to be compared with the others that a device has. */
 public interface MatrixProduct {
     /** What weights and rows are made of, and how they are multiplied where there are several ways: {@code fp32}. */
     String name();
+
+    /** The library that multiplies; empty where this project does. */
+    default Optional<String> library() {
+        return Optional.empty();
+    }
 
     /** Bytes of a weight matrix (out, in). */
     long weightBytes(int out, int in);

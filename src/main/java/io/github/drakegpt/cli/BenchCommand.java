@@ -12,13 +12,19 @@ import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.profile.Benchmark;
+import io.github.drakegpt.profile.GpuPeaks;
 import io.github.drakegpt.profile.KernelBenchmark;
+import io.github.drakegpt.profile.TrainingCost;
+import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.train.TrainConfig;
 import java.io.IOException;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
@@ -35,12 +41,22 @@ import picocli.CommandLine.Parameters;
         description = {
             "Times training steps, generated characters and single operations on random text: median, 10th and 90th"
                     + " percentile.",
-            "The operations are those of training and generating, at the sizes they have there. The GB/s count each"
-                    + " tensor that an operation reads or writes once, and are told in percent of those of a copy from"
-                    + " memory to memory; small operands stay in a cache, and may exceed that."
+            "Of a training step it also shows the most memory that was taken, beside what parameters, gradients, AdamW's"
+                    + " moments and the activations that the backward pass needs take; and on a GPU whose peak is known the"
+                    + " share of it that is used (MFU), counted as in PaLM: 6 operations for each parameter that is no"
+                    + " embedding and each character, and all of the attention.",
+            "Characters are generated for one text (as generate does it) and for 64 at once.",
+            "The operations are those of training and generating, at the sizes they have there; behind some is the same by"
+                    + " a library. The GB/s count each tensor that an operation reads or writes once, and are told in"
+                    + " percent of those of a copy from memory to memory; small operands stay in a cache, and may exceed"
+                    + " that."
         })
 final class BenchCommand implements Callable<Integer> {
     private static final int VOCAB_SIZE = 65;
+    private static final int BATCH = 64;
+    private static final String PRECISION = "fp32";
+    private static final DType ACTIVATIONS = DType.F32;
+    private static final double MEGABYTE = 1e6;
 
     private enum Suite {
         TRAIN,
@@ -58,7 +74,7 @@ final class BenchCommand implements Callable<Integer> {
             arity = "0..*",
             description =
                     "Models in the default configuration, or default, laptop, scaled, which mean their TransformerLM"
-                            + " (default: the six models and laptop).")
+                            + " (default: the six models and laptop, on a GPU scaled too).")
     private List<String> names = new ArrayList<>();
 
     @Option(
@@ -76,7 +92,7 @@ final class BenchCommand implements Callable<Integer> {
                             + " ${DEFAULT-VALUE}).")
     private double seconds;
 
-    @Option(names = "--json", description = "Print one JSON array.")
+    @Option(names = "--json", description = "Print one JSON object.")
     private boolean json;
 
     @Mixin
@@ -87,35 +103,53 @@ final class BenchCommand implements Callable<Integer> {
         if (!(seconds > 0)) {
             throw new IllegalArgumentException(seconds + " seconds are too short; give --seconds a number above 0.");
         }
-        if (names.isEmpty()) {
-            names.addAll(Models.NAMES);
-            names.add("laptop");
-        }
-        ArrayNode results = JsonNodeFactory.instance.arrayNode();
+        ObjectNode document = JsonNodeFactory.instance.objectNode();
         try (Backend backend = device.open()) {
-            for (String name : names) {
-                Settings settings = settings(name);
-                ModelConfig model = settings.model(VOCAB_SIZE);
-                if (suite.includes(Suite.TRAIN)) {
-                    results.add(train(backend, name, model, settings.train()));
-                }
-                if (suite.includes(Suite.GENERATE)) {
-                    results.add(generate(backend, name, model));
+            if (names.isEmpty()) {
+                names.addAll(Models.NAMES);
+                names.add("laptop");
+                if (!backend.name().equals("cpu")) {
+                    names.add("scaled"); // on a CPU a step of it takes seconds
                 }
             }
-            if (suite.includes(Suite.KERNELS)) {
-                for (String name : sizes(names)) {
-                    results.addAll(kernels(backend, name));
-                }
-            }
+            describe(document, backend);
+            run(backend, document.putArray("results"));
         }
         if (json) {
             System.out.println(
-                    new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(results));
+                    new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(document));
         } else {
-            print(results);
+            print(document);
         }
         return 0;
+    }
+
+    private void describe(ObjectNode document, Backend backend) throws IOException {
+        document.put("drakegpt", Main.version())
+                .put("date", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
+        ObjectNode machine = document.putObject("machine");
+        Machine.facts().forEach(machine::put);
+        document.put("device", backend.name() + ", " + backend.description()).put("precision", PRECISION);
+        ObjectNode libraries = document.putObject("libraries");
+        device.facts(backend).forEach(libraries::put);
+    }
+
+    private void run(Backend backend, ArrayNode results) throws IOException {
+        for (String name : names) {
+            Settings settings = settings(name);
+            ModelConfig model = settings.model(VOCAB_SIZE);
+            if (suite.includes(Suite.TRAIN)) {
+                results.add(train(backend, name, model, settings.train()));
+            }
+            if (suite.includes(Suite.GENERATE)) {
+                results.addAll(generate(backend, name, model));
+            }
+        }
+        if (suite.includes(Suite.KERNELS)) {
+            for (String name : sizes(names)) {
+                results.addAll(kernels(backend, name));
+            }
+        }
     }
 
     private static Settings settings(String name) throws IOException {
@@ -136,7 +170,7 @@ final class BenchCommand implements Callable<Integer> {
     private ArrayNode kernels(Backend backend, String name) throws IOException {
         Settings settings = settings(name);
         List<KernelBenchmark.Result> results = KernelBenchmark.run(
-                backend, settings.model(VOCAB_SIZE), settings.train().batchSize(), seconds / 10);
+                backend, settings.model(VOCAB_SIZE), settings.train().batchSize(), ACTIVATIONS, seconds / 10);
         double copy = results.get(0).gigabytesPerSecond();
         ArrayNode rows = JsonNodeFactory.instance.arrayNode();
         for (KernelBenchmark.Result result : results) {
@@ -144,6 +178,8 @@ final class BenchCommand implements Callable<Integer> {
                     .put("suite", "kernels")
                     .put("config", name)
                     .put("operation", result.operation())
+                    .put("by", result.by() == null ? "drakegpt" : result.by())
+                    .put("dtype", result.dtype().name().toLowerCase(Locale.ROOT))
                     .put("shape", result.shape().toString())
                     .put("bytes", result.bytes())
                     .put("runs", result.timing().runs())
@@ -160,56 +196,128 @@ final class BenchCommand implements Callable<Integer> {
     }
 
     private ObjectNode train(Backend backend, String name, ModelConfig model, TrainConfig config) {
+        backend.takePeakBytes();
         Benchmark.Timing timing = Benchmark.train(backend, model, config, seconds);
-        return row("train", name, timing, config.sequencesPerStep() * model.contextLength());
+        int sequences = config.sequencesPerStep();
+        double flops = TrainingCost.flops(model, sequences);
+        ObjectNode row = row("train", name, sequences, timing)
+                .put("steps_per_s", 1e3 / timing.median())
+                .put("tokens_per_s", Math.round(1e3 * sequences * model.contextLength() / timing.median()))
+                .put("parameters", LanguageModel.parametersOf(model).count())
+                .put("flops_per_step", flops)
+                .put("memory_bytes", backend.takePeakBytes())
+                .put("needed_bytes", TrainingCost.bytes(model, config.batchSize(), ACTIVATIONS));
+        GpuPeaks.of(backend.description())
+                .ifPresent(peaks -> row.put(
+                        "mfu_percent", 1e2 * flops / (1e-3 * timing.median()) / (1e12 * peaks.teraflops(PRECISION))));
+        return row;
     }
 
-    private ObjectNode generate(Backend backend, String name, ModelConfig model) {
+    private ArrayNode generate(Backend backend, String name, ModelConfig model) {
         Weights weights = Weights.of(model, LanguageModel.parametersOf(model).initialValues(0));
-        return row("generate", name, Benchmark.generate(backend, weights, seconds), 1);
+        Benchmark.Timing one = Benchmark.generate(backend, weights, seconds);
+        Benchmark.Timing several = Benchmark.generate(backend, weights, BATCH, seconds);
+        return JsonNodeFactory.instance
+                .arrayNode()
+                .add(row("generate", name, 1, one).put("tokens_per_s", Math.round(1e3 / one.median())))
+                .add(row("generate", name, BATCH, several)
+                        .put("tokens_per_s", Math.round(1e3 * BATCH / several.median())));
     }
 
-    private static ObjectNode row(String suite, String name, Benchmark.Timing timing, int tokens) {
+    private static ObjectNode row(String suite, String name, int batch, Benchmark.Timing timing) {
         return JsonNodeFactory.instance
                 .objectNode()
                 .put("suite", suite)
                 .put("config", name)
+                .put("batch", batch)
                 .put("runs", timing.runs())
                 .put("ms_median", timing.median())
                 .put("ms_p10", timing.p10())
-                .put("ms_p90", timing.p90())
-                .put("tokens_per_s", Math.round(tokens * 1000 / timing.median()));
+                .put("ms_p90", timing.p90());
     }
 
-    private static void print(ArrayNode results) {
-        Table runs = new Table("what", "runs", "median ms", "p10", "p90", "tokens/s");
-        Table kernels = new Table("operation", "shape", "median us", "p10", "p90", "GB/s", "% of copy", "GFLOP/s");
-        results.forEach(row -> {
-            if (row.get("suite").asText().equals("kernels")) {
-                kernels.add(
-                        row.get("config").asText() + " " + row.get("operation").asText(),
-                        row.get("shape").asText(),
-                        number("%.2f", row, "us_median"),
-                        number("%.2f", row, "us_p10"),
-                        number("%.2f", row, "us_p90"),
-                        number("%.1f", row, "gb_per_s"),
-                        number("%.1f", row, "percent_of_copy"),
-                        row.has("gflop_per_s") ? number("%,.1f", row, "gflop_per_s") : "");
-            } else {
-                runs.add(
-                        row.get("suite").asText() + " " + row.get("config").asText(),
-                        row.get("runs").asText(),
-                        number("%.4f", row, "ms_median"),
-                        number("%.4f", row, "ms_p10"),
-                        number("%.4f", row, "ms_p90"),
-                        String.format(
-                                Locale.ROOT, "%,d", row.get("tokens_per_s").asLong()));
+    private static void print(ObjectNode document) {
+        System.out.printf(
+                "drakegpt %s, %s%n",
+                document.get("drakegpt").asText(), document.get("date").asText());
+        document.get("machine").properties().forEach(BenchCommand::printFact);
+        System.out.printf(
+                "device %s, %s%n",
+                document.get("device").asText(), document.get("precision").asText());
+        document.get("libraries").properties().forEach(BenchCommand::printFact);
+        System.out.println();
+
+        Table training = new Table(
+                "train",
+                "batch",
+                "runs",
+                "median ms",
+                "p10",
+                "p90",
+                "steps/s",
+                "tokens/s",
+                "MFU",
+                "MB taken",
+                "needed");
+        Table generation = new Table("generate", "batch", "runs", "median ms", "p10", "p90", "tokens/s");
+        Table kernels =
+                new Table("operation", "type", "shape", "median us", "p10", "p90", "GB/s", "% of copy", "GFLOP/s");
+        for (JsonNode row : document.get("results")) {
+            String config = row.get("config").asText();
+            switch (row.get("suite").asText()) {
+                case "train" ->
+                    training.add(
+                            config,
+                            row.get("batch").asText(),
+                            row.get("runs").asText(),
+                            number("%.4f", row, "ms_median"),
+                            number("%.4f", row, "ms_p10"),
+                            number("%.4f", row, "ms_p90"),
+                            number("%,.1f", row, "steps_per_s"),
+                            number("%,.0f", row, "tokens_per_s"),
+                            row.has("mfu_percent") ? number("%.1f%%", row, "mfu_percent") : "",
+                            megabytes(row, "memory_bytes"),
+                            megabytes(row, "needed_bytes"));
+                case "generate" ->
+                    generation.add(
+                            config,
+                            row.get("batch").asText(),
+                            row.get("runs").asText(),
+                            number("%.4f", row, "ms_median"),
+                            number("%.4f", row, "ms_p10"),
+                            number("%.4f", row, "ms_p90"),
+                            number("%,.0f", row, "tokens_per_s"));
+                default ->
+                    kernels.add(
+                            config + " " + row.get("operation").asText() + by(row),
+                            row.get("dtype").asText(),
+                            row.get("shape").asText(),
+                            number("%.2f", row, "us_median"),
+                            number("%.2f", row, "us_p10"),
+                            number("%.2f", row, "us_p90"),
+                            number("%.1f", row, "gb_per_s"),
+                            number("%.1f", row, "percent_of_copy"),
+                            row.has("gflop_per_s") ? number("%,.1f", row, "gflop_per_s") : "");
             }
-        });
-        System.out.print(Stream.of(runs, kernels)
+        }
+        System.out.print(Stream.of(training, generation, kernels)
                 .filter(table -> !table.isEmpty())
                 .map(Table::toString)
                 .collect(Collectors.joining(System.lineSeparator())));
+    }
+
+    private static void printFact(Map.Entry<String, JsonNode> fact) {
+        System.out.printf("  %-16s %s%n", fact.getKey(), fact.getValue().asText());
+    }
+
+    /** Who did it, if not this project. */
+    private static String by(JsonNode row) {
+        String by = row.get("by").asText();
+        return by.equals("drakegpt") ? "" : " by " + by;
+    }
+
+    private static String megabytes(JsonNode row, String field) {
+        return String.format(Locale.ROOT, "%,.1f", row.get(field).asLong() / MEGABYTE);
     }
 
     private static String number(String format, JsonNode row, String field) {

@@ -3,8 +3,11 @@ package io.github.drakegpt.cli;
 import com.fasterxml.jackson.databind.node.TextNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
+import io.github.drakegpt.backend.BackendProvider;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.Precision;
+import java.io.IOException;
+import java.util.Map;
 import picocli.CommandLine.Option;
 
 /** The options that choose where computation happens. */
@@ -48,5 +51,16 @@ final class DeviceOptions {
                 device,
                 new BackendOptions(
                         threads == null ? cores : threads, Precision.of(settings.precision()), settings.fuse()));
+    }
+
+    /** What there is to know about the device of an open backend and its libraries: names and values for people. */
+    Map<String, String> facts(Backend backend) throws IOException {
+        String provider = device.equals("auto") ? backend.name() : device;
+        for (BackendProvider candidate : Backends.providers()) {
+            if (candidate.name().equals(provider)) {
+                return candidate.facts();
+            }
+        }
+        throw new IllegalStateException("No provider is called " + provider);
     }
 }

@@ -1,22 +1,16 @@
 package io.github.drakegpt.cli;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.sun.management.OperatingSystemMXBean;
 import io.github.drakegpt.backend.BackendProvider;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.data.ProjectHome;
 import io.github.drakegpt.model.Models;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -26,16 +20,13 @@ import picocli.CommandLine.Option;
         mixinStandardHelpOptions = true,
         description = "Shows what this machine has for DrakeGPT, what is missing, and what mends it.")
 final class DoctorCommand implements Callable<Integer> {
-    private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
-    private static final String CPU_NAME = "model name";
-
     @Option(names = "--json", description = "Print one JSON object.")
     private boolean json;
 
     @Override
     public Integer call() throws IOException {
         Map<String, Map<String, String>> sections = new LinkedHashMap<>();
-        sections.put("machine", machine());
+        sections.put("machine", Machine.facts());
         for (BackendProvider provider : Backends.providers()) {
             if (provider.rank() < 0 && !provider.isPresent()) {
                 continue; // only developers have it
@@ -58,36 +49,6 @@ final class DoctorCommand implements Callable<Integer> {
             facts.forEach((name, value) -> System.out.printf("  %-16s %s%n", name, value));
         });
         return 0;
-    }
-
-    private static Map<String, String> machine() throws IOException {
-        OperatingSystemMXBean system = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
-        Map<String, String> facts = new LinkedHashMap<>();
-        facts.put("Java", System.getProperty("java.vm.name") + " " + Runtime.version());
-        facts.put("system", system.getName() + " " + system.getVersion() + ", " + system.getArch());
-        Optional<String> processor = processor();
-        if (processor.isPresent()) {
-            facts.put("processor", processor.get());
-        }
-        facts.put("cores", Integer.toString(Runtime.getRuntime().availableProcessors()));
-        facts.put("memory", megabytes(system.getTotalMemorySize()) + ", free " + megabytes(system.getFreeMemorySize()));
-        facts.put("Java heap", "up to " + megabytes(Runtime.getRuntime().maxMemory()) + " (java -Xmx changes that)");
-        return facts;
-    }
-
-    private static Optional<String> processor() throws IOException {
-        if (!Files.isReadable(CPU_INFO)) {
-            return Optional.empty(); // only Linux has it
-        }
-        try (Stream<String> lines = Files.lines(CPU_INFO)) {
-            return lines.filter(line -> line.startsWith(CPU_NAME))
-                    .map(line -> line.substring(line.indexOf(':') + 1).strip())
-                    .findFirst();
-        }
-    }
-
-    private static String megabytes(long bytes) {
-        return String.format(Locale.ROOT, "%,d MB", bytes >> 20);
     }
 
     private static Map<String, String> files() {

@@ -145,11 +145,16 @@ public final class Main implements Callable<Integer> {
         return message == null ? e + " (run again with --debug and report it)" : message;
     }
 
+    /** The project's version, which only the jar knows. */
+    static String version() {
+        String version = Main.class.getPackage().getImplementationVersion();
+        return version == null ? "(not packaged)" : version;
+    }
+
     static final class Version implements CommandLine.IVersionProvider {
         @Override
         public String[] getVersion() {
-            String version = Main.class.getPackage().getImplementationVersion();
-            return new String[] {"drakegpt " + (version == null ? "(not packaged)" : version)};
+            return new String[] {"drakegpt " + version()};
         }
     }
 }

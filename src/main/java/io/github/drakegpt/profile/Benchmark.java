@@ -106,6 +106,28 @@ public final class Benchmark {
         }
     }
 
+    /**
+     * Times the steps in which several sequences are each continued by a token: those that fill the context, with the cache.
+     *
+     * @param seconds how long to measure, after half as long to warm up
+     */
+    public static Timing generate(Backend backend, Weights weights, int batch, double seconds) {
+        try (BatchDecoder decoder = new BatchDecoder(backend, weights, batch, new int[] {0})) {
+            int steps = decoder.promptLength();
+            Runnable fill = () -> {
+                for (int position = 0; position < steps; position++) {
+                    decoder.decode(position);
+                }
+            };
+            repeat(fill, seconds / 2, 1);
+            long[] nanos = repeat(fill, seconds, 3);
+            for (int i = 0; i < nanos.length; i++) {
+                nanos[i] /= steps;
+            }
+            return Timing.of(nanos);
+        }
+    }
+
     private static char[] randomTokens(int vocabSize) {
         char[] tokens = new char[CORPUS_TOKENS];
         int[] words = new int[4];

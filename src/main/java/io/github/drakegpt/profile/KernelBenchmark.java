@@ -5,6 +5,8 @@ import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.LibraryOperations;
+import io.github.drakegpt.backend.MatrixProduct;
 import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.model.LanguageModel;
@@ -18,6 +20,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import java.util.SplittableRandom;
 import java.util.function.Function;
@@ -33,25 +36,33 @@ public final class KernelBenchmark {
     private final Backend backend;
     private final ModelConfig model;
     private final int batch;
+    private final DType activations;
+    private final Optional<LibraryOperations> library;
     private final OperationTimer timer;
     private final List<Result> results = new ArrayList<>();
 
-    private KernelBenchmark(Backend backend, ModelConfig model, int batch, double seconds) {
+    private KernelBenchmark(
+            Backend backend, Arena arena, ModelConfig model, int batch, DType activations, double seconds) {
         this.backend = backend;
         this.model = model;
         this.batch = batch;
+        this.activations = activations;
+        this.library = backend.libraryOperations(arena);
         this.timer = new OperationTimer(backend, seconds);
     }
 
     /**
      * One operation at one size.
      *
-     * @param operation the name of its method in {@link Backend}
+     * @param operation the name of its method in {@link Backend}, or of {@link LibraryOperations}
+     * @param by the library that did it; null where the backend did
+     * @param dtype the smallest floating-point type among its operands
      * @param shape its sizes, in the order of its arguments
      * @param bytes it has to move if it reads and writes each element once
      * @param flops multiplications and additions of its matrix products; 0 if it has none
      */
-    public record Result(String operation, Shape shape, long bytes, long flops, Benchmark.Timing timing) {
+    public record Result(
+            String operation, String by, DType dtype, Shape shape, long bytes, long flops, Benchmark.Timing timing) {
         /** What it moves, in 10^9 bytes per second. */
         public double gigabytesPerSecond() {
             return bytes / timing.median() / 1e6;
@@ -64,21 +75,25 @@ public final class KernelBenchmark {
     }
 
     /**
-     * Times a copy, to compare with, and then each operation of training and generating.
+     * Times a copy, to compare with, and then each operation of training and generating, behind it the same by a library
+     * where the device has one.
      *
      * @param model whose sizes they get
      * @param batch sequences of a training step
+     * @param activations what activations, their gradients and the factors of matrix products are made of: F32 or BF16
      * @param seconds how long to measure each, after half as long to warm up
      */
-    public static List<Result> run(Backend backend, ModelConfig model, int batch, double seconds) {
-        KernelBenchmark benchmark = new KernelBenchmark(backend, model, batch, seconds);
-        benchmark.elementwise();
-        benchmark.norms();
-        benchmark.products();
-        benchmark.attention();
-        benchmark.tokens();
-        benchmark.optimizer();
-        return benchmark.results;
+    public static List<Result> run(Backend backend, ModelConfig model, int batch, DType activations, double seconds) {
+        try (Arena arena = backend.newArena()) {
+            KernelBenchmark benchmark = new KernelBenchmark(backend, arena, model, batch, activations, seconds);
+            benchmark.elementwise();
+            benchmark.norms();
+            benchmark.products();
+            benchmark.attention();
+            benchmark.tokens();
+            benchmark.optimizer();
+            return benchmark.results;
+        }
     }
 
     // ---------------------------------------------------------------------------------------------- operations
@@ -92,22 +107,34 @@ public final class KernelBenchmark {
         int rows = batch * model.contextLength();
         int c = model.embeddingDim();
         time("reluGrad", 0, Shape.of(rows, 4 * c), operands -> {
-            Tensor y = operands.read(rows * 4 * c);
-            Tensor dy = operands.update(rows * 4 * c);
+            Tensor y = operands.read(activations, rows * 4 * c);
+            Tensor dy = operands.update(activations, rows * 4 * c);
             Tensor dbias = operands.write(4 * c);
             return () -> backend.reluGrad(y, dy, dbias, rows, 4 * c);
         });
+        library.ifPresent(other -> {
+            time("reluGrad", other.library(), 0, Shape.of(rows, 4 * c), operands -> {
+                Tensor y = operands.read(activations, rows * 4 * c);
+                Tensor dy = operands.update(activations, rows * 4 * c);
+                return () -> other.reluGrad(y, dy, rows * 4 * c);
+            });
+            time("relu", other.library(), 0, Shape.of(rows, 4 * c), operands -> {
+                Tensor x = operands.read(activations, rows * 4 * c);
+                Tensor y = operands.write(activations, rows * 4 * c);
+                return () -> other.relu(x, y, rows * 4 * c);
+            });
+        });
         time("residual", 0, Shape.of(rows, c), operands -> {
-            Tensor x = operands.read(rows * c);
-            Tensor branch = operands.read(rows * c);
+            Tensor x = operands.read(activations, rows * c);
+            Tensor branch = operands.read(activations, rows * c);
             Tensor bias = operands.read(c);
-            Tensor sum = operands.write(rows * c);
+            Tensor sum = operands.write(activations, rows * c);
             Dropout dropout = operands.dropout();
             return () -> backend.residual(x, branch, bias, dropout, 0, sum, rows, c);
         });
         time("residualGrad", 0, Shape.of(rows, c), operands -> {
-            Tensor dsum = operands.read(rows * c);
-            Tensor dbranch = operands.write(rows * c);
+            Tensor dsum = operands.read(activations, rows * c);
+            Tensor dbranch = operands.write(activations, rows * c);
             Tensor dbias = operands.write(c);
             Dropout dropout = operands.dropout();
             return () -> backend.residualGrad(dsum, dropout, 0, dbranch, dbias, rows, c);
@@ -119,74 +146,74 @@ public final class KernelBenchmark {
         int c = model.embeddingDim();
         Shape shape = Shape.of(rows, c);
         time("layerNorm", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
+            Tensor x = operands.read(activations, rows * c);
             Tensor weight = operands.read(c);
             Tensor bias = operands.read(c);
-            Tensor out = operands.write(rows * c);
+            Tensor out = operands.write(activations, rows * c);
             Tensor stats = operands.write(rows * 2);
             return () -> backend.layerNorm(x, weight, bias, out, stats, rows, c);
         });
         time("residualNorm", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
-            Tensor branch = operands.read(rows * c);
+            Tensor x = operands.read(activations, rows * c);
+            Tensor branch = operands.read(activations, rows * c);
             Tensor branchBias = operands.read(c);
-            Tensor sum = operands.write(rows * c);
+            Tensor sum = operands.write(activations, rows * c);
             Tensor weight = operands.read(c);
             Tensor bias = operands.read(c);
-            Tensor out = operands.write(rows * c);
+            Tensor out = operands.write(activations, rows * c);
             Tensor stats = operands.write(rows * 2);
             Dropout dropout = operands.dropout();
             return () ->
                     backend.residualNorm(x, branch, branchBias, dropout, 0, sum, weight, bias, out, stats, rows, c);
         });
         time("layerNormGrad", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
+            Tensor x = operands.read(activations, rows * c);
             Tensor weight = operands.read(c);
             Tensor stats = operands.read(rows * 2);
-            Tensor dout = operands.read(rows * c);
-            Tensor dx = operands.update(rows * c);
+            Tensor dout = operands.read(activations, rows * c);
+            Tensor dx = operands.update(activations, rows * c);
             Tensor dweight = operands.write(c);
             Tensor dbias = operands.write(c);
             return () -> backend.layerNormGrad(x, weight, stats, dout, dx, dweight, dbias, rows, c);
         });
         time("residualNormGrad", 0, shape, operands -> {
-            Tensor sum = operands.read(rows * c);
+            Tensor sum = operands.read(activations, rows * c);
             Tensor weight = operands.read(c);
             Tensor stats = operands.read(rows * 2);
-            Tensor dout = operands.read(rows * c);
-            Tensor dsum = operands.update(rows * c);
+            Tensor dout = operands.read(activations, rows * c);
+            Tensor dsum = operands.update(activations, rows * c);
             Tensor dweight = operands.write(c);
             Tensor dbias = operands.write(c);
-            Tensor dbranch = operands.write(rows * c);
+            Tensor dbranch = operands.write(activations, rows * c);
             Tensor dbranchBias = operands.write(c);
             Dropout dropout = operands.dropout();
             return () -> backend.residualNormGrad(
                     sum, weight, stats, dout, dsum, dweight, dbias, dropout, 0, dbranch, dbranchBias, rows, c);
         });
         time("rmsNorm", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
+            Tensor x = operands.read(activations, rows * c);
             Tensor weight = operands.read(c);
-            Tensor out = operands.write(rows * c);
+            Tensor out = operands.write(activations, rows * c);
             Tensor stats = operands.write(rows);
             return () -> backend.rmsNorm(x, weight, out, stats, rows, c);
         });
         time("rmsNormGrad", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
+            Tensor x = operands.read(activations, rows * c);
             Tensor weight = operands.read(c);
             Tensor stats = operands.read(rows);
-            Tensor dout = operands.read(rows * c);
-            Tensor dx = operands.update(rows * c);
+            Tensor dout = operands.read(activations, rows * c);
+            Tensor dx = operands.update(activations, rows * c);
             Tensor dweight = operands.write(c);
             return () -> backend.rmsNormGrad(x, weight, stats, dout, dx, dweight, rows, c);
         });
         time("quantizeRows", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
-            Tensor q = operands.write(rows * c);
+            Tensor x = operands.read(activations, rows * c);
+            Tensor q = operands.write(activations, rows * c);
             return () -> backend.quantizeRows(x, null, q, rows, c);
         });
         time("quantizeWeights", 0, Shape.of(4 * c, c), operands -> {
             Tensor w = operands.read(4 * c * c);
-            Tensor q = operands.write(4 * c * c);
+            Tensor q = operands.write(activations, 4 * c * c);
             return () -> backend.quantizeWeights(w, Quantization.B158, null, q, 1, 4 * c * c);
         });
         time("quantizeInt8", 0, shape, operands -> {
@@ -227,32 +254,34 @@ public final class KernelBenchmark {
     /** Queries, keys and values; the projection; the two layers of the feed-forward network; the head. */
     private void products() {
         int c = model.embeddingDim();
-        linear(c, 3 * c, false, false);
-        linear(c, c, true, false);
-        linear(c, 4 * c, true, true);
-        linear(4 * c, c, true, false);
-        linear(c, model.vocabSize(), true, false);
+        linear(c, 3 * c, false, false, activations);
+        linear(c, c, true, false, activations);
+        linear(c, 4 * c, true, true, activations);
+        linear(4 * c, c, true, false, activations);
+        linear(c, model.vocabSize(), true, false, DType.F32);
         packedLinear(c, 3 * c, false, false);
         packedLinear(c, c, true, false);
         packedLinear(c, 4 * c, true, true);
         packedLinear(4 * c, c, true, false);
     }
 
-    private void linear(int in, int out, boolean withBias, boolean relu) {
+    /** @param result what it writes: logits are F32 whatever the activations are */
+    private void linear(int in, int out, boolean withBias, boolean relu, DType result) {
         int rows = batch * model.contextLength();
         long flops = 2L * rows * in * out;
         time("linear", flops, Shape.of(rows, in, out), operands -> {
-            Tensor x = operands.read(rows * in);
-            Tensor w = operands.read(out * in);
+            Tensor x = operands.read(activations, rows * in);
+            Tensor w = operands.read(activations, out * in);
             Tensor bias = withBias ? operands.read(out) : null;
-            Tensor y = operands.write(rows * out);
+            Tensor y = operands.write(result, rows * out);
             return () -> backend.linear(x, w, bias, relu, y, rows, in, out);
         });
+        library("linear", activations == DType.F32 ? "fp32" : "bf16", rows, in, out);
         time("linearGrad", 2 * flops, Shape.of(rows, in, out), operands -> {
-            Tensor x = operands.read(rows * in);
-            Tensor w = operands.read(out * in);
-            Tensor dy = operands.read(rows * out);
-            Tensor dx = operands.write(rows * in);
+            Tensor x = operands.read(activations, rows * in);
+            Tensor w = operands.read(activations, out * in);
+            Tensor dy = operands.read(activations, rows * out);
+            Tensor dx = operands.write(activations, rows * in);
             Tensor dw = operands.write(out * in);
             Tensor dbias = withBias ? operands.write(out) : null;
             return () -> backend.linearGrad(x, w, dy, dx, dw, dbias, rows, in, out);
@@ -268,6 +297,23 @@ public final class KernelBenchmark {
             Tensor y = operands.write(rows * out);
             return () -> backend.packedLinear(x, w, bias, relu, y, rows);
         });
+        library("packedLinear", "int8", rows, in, out);
+    }
+
+    /** The product alone, by the library that has it in this precision. */
+    private void library(String operation, String precision, int rows, int in, int out) {
+        for (MatrixProduct product : backend.products()) {
+            if (product.library().isPresent() && product.name().equals(precision) && product.supports(rows, out, in)) {
+                String library = product.library().get();
+                time(operation, library, 2L * rows * in * out, Shape.of(rows, in, out), operands -> {
+                    // rows are made of what weights are, and each sum takes 4 bytes
+                    operands.count(product.weightBytes(out, in)
+                            + product.weightBytes(rows, in)
+                            + (long) Float.BYTES * rows * out);
+                    return product.prepare(operands.arena, rows, out, in, 1).get(0);
+                });
+            }
+        }
     }
 
     private void attention() {
@@ -281,40 +327,51 @@ public final class KernelBenchmark {
         long flops = 2L * squares * (t + 1) * headSize;
         Shape shape = Shape.of(batch, t, heads, headSize);
         time("attention", flops, shape, operands -> {
-            Tensor qkv = operands.read(rows * 3 * width);
-            Tensor out = operands.write(rows * width);
+            Tensor qkv = operands.read(activations, rows * 3 * width);
+            Tensor out = operands.write(activations, rows * width);
             Tensor stats = operands.write(squares * 2);
             Dropout dropout = operands.dropout();
             return () -> backend.attention(qkv, out, stats, dropout, 0, batch, t, heads, headSize);
         });
         // the weights once more, and the gradients of queries, keys, values and weights: five products for two
         time("attentionGrad", flops / 2 * 5, shape, operands -> {
-            Tensor qkv = operands.read(rows * 3 * width);
-            Tensor out = operands.read(rows * width);
+            Tensor qkv = operands.read(activations, rows * 3 * width);
+            Tensor out = operands.read(activations, rows * width);
             Tensor stats = operands.read(squares * 2);
-            Tensor dout = operands.read(rows * width);
-            Tensor dqkv = operands.write(rows * 3 * width);
+            Tensor dout = operands.read(activations, rows * width);
+            Tensor dqkv = operands.write(activations, rows * 3 * width);
             Dropout dropout = operands.dropout();
             return () -> backend.attentionGrad(qkv, out, stats, dout, dqkv, dropout, 0, batch, t, heads, headSize);
         });
         time("attentionCached", 0, Shape.of(batch, 1, t, heads, headSize), operands -> {
-            Tensor qkv = operands.read(batch * 3 * width);
-            Tensor cache = operands.read(rows * 2 * width);
+            Tensor qkv = operands.read(activations, batch * 3 * width);
+            Tensor cache = operands.read(activations, rows * 2 * width);
             Tensor position = operands.number(t - 1);
-            Tensor out = operands.write(batch * width);
+            Tensor out = operands.write(activations, batch * width);
             return () -> backend.attentionCached(qkv, cache, position, out, batch, 1, t, heads, headSize);
         });
         time("softmax", 0, Shape.of(squares, t), operands -> {
-            Tensor x = operands.read(squares * t);
-            Tensor y = operands.write(squares * t);
+            Tensor x = operands.read(activations, squares * t);
+            Tensor y = operands.write(activations, squares * t);
             return () -> backend.softmax(x, y, false, squares, t);
         });
+        library.ifPresent(other -> time("softmax", other.library(), 0, Shape.of(squares, t), operands -> {
+            Tensor x = operands.read(activations, squares * t);
+            Tensor y = operands.write(activations, squares * t);
+            return () -> other.softmax(x, y, squares, t);
+        }));
         time("softmaxGrad", 0, Shape.of(squares, t), operands -> {
-            Tensor y = operands.read(squares * t);
-            Tensor dy = operands.read(squares * t);
-            Tensor dx = operands.write(squares * t);
+            Tensor y = operands.read(activations, squares * t);
+            Tensor dy = operands.read(activations, squares * t);
+            Tensor dx = operands.write(activations, squares * t);
             return () -> backend.softmaxGrad(y, dy, dx, false, squares, t);
         });
+        library.ifPresent(other -> time("softmaxGrad", other.library(), 0, Shape.of(squares, t), operands -> {
+            Tensor y = operands.read(activations, squares * t);
+            Tensor dy = operands.read(activations, squares * t);
+            Tensor dx = operands.write(activations, squares * t);
+            return () -> other.softmaxGrad(y, dy, dx, squares, t);
+        }));
     }
 
     private void tokens() {
@@ -333,21 +390,23 @@ public final class KernelBenchmark {
             Tensor tokens = operands.tokens(rows);
             Tensor wte = operands.read(v * c);
             Tensor wpe = operands.read(t * c);
-            Tensor out = operands.write(rows * c);
+            Tensor out = operands.write(activations, rows * c);
             return () -> backend.embedding(tokens, wte, wpe, null, out, batch, t, c);
         });
         time("embeddingGrad", 0, Shape.of(batch, t, c), operands -> {
             Tensor tokens = operands.tokens(rows);
-            Tensor dout = operands.read(rows * c);
+            Tensor dout = operands.read(activations, rows * c);
             Tensor dwte = operands.write(v * c);
             Tensor dwpe = operands.write(t * c);
             return () -> backend.embeddingGrad(tokens, dout, dwte, dwpe, batch, t, c);
         });
         time("crossEntropy", 0, Shape.of(rows, v), operands -> {
-            Tensor logits = operands.update(rows * v);
+            boolean inPlace = activations == DType.F32;
+            Tensor logits = inPlace ? operands.update(rows * v) : operands.read(rows * v);
+            Tensor dlogits = inPlace ? logits : operands.write(activations, rows * v);
             Tensor targets = operands.tokens(rows);
             Tensor loss = operands.write(1);
-            return () -> backend.crossEntropy(logits, targets, loss, logits, 1f / rows, rows, v);
+            return () -> backend.crossEntropy(logits, targets, loss, dlogits, 1f / rows, rows, v);
         });
         time("sample", 0, Shape.of(batch, 1, v), operands -> {
             Tensor logits = operands.read(batch * v);
@@ -402,6 +461,7 @@ public final class KernelBenchmark {
         private static final float[] VALUES = values();
 
         private final Arena arena;
+        private DType dtype = DType.F32;
         private long bytes;
 
         Operands(Arena arena) {
@@ -418,26 +478,54 @@ public final class KernelBenchmark {
             return values;
         }
 
+        private Tensor allocate(DType type, int n) {
+            dtype = type == DType.BF16 ? type : dtype;
+            return arena.allocate(type, Shape.of(n));
+        }
+
+        /** Bytes that are read or written beside the tensors made here. */
+        void count(long more) {
+            bytes += more;
+        }
+
         /** An input. */
-        Tensor read(int n) {
-            Tensor tensor = arena.allocate(DType.F32, Shape.of(n));
+        Tensor read(DType type, int n) {
+            Tensor tensor = allocate(type, n);
             for (int start = 0; start < n; start += VALUES.length) {
                 int length = Math.min(VALUES.length, n - start);
                 tensor.slice(start, Shape.of(length)).write(Arrays.copyOf(VALUES, length));
             }
-            bytes += (long) n * DType.F32.bytes();
+            bytes += (long) n * type.bytes();
             return tensor;
         }
 
         /** An output. */
+        Tensor write(DType type, int n) {
+            bytes += (long) n * type.bytes();
+            return allocate(type, n);
+        }
+
+        /** What is read and overwritten. */
+        Tensor update(DType type, int n) {
+            bytes += (long) n * type.bytes();
+            return read(type, n);
+        }
+
+        Tensor read(int n) {
+            return read(DType.F32, n);
+        }
+
         Tensor write(int n) {
-            bytes += (long) n * DType.F32.bytes();
-            return arena.allocate(DType.F32, Shape.of(n));
+            return write(DType.F32, n);
+        }
+
+        Tensor update(int n) {
+            return update(DType.F32, n);
         }
 
         /** What a device need not use: it is not counted. */
         Tensor untouched(int n) {
-            return arena.allocate(DType.F32, Shape.of(n));
+            return allocate(DType.F32, n);
         }
 
         /** Rows rounded to 8 bits, that are read, or written. */
@@ -456,12 +544,6 @@ public final class KernelBenchmark {
             weights.write(PackedMatrix.pack(Quantization.B158, Arrays.copyOf(VALUES, out * in), 0, out, in, 1));
             bytes += weights.codes().size() + weights.scales().size() * DType.F32.bytes();
             return weights;
-        }
-
-        /** What is read and overwritten. */
-        Tensor update(int n) {
-            bytes += (long) n * DType.F32.bytes();
-            return read(n);
         }
 
         /** Tokens that are read, or written. */
@@ -495,8 +577,12 @@ public final class KernelBenchmark {
         }
     }
 
-    /** Times an operation, which {@code prepare} makes with operands of its own each time. */
+    /** Times an operation of the backend, which {@code prepare} makes with operands of its own each time. */
     private void time(String operation, long flops, Shape shape, Function<Operands, Runnable> prepare) {
+        time(operation, null, flops, shape, prepare);
+    }
+
+    private void time(String operation, String by, long flops, Shape shape, Function<Operands, Runnable> prepare) {
         try (Arena arena = backend.newArena()) {
             Operands first = new Operands(arena);
             List<Runnable> operations = new ArrayList<>(List.of(prepare.apply(first)));
@@ -504,7 +590,8 @@ public final class KernelBenchmark {
             while (operations.size() < sets) {
                 operations.add(prepare.apply(new Operands(arena)));
             }
-            results.add(new Result(operation, shape, first.bytes, flops, timer.time(arena, operations)));
+            Benchmark.Timing timing = timer.time(arena, operations);
+            results.add(new Result(operation, by, first.dtype, shape, first.bytes, flops, timing));
         }
     }
 }

@@ -9,8 +9,11 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.github.drakegpt.backend.Backend;
 import java.io.IOException;
 import java.lang.reflect.Method;
+import java.time.Instant;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
@@ -31,15 +34,34 @@ class BenchCommandTest {
             "together",
             "newClock",
             "products",
+            "libraryOperations",
+            "takePeakBytes",
             "close");
 
-    @Test
-    void printsOneJsonArray() throws IOException {
-        Cli.Result result = Cli.run("bench", "BigramLM", "--seconds", "0.001", "--json");
-
+    private static JsonNode bench(String... arguments) throws IOException {
+        List<String> command = new ArrayList<>(List.of("bench", "--seconds", "0.001", "--json"));
+        command.addAll(List.of(arguments));
+        Cli.Result result = Cli.run(command.toArray(String[]::new));
         assertThat(result.code()).as(result.err()).isZero();
-        JsonNode rows = new ObjectMapper().readTree(result.out());
-        assertThat(rows).extracting(row -> row.get("suite").asText()).startsWith("train", "generate", "kernels");
+        return new ObjectMapper().readTree(result.out());
+    }
+
+    @Test
+    void printsOneJsonDocument() throws IOException {
+        JsonNode document = bench("BigramLM", "--device", "cpu", "--threads", "1");
+
+        assertThat(document.get("drakegpt").asText()).isEqualTo(Main.version());
+        assertThat(Instant.parse(document.get("date").asText())).isBeforeOrEqualTo(Instant.now());
+        assertThat(document.get("machine").get("Java").asText())
+                .contains(Runtime.version().toString());
+        assertThat(document.get("machine").get("system").asText()).startsWith(System.getProperty("os.name"));
+        assertThat(document.get("device").asText()).startsWith("cpu, 1 thread, ");
+        assertThat(document.get("libraries").get("OpenBLAS").asText()).isNotBlank();
+        assertThat(document.get("precision").asText()).isEqualTo("fp32");
+        JsonNode rows = document.get("results");
+        assertThat(rows)
+                .extracting(row -> row.get("suite").asText())
+                .startsWith("train", "generate", "generate", "kernels");
         for (JsonNode row : rows) {
             boolean kernel = row.get("suite").asText().equals("kernels");
             String unit = kernel ? "us" : "ms";
@@ -54,12 +76,56 @@ class BenchCommandTest {
     }
 
     @Test
-    void timesEveryOperation() throws IOException {
-        Cli.Result result =
-                Cli.run("bench", "BlocksLM", "default", "--suite", "kernels", "--seconds", "0.001", "--json");
+    void aTrainingStepIsSetBesideWhatItsModelTakes() throws IOException {
+        JsonNode row = bench("TransformerLM", "--suite", "train", "--device", "cpu")
+                .get("results")
+                .get(0);
 
-        assertThat(result.code()).as(result.err()).isZero();
-        JsonNode rows = new ObjectMapper().readTree(result.out());
+        assertThat(row.get("batch").asInt()).isEqualTo(32);
+        assertThat(row.get("parameters").asInt()).isEqualTo(42_369);
+        double seconds = row.get("ms_median").asDouble() / 1e3;
+        assertThat(row.get("steps_per_s").asDouble()).isCloseTo(1 / seconds, withinPercentage(0.01));
+        assertThat(row.get("tokens_per_s").asDouble()).isCloseTo(32 * 8 / seconds, withinPercentage(1));
+        assertThat(row.get("flops_per_step").asDouble()).isEqualTo((6 * 40_033 + 12 * 3 * 32 * 8) * 32 * 8.0);
+        assertThat(row.get("needed_bytes").asLong()).isEqualTo(16 * 42_369 + 32 * 8 * (4 * 1216 + 4 * 38 + 4 * 65 + 8));
+        long corpus = 2_000_000; // a million characters
+        assertThat(row.get("memory_bytes").asLong() - corpus)
+                .isBetween(16L * 42_369, 2 * row.get("needed_bytes").asLong());
+        assertThat(row.has("mfu_percent")).as("a CPU's peak is not known").isFalse();
+    }
+
+    /** The small model that came before has given its memory back. */
+    @Test
+    void theMemoryIsThatOfOneModel() throws IOException {
+        JsonNode both = bench("laptop", "BigramLM", "--suite", "train", "--device", "cpu")
+                .get("results");
+        JsonNode alone =
+                bench("BigramLM", "--suite", "train", "--device", "cpu").get("results");
+
+        assertThat(both.get(1).get("memory_bytes").asLong())
+                .isEqualTo(alone.get(0).get("memory_bytes").asLong())
+                .isLessThan(both.get(0).get("memory_bytes").asLong() / 4);
+    }
+
+    @Test
+    void generatesOneTextAndSeveral() throws IOException {
+        JsonNode rows = bench("BlocksLM", "--suite", "generate").get("results");
+
+        assertThat(rows).extracting(row -> row.get("batch").asInt()).containsExactly(1, 64);
+        for (JsonNode row : rows) {
+            assertThat(row.get("tokens_per_s").asDouble())
+                    .isCloseTo(
+                            1e3
+                                    * row.get("batch").asInt()
+                                    / row.get("ms_median").asDouble(),
+                            withinPercentage(1));
+        }
+    }
+
+    @Test
+    void timesEveryOperation() throws IOException {
+        JsonNode rows = bench("BlocksLM", "default", "--suite", "kernels", "--device", "cpu")
+                .get("results");
         Set<String> timed = new TreeSet<>();
         Set<String> combinations = new HashSet<>();
         for (JsonNode row : rows) {
@@ -68,6 +134,8 @@ class BenchCommandTest {
             assertThat(combinations.add(operation + row.get("shape").asText()))
                     .as("%s is there once", row)
                     .isTrue();
+            assertThat(row.get("by").asText()).isEqualTo("drakegpt");
+            assertThat(row.get("dtype").asText()).isEqualTo("f32");
             assertThat(row.get("bytes").asLong()).isPositive();
             assertThat(row.get("gb_per_s").asDouble())
                     .isCloseTo(
@@ -102,8 +170,9 @@ class BenchCommandTest {
 
         assertThat(result.code()).as(result.err()).isZero();
         assertThat(result.out())
-                .contains("generate BigramLM", "generate BlocksLM")
-                .doesNotContain("train ", "operation");
+                .startsWith("drakegpt ")
+                .contains("\n  Java  ", "\ndevice ", "\ngenerate ", "\nBigramLM ", "\nBlocksLM ", "tokens/s")
+                .doesNotContain("\ntrain ", "\noperation ");
     }
 
     @Test
@@ -112,9 +181,16 @@ class BenchCommandTest {
 
         assertThat(result.code()).as(result.err()).isZero();
         assertThat(result.out())
-                .startsWith("operation ")
-                .contains("default layerNorm ", "% of copy")
+                .contains("\noperation ", "\ndefault layerNorm ", "% of copy")
                 .doesNotContain("tokens/s");
+    }
+
+    @Test
+    void printsATableOfTraining() {
+        Cli.Result result = Cli.run("bench", "BigramLM", "--suite", "train", "--seconds", "0.001");
+
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(result.out()).contains("steps/s", "MB taken", "\nBigramLM ").doesNotContain("% of copy");
     }
 
     @Test

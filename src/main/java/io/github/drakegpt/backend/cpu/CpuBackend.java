@@ -11,6 +11,7 @@ import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.backend.MemoryCount;
 import io.github.drakegpt.backend.PackedMatrixProduct;
 import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Precision;
@@ -63,6 +64,7 @@ public final class CpuBackend implements Backend {
     private final KernelsChoice kernels;
     private final CpuAttention attention;
     private final CpuSampler sampler = new CpuSampler();
+    private final MemoryCount memory = new MemoryCount();
 
     /** @param threads that work at the same time, at least 1 */
     public CpuBackend(int threads) {
@@ -94,7 +96,12 @@ public final class CpuBackend implements Backend {
 
     @Override
     public Arena newArena() {
-        return new HeapArena();
+        return new HeapArena(memory);
+    }
+
+    @Override
+    public long takePeakBytes() {
+        return memory.takePeak();
     }
 
     /**

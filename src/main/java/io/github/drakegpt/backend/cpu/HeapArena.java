@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.MemoryCount;
 import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -12,8 +13,14 @@ import java.util.List;
 final class HeapArena implements Arena {
     private static final int MAX_LENGTH = Integer.MAX_VALUE - (1 << 20); // leaves room for a spare row
 
+    private final MemoryCount memory;
     private final List<Runnable> releases = new ArrayList<>();
     private long bytes;
+
+    /** @param memory where it counts what it allocates */
+    HeapArena(MemoryCount memory) {
+        this.memory = memory;
+    }
 
     @Override
     public Tensor allocate(DType dtype, Shape shape) {
@@ -28,6 +35,7 @@ final class HeapArena implements Arena {
             int spare = shape.rank() < 2 ? 0 : shape.dim(shape.rank() - 1);
             Tensor tensor = new Tensor(dtype, shape, new HeapStorage(dtype, (int) shape.size() + spare), 0);
             bytes += shape.size() * dtype.bytes();
+            memory.add(shape.size() * dtype.bytes());
             return tensor;
         } catch (OutOfMemoryError e) {
             throw new OutOfMemoryException(
@@ -66,6 +74,7 @@ final class HeapArena implements Arena {
             releases.get(i).run();
         }
         releases.clear();
+        memory.add(-bytes);
         bytes = 0;
     }
 }

@@ -7,6 +7,7 @@ import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.backend.LibraryOperations;
 import io.github.drakegpt.backend.MatrixProduct;
 import io.github.drakegpt.backend.PackedMatrixProduct;
 import io.github.drakegpt.backend.PackedWeights;
@@ -20,6 +21,7 @@ import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.IntConsumer;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
@@ -219,6 +221,16 @@ public final class CudaBackend implements Backend {
                     (x, w, y, rows) -> packedLinear(path, x, w, null, false, y, rows)));
         }
         return products;
+    }
+
+    @Override
+    public Optional<LibraryOperations> libraryOperations(Arena arena) {
+        return CudaLibraries.cudnnUsable() ? Optional.of(new Cudnn(context, arena)) : Optional.empty();
+    }
+
+    @Override
+    public long takePeakBytes() {
+        return context.memoryCount().takePeak();
     }
 
     // ---------------------------------------------------------------------------------------------- arguments

@@ -2,10 +2,13 @@ package io.github.drakegpt.backend.cuda;
 
 import static jcuda.driver.CUresult.CUDA_SUCCESS;
 
+import io.github.drakegpt.backend.MemoryCount;
 import io.github.drakegpt.backend.OutOfMemoryException;
 import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
@@ -47,7 +50,8 @@ final class CudaContext implements AutoCloseable {
     private CUstream current;
     private boolean capturing;
     private boolean broken;
-    private int liveAllocations;
+    private final Map<CUdeviceptr, Long> allocations = new HashMap<>(); // live ones, and their bytes
+    private final MemoryCount memory = new MemoryCount();
 
     private CudaContext(int ordinal, CUcontext context, CUstream stream, boolean own) {
         this.ordinal = ordinal;
@@ -275,13 +279,14 @@ final class CudaContext implements AutoCloseable {
                     null);
         }
         check(result, "allocating " + bytes + " bytes on the GPU");
-        liveAllocations++;
+        allocations.put(pointer, bytes);
+        memory.add(bytes);
         return pointer;
     }
 
     /** Gives memory back, which no work that is still running may use. */
     void free(CUdeviceptr pointer) {
-        liveAllocations--;
+        memory.add(-allocations.remove(pointer));
         if (!broken) { // the memory of a broken context goes when the context does
             enter();
             check(JCudaDriver.cuMemFree(pointer), "freeing memory on the GPU");
@@ -290,7 +295,12 @@ final class CudaContext implements AutoCloseable {
 
     /** Allocations that have not been given back. */
     int liveAllocations() {
-        return liveAllocations;
+        return allocations.size();
+    }
+
+    /** Counts what is allocated on it. */
+    MemoryCount memoryCount() {
+        return memory;
     }
 
     /** Sets bytes to zero. */

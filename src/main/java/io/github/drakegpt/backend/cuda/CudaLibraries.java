@@ -59,6 +59,7 @@ final class CudaLibraries {
     private final JCudaNatives natives;
     private final Map<String, String> facts = new LinkedHashMap<>();
     private String obstacle;
+    private boolean cudnn;
 
     private CudaLibraries(Driver driver, Path libcuda) throws IOException {
         this.driver = driver;
@@ -72,6 +73,8 @@ final class CudaLibraries {
             loadCublas(folders);
             if (driver == Driver.NVIDIA) {
                 loadCudnn(folders);
+            } else {
+                facts.put("cuDNN", "none, nothing is measured against it: it runs on a GPU only");
             }
         } catch (UnsatisfiedLinkError e) {
             throw new CudaUnavailableException(
@@ -167,6 +170,11 @@ final class CudaLibraries {
     /** Why cuBLAS cannot be used and what would mend that, in one sentence; empty if it can. */
     Optional<String> obstacle() {
         return Optional.ofNullable(obstacle);
+    }
+
+    /** Whether the driver that this process has loaded can run the cuDNN that was found with it. */
+    static synchronized boolean cudnnUsable() {
+        return loaded != null && loaded.cudnn;
     }
 
     /** What was found where: names, and versions with paths. */
@@ -311,11 +319,11 @@ final class CudaLibraries {
         }
         long version = JCudnn.cudnnGetVersion();
         long cuda = JCudnn.cudnnGetCudartVersion() / 1000;
-        boolean fits = cuda <= driverVersion / 1000;
+        cudnn = cuda <= driverVersion / 1000;
         facts.put(
                 "cuDNN",
                 dotted(version / 10_000, version / 100 % 100, version % 100)
-                        + (fits ? ", " : " for CUDA " + cuda + ", not usable with this driver, ")
+                        + (cudnn ? ", " : " for CUDA " + cuda + ", not usable with this driver, ")
                         + path.get());
     }
 

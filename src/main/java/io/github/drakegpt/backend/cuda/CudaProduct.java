@@ -8,6 +8,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Random;
 import jcuda.driver.CUdeviceptr;
 
@@ -29,6 +30,11 @@ record CudaProduct(CudaBackend backend, Gemm gemm, Kind kind) implements MatrixP
     @Override
     public String name() {
         return kind.name().toLowerCase(Locale.ROOT);
+    }
+
+    @Override
+    public Optional<String> library() {
+        return Optional.of("cuBLAS");
     }
 
     @Override

@@ -1,0 +1,24 @@
+package io.github.drakegpt.backend;
+
+import io.github.drakegpt.tensor.Tensor;
+
+/**
+ * Operations of a library that do the same as some of {@link Backend}: what those are measured against. Tensors are F32, or
+ * all of an operation BF16.
+ */
+public interface LibraryOperations {
+    /** The library: {@code cuDNN}. */
+    String library();
+
+    /** {@link Backend#softmax} of whole rows; x and y are different tensors. */
+    void softmax(Tensor x, Tensor y, int rows, int c);
+
+    /** {@link Backend#softmaxGrad} of whole rows. */
+    void softmaxGrad(Tensor y, Tensor dy, Tensor dx, int rows, int c);
+
+    /** y = max(x, 0), n elements each; of ours a part of {@link Backend#linear}. */
+    void relu(Tensor x, Tensor y, int n);
+
+    /** {@link Backend#reluGrad} without the bias; n elements. */
+    void reluGrad(Tensor y, Tensor dy, int n);
+}
