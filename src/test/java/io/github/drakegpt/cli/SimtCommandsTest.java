@@ -137,6 +137,31 @@ class SimtCommandsTest {
         }
     }
 
+    /** cuBLAS is there to measure products against; cuDNN is not, and that is said. */
+    @Test
+    void benchTimesOperationsAndStepsOnTheDevice() throws IOException {
+        Cli.Result kernels =
+                Cli.run("bench", "default", "--suite", "kernels", "--seconds", "0.001", "--json", "--device", "simt");
+        assertThat(kernels.code()).as(kernels.err()).isZero();
+        JsonNode document = new ObjectMapper().readTree(kernels.out());
+        assertThat(document.get("libraries").get("cuDNN").asText()).startsWith("none, nothing is measured against it");
+        assertThat(document.get("libraries").get("driver").asText()).startsWith("CUDA 12.6, ");
+        assertThat(document.get("results"))
+                .extracting(row ->
+                        row.get("operation").asText() + " by " + row.get("by").asText())
+                .contains("linear by cuBLAS", "packedLinear by cuBLAS", "softmax by drakegpt")
+                .doesNotContain("softmax by cuDNN", "relu by cuDNN");
+
+        Cli.Result step =
+                Cli.run("bench", "BigramLM", "--suite", "train", "--seconds", "0.001", "--json", "--device", "simt");
+        assertThat(step.code()).as(step.err()).isZero();
+        JsonNode row = new ObjectMapper().readTree(step.out()).get("results").get(0);
+        long workspace = 32 << 20; // cuBLAS's
+        assertThat(row.get("memory_bytes").asLong() - workspace)
+                .isBetween(2_000_000L, 4_000_000L); // the corpus, mostly
+        assertThat(row.has("mfu_percent")).isFalse();
+    }
+
     private static String[] with(String[] args, String... more) {
         String[] all = Arrays.copyOf(args, args.length + more.length);
         System.arraycopy(more, 0, all, args.length, more.length);

@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
+import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendProvider;
 import java.io.IOException;
 import java.util.List;
@@ -13,13 +14,20 @@ final class Child {
 
     private Child() {}
 
-    /** Prints what the named providers say, in that order; {@code exceptions} switches JCuda to exceptions. */
+    /**
+     * Prints what the named providers say, in that order; {@code exceptions} switches JCuda to exceptions, {@code library}
+     * checks the operations of cuDNN.
+     */
     public static void main(String[] args) throws IOException {
         String temporary = System.getProperty("java.io.tmpdir");
         for (String name : List.of(args)) {
             if (name.equals("exceptions")) {
                 PROVIDERS.get("cuda").obstacle(); // loads JCuda's libraries
                 JCudaDriver.setExceptionsEnabled(true);
+            } else if (name.equals("library")) {
+                try (Backend backend = PROVIDERS.get("cuda").create(1)) {
+                    LibraryOperationsCheck.run((CudaBackend) backend);
+                }
             } else {
                 BackendProvider provider = PROVIDERS.get(name);
                 System.out.println(name + ": " + provider.obstacle().orElse("usable"));

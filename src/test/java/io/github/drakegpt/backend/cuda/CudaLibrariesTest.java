@@ -48,6 +48,7 @@ class CudaLibrariesTest {
         compile("driver/libcuda.so.1", "cuda.cpp", 0);
         compile("12/libcublas.so.12", "cublas.cpp", 120304);
         compile("13/libcublas.so.13", "cublas.cpp", 130002);
+        compile("cudnn/libcudnn.so.9", "cudnn.cpp", 90501);
     }
 
     private static void compile(String library, String source, int version) throws Exception {
@@ -94,6 +95,18 @@ class CudaLibrariesTest {
         environment.put("STUB_VERSION", "13000");
 
         assertThat(child("cuda")).contains("cuda: usable", "cuBLAS: 13.0.2, " + stubs.resolve("13/libcublas.so.13"));
+    }
+
+    /** JCuda's real library calls a cuDNN that works on the SIMT driver's memory, and ours are the same results. */
+    @Test
+    void measuresAgainstCudnn() throws Exception {
+        Simt.build();
+        Path simt = Path.of("target/simt").toAbsolutePath();
+        Path cudnn = stubs.resolve("cudnn/libcudnn.so.9");
+        environment.put("LD_LIBRARY_PATH", simt.toString());
+        environment.put(SearchPath.VARIABLE, simt + ":" + cudnn.getParent());
+
+        assertThat(child("cuda", "library")).contains("cuda: usable", "cuDNN: 9.5.1, " + cudnn);
     }
 
     @Test

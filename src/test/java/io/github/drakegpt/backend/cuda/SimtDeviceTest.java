@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
+import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -43,6 +44,22 @@ class SimtDeviceTest extends DeviceLayer {
         backend.close();
         assertThat(SimtPanel.LIVE_ALLOCATIONS.get()).isEqualTo(before);
         open();
+    }
+
+    @Test
+    void theMostMemoryAtATimeIsKnown() {
+        backend.takePeakBytes();
+        long before = backend.takePeakBytes();
+        try (Arena more = backend.newArena()) {
+            more.allocate(DType.F32, Shape.of(1000));
+            more.allocate(DType.BF16, Shape.of(10));
+        }
+        try (Arena less = backend.newArena()) {
+            less.allocate(DType.F32, Shape.of(10));
+            assertThat(backend.takePeakBytes()).isEqualTo(before + 4020);
+        }
+        assertThat(backend.takePeakBytes()).isEqualTo(before + 40);
+        assertThat(backend.takePeakBytes()).isEqualTo(before);
     }
 
     @Test
