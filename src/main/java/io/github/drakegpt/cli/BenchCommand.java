@@ -15,7 +15,6 @@ import io.github.drakegpt.profile.Benchmark;
 import io.github.drakegpt.profile.GpuPeaks;
 import io.github.drakegpt.profile.KernelBenchmark;
 import io.github.drakegpt.profile.TrainingCost;
-import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.train.TrainConfig;
 import java.io.IOException;
 import java.time.Instant;
@@ -54,8 +53,6 @@ import picocli.CommandLine.Parameters;
 final class BenchCommand implements Callable<Integer> {
     private static final int VOCAB_SIZE = 65;
     private static final int BATCH = 64;
-    private static final String PRECISION = "fp32";
-    private static final DType ACTIVATIONS = DType.F32;
     private static final double MEGABYTE = 1e6;
 
     private enum Suite {
@@ -129,7 +126,8 @@ final class BenchCommand implements Callable<Integer> {
                 .put("date", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
         ObjectNode machine = document.putObject("machine");
         Machine.facts().forEach(machine::put);
-        document.put("device", backend.name() + ", " + backend.description()).put("precision", PRECISION);
+        document.put("device", backend.name() + ", " + backend.description())
+                .put("precision", backend.precision().label());
         ObjectNode libraries = document.putObject("libraries");
         device.facts(backend).forEach(libraries::put);
     }
@@ -170,7 +168,7 @@ final class BenchCommand implements Callable<Integer> {
     private ArrayNode kernels(Backend backend, String name) throws IOException {
         Settings settings = settings(name);
         List<KernelBenchmark.Result> results = KernelBenchmark.run(
-                backend, settings.model(VOCAB_SIZE), settings.train().batchSize(), ACTIVATIONS, seconds / 10);
+                backend, settings.model(VOCAB_SIZE), settings.train().batchSize(), seconds / 10);
         double copy = results.get(0).gigabytesPerSecond();
         ArrayNode rows = JsonNodeFactory.instance.arrayNode();
         for (KernelBenchmark.Result result : results) {
@@ -206,10 +204,14 @@ final class BenchCommand implements Callable<Integer> {
                 .put("parameters", LanguageModel.parametersOf(model).count())
                 .put("flops_per_step", flops)
                 .put("memory_bytes", backend.takePeakBytes())
-                .put("needed_bytes", TrainingCost.bytes(model, config.batchSize(), ACTIVATIONS));
+                .put(
+                        "needed_bytes",
+                        TrainingCost.bytes(
+                                model, config.batchSize(), backend.precision().activations()));
         GpuPeaks.of(backend.description())
                 .ifPresent(peaks -> row.put(
-                        "mfu_percent", 1e2 * flops / (1e-3 * timing.median()) / (1e12 * peaks.teraflops(PRECISION))));
+                        "mfu_percent",
+                        1e2 * flops / (1e-3 * timing.median()) / (1e12 * peaks.teraflops(backend.precision()))));
         return row;
     }
 

@@ -1,5 +1,6 @@
 package io.github.drakegpt.profile;
 
+import io.github.drakegpt.backend.Precision;
 import java.util.Map;
 import java.util.Optional;
 
@@ -45,17 +46,12 @@ public record GpuPeaks(double fp32, double tf32, double bf16) {
         return Optional.ofNullable(BY_NAME.get(description.split(",", 2)[0]));
     }
 
-    /**
-     * The rate in a precision.
-     *
-     * @param precision fp32, tf32 or bf16
-     */
-    public double teraflops(String precision) {
+    /** The rate in a precision. */
+    public double teraflops(Precision precision) {
         return switch (precision) {
-            case "fp32" -> fp32;
-            case "tf32" -> tf32;
-            case "bf16" -> bf16;
-            default -> throw new IllegalArgumentException("There is no precision '" + precision + "'.");
+            case FP32 -> fp32;
+            case TF32 -> tf32;
+            case BF16 -> bf16;
         };
     }
 }

@@ -41,12 +41,11 @@ public final class KernelBenchmark {
     private final OperationTimer timer;
     private final List<Result> results = new ArrayList<>();
 
-    private KernelBenchmark(
-            Backend backend, Arena arena, ModelConfig model, int batch, DType activations, double seconds) {
+    private KernelBenchmark(Backend backend, Arena arena, ModelConfig model, int batch, double seconds) {
         this.backend = backend;
         this.model = model;
         this.batch = batch;
-        this.activations = activations;
+        this.activations = backend.precision().activations();
         this.library = backend.libraryOperations(arena);
         this.timer = new OperationTimer(backend, seconds);
     }
@@ -80,12 +79,11 @@ public final class KernelBenchmark {
      *
      * @param model whose sizes they get
      * @param batch sequences of a training step
-     * @param activations what activations, their gradients and the factors of matrix products are made of: F32 or BF16
      * @param seconds how long to measure each, after half as long to warm up
      */
-    public static List<Result> run(Backend backend, ModelConfig model, int batch, DType activations, double seconds) {
+    public static List<Result> run(Backend backend, ModelConfig model, int batch, double seconds) {
         try (Arena arena = backend.newArena()) {
-            KernelBenchmark benchmark = new KernelBenchmark(backend, arena, model, batch, activations, seconds);
+            KernelBenchmark benchmark = new KernelBenchmark(backend, arena, model, batch, seconds);
             benchmark.elementwise();
             benchmark.norms();
             benchmark.products();
@@ -305,13 +303,8 @@ public final class KernelBenchmark {
         for (MatrixProduct product : backend.products()) {
             if (product.library().isPresent() && product.name().equals(precision) && product.supports(rows, out, in)) {
                 String library = product.library().get();
-                time(operation, library, 2L * rows * in * out, Shape.of(rows, in, out), operands -> {
-                    // rows are made of what weights are, and each sum takes 4 bytes
-                    operands.count(product.weightBytes(out, in)
-                            + product.weightBytes(rows, in)
-                            + (long) Float.BYTES * rows * out);
-                    return product.prepare(operands.arena, rows, out, in, 1).get(0);
-                });
+                Shape shape = Shape.of(rows, in, out);
+                time(operation, library, 2L * rows * in * out, shape, operands -> operands.prepare(product, shape));
             }
         }
     }
@@ -443,6 +436,7 @@ public final class KernelBenchmark {
         });
         time("adamW", 0, Shape.of(n), operands -> {
             Tensor params = operands.update(n);
+            Tensor factors = activations == DType.F32 ? params : operands.write(activations, n);
             Tensor grads = operands.read(n);
             Tensor firstMoments = operands.update(n);
             Tensor secondMoments = operands.update(n);
@@ -450,7 +444,8 @@ public final class KernelBenchmark {
             Tensor step = operands.number(1);
             Tensor norm = operands.read(1);
             AdamWSettings settings = new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 0);
-            return () -> backend.adamW(params, grads, firstMoments, secondMoments, learningRate, step, norm, settings);
+            return () -> backend.adamW(
+                    params, factors, grads, firstMoments, secondMoments, learningRate, step, norm, settings);
         });
     }
 
@@ -483,9 +478,14 @@ public final class KernelBenchmark {
             return arena.allocate(type, Shape.of(n));
         }
 
-        /** Bytes that are read or written beside the tensors made here. */
-        void count(long more) {
-            bytes += more;
+        /** A product (rows, in, out), which makes its own: rows of what weights are made of, and sums of 4 bytes. */
+        Runnable prepare(MatrixProduct product, Shape shape) {
+            int rows = shape.dim(0);
+            int in = shape.dim(1);
+            int out = shape.dim(2);
+            bytes += product.weightBytes(out, in) + product.weightBytes(rows, in) + (long) Float.BYTES * rows * out;
+            dtype = product.name().equals("bf16") ? DType.BF16 : DType.F32;
+            return product.prepare(arena, rows, out, in, 1).get(0);
         }
 
         /** An input. */

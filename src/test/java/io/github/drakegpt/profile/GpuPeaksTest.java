@@ -1,8 +1,8 @@
 package io.github.drakegpt.profile;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
+import io.github.drakegpt.backend.Precision;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -20,10 +20,9 @@ class GpuPeaksTest {
         GpuPeaks peaks =
                 GpuPeaks.of(name + ", compute capability 9.0, cuBLAS 12.6.0").orElseThrow();
 
-        assertThat(peaks.teraflops("fp32")).isEqualTo(fp32);
-        assertThat(peaks.teraflops("tf32")).isEqualTo(tf32);
-        assertThat(peaks.teraflops("bf16")).isEqualTo(bf16);
-        assertThatIllegalArgumentException().isThrownBy(() -> peaks.teraflops("fp64"));
+        assertThat(peaks.teraflops(Precision.FP32)).isEqualTo(fp32);
+        assertThat(peaks.teraflops(Precision.TF32)).isEqualTo(tf32);
+        assertThat(peaks.teraflops(Precision.BF16)).isEqualTo(bf16);
     }
 
     @ParameterizedTest

@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.BackendProvider;
 import java.io.IOException;
 import java.util.List;
@@ -25,7 +26,7 @@ final class Child {
                 PROVIDERS.get("cuda").obstacle(); // loads JCuda's libraries
                 JCudaDriver.setExceptionsEnabled(true);
             } else if (name.equals("library")) {
-                try (Backend backend = PROVIDERS.get("cuda").create(1)) {
+                try (Backend backend = PROVIDERS.get("cuda").create(BackendOptions.ofThreads(1))) {
                     LibraryOperationsCheck.run((CudaBackend) backend);
                 }
             } else {
