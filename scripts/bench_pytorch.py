@@ -495,11 +495,13 @@ def main():
         for evaluation in until(args.file, args.loss, args.config, args.way, args.device):
             print(json.dumps(evaluation), flush=True)
         return
-    print(json.dumps(
-        train(args.config, args.way, args.device, args.seconds) if args.command == "train"
-        else generate(args.config, args.way, args.device, args.seconds, args.batch) if args.command == "generate"
-        else kernels(args.config, args.way, args.device, args.seconds) if args.command == "kernels"
-        else losses(args.file, args.model, args.device, args.iters)))
+    work = {
+        "train": lambda: train(args.config, args.way, args.device, args.seconds),
+        "generate": lambda: generate(args.config, args.way, args.device, args.seconds, args.batch),
+        "kernels": lambda: kernels(args.config, args.way, args.device, args.seconds),
+        "losses": lambda: losses(args.file, args.model, args.device, args.iters),
+    }
+    print(json.dumps(work[args.command]()))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdlib>
 
 namespace {
-enum Status { SUCCESS = 0, BAD_PARAM = 2000 };
+enum Status { SUCCESS = 0, NOT_INITIALIZED = 1001, BAD_PARAM = 2000, NOT_SUPPORTED = 3000 };
 struct Tensor { int dtype, n, c, h, w; };
 struct Activation { int mode; };
 
@@ -16,8 +17,17 @@ bool plain(const void *alpha, const void *beta) { return *(const float *)alpha =
 extern "C" {
 size_t cudnnGetVersion() { return 90501; }
 size_t cudnnGetCudartVersion() { return 12060; }
-const char *cudnnGetErrorString(int status) { return status == SUCCESS ? "CUDNN_STATUS_SUCCESS" : "CUDNN_STATUS_BAD_PARAM"; }
-int cudnnCreate(void **handle) { *handle = new int; return SUCCESS; }
+const char *cudnnGetErrorString(int status) {
+    return status == SUCCESS           ? "CUDNN_STATUS_SUCCESS"
+           : status == NOT_INITIALIZED ? "CUDNN_STATUS_NOT_INITIALIZED"
+           : status == NOT_SUPPORTED   ? "CUDNN_STATUS_NOT_SUPPORTED"
+                                       : "CUDNN_STATUS_BAD_PARAM";
+}
+int cudnnCreate(void **handle) {
+    if (std::getenv("STUB_NO_CUDNN")) return NOT_INITIALIZED;
+    *handle = new int;
+    return SUCCESS;
+}
 int cudnnDestroy(void *handle) { delete (int *)handle; return SUCCESS; }
 int cudnnSetStream(void *, void *stream) { return stream ? SUCCESS : BAD_PARAM; }
 
@@ -25,7 +35,7 @@ int cudnnCreateTensorDescriptor(Tensor **t) { *t = new Tensor{}; return SUCCESS;
 int cudnnDestroyTensorDescriptor(Tensor *t) { delete t; return SUCCESS; }
 int cudnnSetTensor4dDescriptor(Tensor *t, int format, int dtype, int n, int c, int h, int w) {
     *t = Tensor{dtype, n, c, h, w};
-    return format == 0 ? SUCCESS : BAD_PARAM;
+    return format != 0 ? BAD_PARAM : dtype != 0 ? NOT_SUPPORTED : SUCCESS;
 }
 int cudnnCreateActivationDescriptor(Activation **a) { *a = new Activation{}; return SUCCESS; }
 int cudnnDestroyActivationDescriptor(Activation *a) { delete a; return SUCCESS; }

@@ -4,7 +4,7 @@ import io.github.drakegpt.tensor.Tensor;
 
 /**
  * Operations of a library that do the same as some of {@link Backend}: what those are measured against. Tensors are F32, or
- * all of an operation BF16.
+ * all of an operation BF16; an {@link UnsupportedOperationException} says that the library cannot do it with them.
  */
 public interface LibraryOperations {
     /** The library: {@code cuDNN}. */

@@ -23,10 +23,14 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.SplittableRandom;
+import java.util.function.BiFunction;
 import java.util.function.Function;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Times single operations of a backend at the sizes that they have when a model is trained. */
 public final class KernelBenchmark {
+    private static final Logger log = LoggerFactory.getLogger(KernelBenchmark.class);
     private static final long SEED = 42;
     private static final int COPIED = 1 << 25; // 128 MB to read and as much to write
     private static final int CORPUS_TOKENS = 1_000_000;
@@ -110,17 +114,15 @@ public final class KernelBenchmark {
             Tensor dbias = operands.write(4 * c);
             return () -> backend.reluGrad(y, dy, dbias, rows, 4 * c);
         });
-        library.ifPresent(other -> {
-            time("reluGrad", other.library(), 0, Shape.of(rows, 4 * c), operands -> {
-                Tensor y = operands.read(activations, rows * 4 * c);
-                Tensor dy = operands.update(activations, rows * 4 * c);
-                return () -> other.reluGrad(y, dy, rows * 4 * c);
-            });
-            time("relu", other.library(), 0, Shape.of(rows, 4 * c), operands -> {
-                Tensor x = operands.read(activations, rows * 4 * c);
-                Tensor y = operands.write(activations, rows * 4 * c);
-                return () -> other.relu(x, y, rows * 4 * c);
-            });
+        byLibrary("reluGrad", Shape.of(rows, 4 * c), (other, operands) -> {
+            Tensor y = operands.read(activations, rows * 4 * c);
+            Tensor dy = operands.update(activations, rows * 4 * c);
+            return () -> other.reluGrad(y, dy, rows * 4 * c);
+        });
+        byLibrary("relu", Shape.of(rows, 4 * c), (other, operands) -> {
+            Tensor x = operands.read(activations, rows * 4 * c);
+            Tensor y = operands.write(activations, rows * 4 * c);
+            return () -> other.relu(x, y, rows * 4 * c);
         });
         time("residual", 0, Shape.of(rows, c), operands -> {
             Tensor x = operands.read(activations, rows * c);
@@ -274,7 +276,7 @@ public final class KernelBenchmark {
             Tensor y = operands.write(result, rows * out);
             return () -> backend.linear(x, w, bias, relu, y, rows, in, out);
         });
-        library("linear", activations == DType.F32 ? "fp32" : "bf16", rows, in, out);
+        byLibrary("linear", activations == DType.F32 ? "fp32" : "bf16", rows, in, out);
         time("linearGrad", 2 * flops, Shape.of(rows, in, out), operands -> {
             Tensor x = operands.read(activations, rows * in);
             Tensor w = operands.read(activations, out * in);
@@ -295,11 +297,11 @@ public final class KernelBenchmark {
             Tensor y = operands.write(rows * out);
             return () -> backend.packedLinear(x, w, bias, relu, y, rows);
         });
-        library("packedLinear", "int8", rows, in, out);
+        byLibrary("packedLinear", "int8", rows, in, out);
     }
 
     /** The product alone, by the library that has it in this precision. */
-    private void library(String operation, String precision, int rows, int in, int out) {
+    private void byLibrary(String operation, String precision, int rows, int in, int out) {
         for (MatrixProduct product : backend.products()) {
             if (product.library().isPresent() && product.name().equals(precision) && product.supports(rows, out, in)) {
                 String library = product.library().get();
@@ -348,23 +350,23 @@ public final class KernelBenchmark {
             Tensor y = operands.write(activations, squares * t);
             return () -> backend.softmax(x, y, false, squares, t);
         });
-        library.ifPresent(other -> time("softmax", other.library(), 0, Shape.of(squares, t), operands -> {
+        byLibrary("softmax", Shape.of(squares, t), (other, operands) -> {
             Tensor x = operands.read(activations, squares * t);
             Tensor y = operands.write(activations, squares * t);
             return () -> other.softmax(x, y, squares, t);
-        }));
+        });
         time("softmaxGrad", 0, Shape.of(squares, t), operands -> {
             Tensor y = operands.read(activations, squares * t);
             Tensor dy = operands.read(activations, squares * t);
             Tensor dx = operands.write(activations, squares * t);
             return () -> backend.softmaxGrad(y, dy, dx, false, squares, t);
         });
-        library.ifPresent(other -> time("softmaxGrad", other.library(), 0, Shape.of(squares, t), operands -> {
+        byLibrary("softmaxGrad", Shape.of(squares, t), (other, operands) -> {
             Tensor y = operands.read(activations, squares * t);
             Tensor dy = operands.read(activations, squares * t);
             Tensor dx = operands.write(activations, squares * t);
             return () -> other.softmaxGrad(y, dy, dx, squares, t);
-        }));
+        });
     }
 
     private void tokens() {
@@ -580,6 +582,17 @@ public final class KernelBenchmark {
     /** Times an operation of the backend, which {@code prepare} makes with operands of its own each time. */
     private void time(String operation, long flops, Shape shape, Function<Operands, Runnable> prepare) {
         time(operation, null, flops, shape, prepare);
+    }
+
+    /** Times the same by the device's library, if there is one that can do it with such operands. */
+    private void byLibrary(String operation, Shape shape, BiFunction<LibraryOperations, Operands, Runnable> prepare) {
+        library.ifPresent(other -> {
+            try {
+                time(operation, other.library(), 0, shape, operands -> prepare.apply(other, operands));
+            } catch (UnsupportedOperationException e) {
+                log.warn("{} is not set beside {}: {}", operation, other.library(), e.getMessage());
+            }
+        });
     }
 
     private void time(String operation, String by, long flops, Shape shape, Function<Operands, Runnable> prepare) {

@@ -27,6 +27,8 @@ import jcuda.Pointer;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUstream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Runs on an NVIDIA GPU: cuBLAS for the matrix products, the kernels of {@code kernels/} for the rest. Operations return
@@ -34,6 +36,7 @@ import jcuda.driver.CUstream;
  * give the same bits.
  */
 public final class CudaBackend implements Backend {
+    private static final Logger log = LoggerFactory.getLogger(CudaBackend.class);
     private static final int WARP = 32;
     private static final int ROW_THREADS = 256;
     /** The longest row that a norm has kernels with fewer registers for. */
@@ -225,7 +228,15 @@ public final class CudaBackend implements Backend {
 
     @Override
     public Optional<LibraryOperations> libraryOperations(Arena arena) {
-        return CudaLibraries.cudnnUsable() ? Optional.of(new Cudnn(context, arena)) : Optional.empty();
+        if (!CudaLibraries.cudnnUsable()) {
+            return Optional.empty();
+        }
+        try {
+            return Optional.of(new Cudnn(context, arena));
+        } catch (CudaException e) { // nothing but measurements needs it
+            log.warn("Nothing is measured against cuDNN: {}", e.getMessage());
+            return Optional.empty();
+        }
     }
 
     @Override

@@ -143,9 +143,15 @@ final class Cudnn implements LibraryOperations {
     }
 
     private void check(int status, String doing) {
-        if (status != cudnnStatus.CUDNN_STATUS_SUCCESS) {
-            throw context.libraryFailure(JCudnn.cudnnGetErrorString(status), doing);
+        if (status == cudnnStatus.CUDNN_STATUS_SUCCESS) {
+            return;
         }
+        String error = JCudnn.cudnnGetErrorString(status);
+        if (error.startsWith("CUDNN_STATUS_NOT_SUPPORTED")) {
+            throw new UnsupportedOperationException(
+                    "cuDNN cannot do it with these operands (" + error + " while " + doing + ").");
+        }
+        throw context.libraryFailure(error, doing);
     }
 
     private void close() {

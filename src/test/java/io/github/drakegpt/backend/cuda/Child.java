@@ -3,6 +3,12 @@ package io.github.drakegpt.backend.cuda;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.BackendProvider;
+import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Models;
+import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.profile.KernelBenchmark;
+import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
@@ -17,7 +23,7 @@ final class Child {
 
     /**
      * Prints what the named providers say, in that order; {@code exceptions} switches JCuda to exceptions, {@code library}
-     * checks the operations of cuDNN.
+     * checks the operations of cuDNN, {@code bench-} and a precision says which operations of libraries are timed.
      */
     public static void main(String[] args) throws IOException {
         String temporary = System.getProperty("java.io.tmpdir");
@@ -28,6 +34,15 @@ final class Child {
             } else if (name.equals("library")) {
                 try (Backend backend = PROVIDERS.get("cuda").create(BackendOptions.ofThreads(1))) {
                     LibraryOperationsCheck.run((CudaBackend) backend);
+                }
+            } else if (name.startsWith("bench-")) {
+                ModelConfig model = new ModelConfig(
+                        Models.SINGLE_HEAD, 9, 4, 8, 8, 1, 1, 0, false, Init.PYTORCH, Quantization.NONE, false);
+                BackendOptions options = new BackendOptions(1, Precision.of(name.substring(6)), true);
+                try (Backend backend = PROVIDERS.get("cuda").create(options)) {
+                    KernelBenchmark.run(backend, model, 2, 1e-3).stream()
+                            .filter(result -> result.by() != null)
+                            .forEach(result -> System.out.println(result.operation() + " by " + result.by()));
                 }
             } else {
                 BackendProvider provider = PROVIDERS.get(name);

@@ -100,13 +100,50 @@ class CudaLibrariesTest {
     /** JCuda's real library calls a cuDNN that works on the SIMT driver's memory, and ours are the same results. */
     @Test
     void measuresAgainstCudnn() throws Exception {
+        Path cudnn = simtWithCudnn();
+
+        assertThat(child("cuda", "library")).contains("cuda: usable", "cuDNN: 9.5.1, " + cudnn);
+    }
+
+    @Test
+    void timesOperationsBesideCudnn() throws Exception {
+        simtWithCudnn();
+
+        assertThat(child("bench-fp32"))
+                .contains(
+                        "softmax by cuDNN",
+                        "softmaxGrad by cuDNN",
+                        "relu by cuDNN",
+                        "reluGrad by cuDNN",
+                        "linear by cuBLAS");
+    }
+
+    @Test
+    void whatCudnnCannotDoIsLeftOut() throws Exception {
+        simtWithCudnn();
+
+        assertThat(child("bench-bf16"))
+                .contains("linear by cuBLAS")
+                .doesNotContain("softmax by cuDNN", "relu by cuDNN");
+        assertThat(Files.readString(temp.resolve("err")))
+                .contains(
+                        "softmax is not set beside cuDNN: cuDNN cannot do it with these operands (CUDNN_STATUS_NOT_SUPPORTED");
+        environment.put("STUB_NO_CUDNN", "1");
+        assertThat(child("bench-fp32"))
+                .contains("linear by cuBLAS")
+                .doesNotContain("softmax by cuDNN", "relu by cuDNN");
+        assertThat(Files.readString(temp.resolve("err")))
+                .contains("Nothing is measured against cuDNN: CUDNN_STATUS_NOT_INITIALIZED while starting cuDNN");
+    }
+
+    /** The SIMT driver in place of NVIDIA's, and a cuDNN beside it, whose path this is. */
+    private Path simtWithCudnn() {
         Simt.build();
         Path simt = Path.of("target/simt").toAbsolutePath();
         Path cudnn = stubs.resolve("cudnn/libcudnn.so.9");
         environment.put("LD_LIBRARY_PATH", simt.toString());
         environment.put(SearchPath.VARIABLE, simt + ":" + cudnn.getParent());
-
-        assertThat(child("cuda", "library")).contains("cuda: usable", "cuDNN: 9.5.1, " + cudnn);
+        return cudnn;
     }
 
     @Test
