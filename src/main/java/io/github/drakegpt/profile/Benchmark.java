@@ -113,18 +113,14 @@ public final class Benchmark {
      */
     public static Timing generate(Backend backend, Weights weights, int batch, double seconds) {
         try (BatchDecoder decoder = new BatchDecoder(backend, weights, batch, new int[] {0})) {
-            int steps = decoder.promptLength();
+            int rounds = Math.max(1, decoder.promptLength() / decoder.together());
             Runnable fill = () -> {
-                for (int position = 0; position < steps; position++) {
-                    decoder.decode(position);
+                for (int round = 0; round < rounds; round++) {
+                    decoder.decode();
                 }
             };
-            repeat(fill, seconds / 2, 1);
-            long[] nanos = repeat(fill, seconds, 3);
-            for (int i = 0; i < nanos.length; i++) {
-                nanos[i] /= steps;
-            }
-            return Timing.of(nanos);
+            repeat(fill, seconds / 2, warmUps(backend));
+            return Timing.of(each(repeat(fill, seconds, 3), rounds * decoder.together()));
         }
     }
 
