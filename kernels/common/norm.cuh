@@ -7,20 +7,16 @@
 template <typename T, int ELEMENTS>
 constexpr int PACKS = ELEMENTS / PACK<T>;
 
-// Defines a kernel for each type and length of rows: short ones of up to 512 elements, and with twice the registers of up to
-// 1,024 for a warp and 8,192 for a block.
+// Defines a kernel for each type and length of rows: up to 512 elements for a warp, 8,192 for a block.
 #define FOR_EACH_NORM(DEFINE)                              \
-    DEFINE(float, short_f32, WARP, 16)                     \
-    DEFINE(float, warp_f32, WARP, 32)                      \
+    DEFINE(float, warp_f32, WARP, 16)                      \
     DEFINE(float, block_f32, ROW_THREADS, 32)              \
-    DEFINE(__nv_bfloat16, short_bf16, WARP, 16)            \
-    DEFINE(__nv_bfloat16, warp_bf16, WARP, 32)             \
+    DEFINE(__nv_bfloat16, warp_bf16, WARP, 16)             \
     DEFINE(__nv_bfloat16, block_bf16, ROW_THREADS, 32)
 
 // The same for kernels that there are for float32 only.
 #define FOR_EACH_FLOAT_NORM(DEFINE)        \
-    DEFINE(float, short_f32, WARP, 16)     \
-    DEFINE(float, warp_f32, WARP, 32)      \
+    DEFINE(float, warp_f32, WARP, 16)      \
     DEFINE(float, block_f32, ROW_THREADS, 32)
 
 // Adds up what each of a block's rows of threads (a warp, or the whole block) has summed for the columns of its rows: one

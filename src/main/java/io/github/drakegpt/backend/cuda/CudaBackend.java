@@ -39,12 +39,12 @@ public final class CudaBackend implements Backend {
     private static final Logger log = LoggerFactory.getLogger(CudaBackend.class);
     private static final int WARP = 32;
     private static final int ROW_THREADS = 256;
-    /** The longest row that a norm has kernels with fewer registers for. */
-    private static final int SHORT_ROW = 512;
-    /** The longest row that a warp works on alone. */
+    /** The longest row that a warp normalizes alone. */
+    private static final int WARP_NORM = 512;
+    /** The longest row that a warp works on alone otherwise. */
     private static final int WARP_ROW = 1024;
     /** The longest row that a block keeps in registers, for norms. */
-    private static final int LONGEST_NORM = 8 * WARP_ROW;
+    private static final int LONGEST_NORM = 8192;
     /** float32 of 16 bytes. */
     private static final int PACK = 4;
 
@@ -300,41 +300,38 @@ public final class CudaBackend implements Backend {
         return scratches.get(scratches.size() - 1);
     }
 
-    /** Launches the kernel for rows that are kept in registers: with a warp for each row, or a block for long ones. */
+    /** Launches the kernel for rows of c elements: with a warp for each row, or a block for long ones. */
+    private void launchRows(String file, String kernel, FloatType type, int rows, int c, Object... arguments) {
+        boolean warps = c <= WARP_ROW;
+        String name = kernel + (warps ? "_warp" : "_block") + type.suffix();
+        kernels.launch(file, name, rowGrid(warps, rows, rows), arguments);
+    }
+
+    /**
+     * The same for a norm, which keeps its row in registers.
+     *
+     * @param mostBlocks each of which then takes several rows one after another
+     */
     private void launchNorm(
             String file, String kernel, FloatType type, int rows, int c, int mostBlocks, Object... arguments) {
         if (c > LONGEST_NORM) {
             throw new IllegalArgumentException(
                     "Rows of " + c + " elements cannot be normalized on the GPU; the most are " + LONGEST_NORM + ".");
         }
-        if (c <= SHORT_ROW) {
-            kernels.launch(file, kernel + "_short" + type.suffix(), warpGrid(rows, mostBlocks), arguments);
-        } else {
-            launchParts(file, kernel, type, rows, c, mostBlocks, arguments);
-        }
+        boolean warps = c <= WARP_NORM;
+        String name = kernel + (warps ? "_warp" : "_block") + type.suffix();
+        kernels.launch(file, name, rowGrid(warps, rows, mostBlocks), arguments);
     }
 
-    /** At most so many blocks, whose warps each take a row after the other. */
-    private static Grid warpGrid(int rows, int mostBlocks) {
-        return new Grid(Math.min(mostBlocks, Grid.blocks(rows, ROW_THREADS / WARP)), 1, WARP, ROW_THREADS / WARP);
+    private static Grid rowGrid(boolean warps, int rows, int mostBlocks) {
+        return warps
+                ? new Grid(Math.min(mostBlocks, Grid.blocks(rows, ROW_THREADS / WARP)), 1, WARP, ROW_THREADS / WARP)
+                : new Grid(Math.min(mostBlocks, rows), 1, ROW_THREADS, 1);
     }
 
-    /** Launches the kernel for rows of c elements: with a warp for each row, or a block for long ones. */
-    private void launchRows(String file, String kernel, FloatType type, int rows, int c, Object... arguments) {
-        launchParts(file, kernel, type, rows, c, rows, arguments);
-    }
-
-    /** The same with at most {@code mostBlocks} blocks, each of which takes several rows one after another. */
-    private void launchParts(
-            String file, String kernel, FloatType type, int rows, int c, int mostBlocks, Object... arguments) {
-        boolean warps = c <= WARP_ROW;
-        Grid grid = warps ? warpGrid(rows, mostBlocks) : new Grid(Math.min(mostBlocks, rows), 1, ROW_THREADS, 1);
-        kernels.launch(file, kernel + (warps ? "_warp" : "_block") + type.suffix(), grid, arguments);
-    }
-
-    /** Parts into which {@link #launchParts}, with {@link #MOST_PARTS}, divides rows. */
-    private static int parts(int rows, int c) {
-        return Math.min(MOST_PARTS, c <= WARP_ROW ? Grid.blocks(rows, ROW_THREADS / WARP) : rows);
+    /** Blocks that {@link #launchNorm} takes for rows with at most {@link #MOST_PARTS} of them. */
+    private static int normParts(int rows, int c) {
+        return rowGrid(c <= WARP_NORM, rows, MOST_PARTS).blocksX();
     }
 
     // ---------------------------------------------------------------------------------------------- layers
@@ -606,7 +603,7 @@ public final class CudaBackend implements Backend {
             int c) {
         long n = (long) rows * c;
         FloatType type = FloatType.of(x);
-        int parts = parts(rows, c);
+        int parts = normParts(rows, c);
         int sums = dbranch == null ? 2 : 3;
         CUdeviceptr partials = scratch((long) sums * parts * c * Float.BYTES); // (parts, sums, c)
         launchNorm(
@@ -659,7 +656,7 @@ public final class CudaBackend implements Backend {
     public void rmsNormGrad(
             Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, Tensor dweight, int rows, int c) {
         long n = (long) rows * c;
-        int parts = parts(rows, c);
+        int parts = normParts(rows, c);
         FloatType type = FloatType.of(x);
         CUdeviceptr partials = scratch((long) parts * c * Float.BYTES); // (parts, c)
         launchNorm(
@@ -1113,8 +1110,7 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void zero(Tensor x, int n) {
-        context.zero(
-                DeviceStorage.pointer(x, x.dtype(), n), (long) n * x.dtype().bytes());
+        context.zero(FloatType.of(x).pointer(x, n), (long) n * x.dtype().bytes());
     }
 
     @Override

@@ -92,7 +92,7 @@ abstract class DeviceLayer {
                 .withMessage("A tensor F32 (3) was given where 4 elements F32 are needed.");
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> backend.zero(ints, 4))
-                .withMessage("A tensor I32 (4) was given where 4 elements F32 are needed.");
+                .withMessage("A tensor I32 (4) was given where F32 or BF16 is needed.");
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> backend.increment(three))
                 .withMessage("A tensor F32 (3) was given where 1 elements I32 are needed.");

@@ -203,7 +203,6 @@ class PtxTest {
                     launched.add(name);
                     for (FloatType type : FloatType.values()) {
                         launched.add(name + type.suffix());
-                        launched.add(name + "_short" + type.suffix());
                         launched.add(name + "_warp" + type.suffix()); // by launchRows and launchParts
                         launched.add(name + "_block" + type.suffix());
                     }

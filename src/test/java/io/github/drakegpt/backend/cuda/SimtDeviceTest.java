@@ -9,6 +9,7 @@ import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import jcuda.driver.CUdeviceptr;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -159,7 +160,8 @@ class SimtDeviceTest extends DeviceLayer {
     void anAccessBesideATensorIsCaughtAndTheKernelNamed() {
         Tensor x = floats(1, 2, 3);
         Object pointer = DeviceStorage.pointer(x, DType.F32, 3);
-        backend.kernels().launch("relu", "relu_grad_f32", Kernels.Grid.of(4, 4), pointer, pointer, 4);
+        Kernels.Grid grid = new Kernels.Grid(1, 1, 32, 8);
+        backend.kernels().launch("relu", "relu_grad_f32", grid, pointer, pointer, new CUdeviceptr(), 1, 4, 1);
         assertThatExceptionOfType(CudaException.class)
                 .isThrownBy(x::toFloats)
                 .withMessageStartingWith("CUDA_ERROR_ILLEGAL_ADDRESS while waiting for the GPU (kernel relu_grad_f32)");
