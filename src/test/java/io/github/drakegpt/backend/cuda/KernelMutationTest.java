@@ -238,11 +238,13 @@ class KernelMutationTest {
                         "* kept_bytes(t) + row / 16",
                         "attention",
                         null),
-                bf16Attention(
+                new Mutation(
                         "a cached token that is not counted",
+                        "attention_bf16.cu",
                         "j <= last ? left : 0",
                         "j < last ? left : 0",
-                        "attentionCached",
+                        List.of("attention.cu"),
+                        "SimtBf16AttentionTest#attentionCached",
                         null),
                 packed(
                         "a largest magnitude that passes over NaN",
