@@ -18,7 +18,8 @@
 // softmax 30, products 8), 130 and 145 backward; reading shared memory for 64, 96 and 128 cycles of a scheduler, and the tensor
 // cores at two thirds of their peak for 50, 75 and 100, go on meanwhile. 528 schedulers start an instruction a cycle: 15
 // microseconds forward and 16 + 17 backward at best. Memory: 50 MB forward, 75 + 78 backward, or 12 and 18 + 18 microseconds,
-// less what the next kernel still finds in the cache of 50 MB.
+// less what the next kernel still finds in the cache of 50 MB. By ptxas for sm_90 the three kernels take 125, 161 and 168
+// registers, of which none is spilled, and 32 KB of shared memory: 4, 3 and 3 blocks share a multiprocessor.
 #include "common/mma.cuh"
 #include "common/pack.cuh"
 #include "common/philox.cuh"
