@@ -36,15 +36,16 @@ KERNEL(WARP, root_f32, const float* parts, float* norm, int n) {
     }
 }
 
-// One step. learning_rate (1); step (1) counts from 1; grad_norm (1) is looked at if clip > 0. factors: params rounded, or null.
-KERNEL(256, adamw_f32, float* params, __nv_bfloat16* factors, const float* grads, float* first_moments, float* second_moments,
-       const float* learning_rate, const int* step, const float* grad_norm, float beta1, float beta2, float eps,
-       float weight_decay, float clip, int n) {
+// One step. learning_rate (1); step (1) counts from 1; grad_norm is looked at if clip > 0. factors: params rounded, or null.
+__device__ __forceinline__ void adamw(float* params, __nv_bfloat16* factors, const float* grads, float* first_moments,
+                                      float* second_moments, const float* learning_rate, const int* step,
+                                      float grad_norm, float beta1, float beta2, float eps, float weight_decay,
+                                      float clip, int n) {
     SHARED(float, shared, [4]);
     if (threadIdx.x == 0) {
         float rate = *learning_rate;
         // PyTorch's clip_grad_norm_ has the same 1e-6, and passes NaN on
-        float clipped = clip > 0 ? clip / (*grad_norm + 1e-6f) : 1.0f;
+        float clipped = clip > 0 ? clip / (grad_norm + 1e-6f) : 1.0f;
         shared[0] = clipped > 1 ? 1.0f : clipped;
         shared[1] = 1 - rate * weight_decay;
         shared[2] = float(rate / (1 - pow(double(beta1), double(*step))));
@@ -81,4 +82,26 @@ KERNEL(256, adamw_f32, float* params, __nv_bfloat16* factors, const float* grads
     }
     store(first_moments + i, n - i, wide, m);
     store(second_moments + i, n - i, wide, v);
+}
+
+KERNEL(256, adamw_f32, float* params, __nv_bfloat16* factors, const float* grads, float* first_moments,
+       float* second_moments, const float* learning_rate, const int* step, const float* grad_norm, float beta1,
+       float beta2, float eps, float weight_decay, float clip, int n) {
+    adamw(params, factors, grads, first_moments, second_moments, learning_rate, step, *grad_norm, beta1, beta2, eps,
+          weight_decay, clip, n);
+}
+
+// The same where grad_norm (1) is still to be made from `count` sums of squares: each block does so for itself.
+KERNEL(ROW_THREADS, adamw_squares_f32, float* params, const float* grads, float* first_moments, float* second_moments,
+       const float* learning_rate, const int* step, const float* squares, int count, float* grad_norm, float beta1,
+       float beta2, float eps, float weight_decay, float clip, int n) {
+    float sum = 0;
+    for (int i = threadIdx.x; i < count; i += ROW_THREADS) {
+        sum += squares[i];
+    }
+    float norm = sqrtf(row_sum<ROW_THREADS>(sum));
+    if (blockIdx.x == 0 && threadIdx.x == 0) {
+        *grad_norm = norm;
+    }
+    adamw(params, nullptr, grads, first_moments, second_moments, learning_rate, step, norm, beta1, beta2, eps, weight_decay, clip, n);
 }

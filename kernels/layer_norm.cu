@@ -7,8 +7,6 @@
 #include "common/norm.cuh"
 #include "common/philox.cuh"
 
-constexpr float LAYER_NORM_EPS = 1e-5f;
-
 // x, branch, sum, out (rows, c); weight, bias (c); stats (rows, 2): mean and 1 / standard deviation, or null. branch null:
 // out = norm(x), and sum is not used. Else sum = x + dropout(branch + branch_bias) and out = norm(sum); sum may be x, and
 // branch_bias (c) null. Products

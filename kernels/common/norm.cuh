@@ -19,6 +19,8 @@ constexpr int PACKS = ELEMENTS / PACK<T>;
     DEFINE(float, warp_f32, WARP, 16)      \
     DEFINE(float, block_f32, ROW_THREADS, 32)
 
+constexpr float LAYER_NORM_EPS = 1e-5f;
+
 // Adds up what each of a block's rows of threads (a warp, or the whole block) has summed for the columns of its rows: one
 // after another, so that the order does not change. target (c) belongs to the block.
 template <typename T, int THREADS, int N>

@@ -90,10 +90,10 @@ CUresult attribute(int number, int& value) {
     static const std::map<int, int> FIXED = {
         {1, 1024}, {2, 1024}, {3, 1024}, {4, 64},            // threads of a block, in all and in each direction
         {5, 2147483647}, {6, 65535}, {7, 65535},             // blocks of a grid in each direction
-        {8, int(SHARED_LIMIT)}, {97, int(SHARED_LIMIT)}, {81, int(SHARED_LIMIT)},  // shared memory, opt-in, of a multiprocessor
+        {8, int(SHARED_LIMIT)}, {97, int(SHARED_OPT_IN)}, {81, int(SHARED_OPT_IN) + 1024},  // shared memory, opt-in, of a multiprocessor
         {9, 65536}, {10, 32}, {11, 2147483647}, {12, 65536}, {82, 65536},
         {13, 1500000}, {36, 2600000}, {37, 5120}, {38, 4 << 20},  // kHz, memory kHz, bus bits, L2 bytes
-        {14, 512}, {16, 4}, {19, 1}, {31, 1}, {34, 1}, {39, 2048}, {40, 1}, {41, 1}, {78, 1}, {87, 32}, {106, 32}, {111, 0},
+        {14, 512}, {16, 132}, {19, 1}, {31, 1}, {34, 1}, {39, 2048}, {40, 1}, {41, 1}, {78, 1}, {87, 32}, {106, 32}, {111, 0},
     };
     if (number <= 0 || number > 150) {
         return CUDA_ERROR_INVALID_VALUE;
@@ -226,7 +226,7 @@ CUresult load_module(Context* context, Module** module, const char* text, std::s
     }
     *module = modules.add(loaded);
     for (const Kernel* kernel : kernels) {
-        (*module)->functions.push_back(functions.add(Function{*module, kernel}));
+        (*module)->functions.push_back(functions.add(Function{*module, kernel, SHARED_LIMIT}));
     }
     return CUDA_SUCCESS;
 }
@@ -300,7 +300,7 @@ void Launch::run(Context* context) const {
         context->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
         return;
     }
-    context->broken = simt::run(*function->kernel, grid, block, params.data());
+    context->broken = simt::run(*function->kernel, grid, block, shared, params.data());
 }
 
 CUresult make_launch(const Context* context, void* function, uint3 grid, uint3 block, unsigned shared, void** params, void** extra,
@@ -312,7 +312,7 @@ CUresult make_launch(const Context* context, void* function, uint3 grid, uint3 b
     const Kernel& kernel = *f->kernel;
     uint64_t threads = uint64_t(block.x) * block.y * block.z;
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || threads == 0 || grid.x > 2147483647 || grid.y > 65535 || grid.z > 65535
-            || block.x > 1024 || block.y > 1024 || block.z > 64 || threads > MOST_THREADS || shared > SHARED_LIMIT
+            || block.x > 1024 || block.y > 1024 || block.z > 64 || threads > MOST_THREADS || shared > f->most_dynamic_shared
             || extra != nullptr || (kernel.count != 0 && params == nullptr)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
@@ -852,7 +852,7 @@ EXPORT cuFuncGetAttribute(int* value, int number, Function* function) {
         case 4: *value = 32; return CUDA_SUCCESS;  // registers of a thread
         case 5:
         case 6: *value = int(panel.capability); return CUDA_SUCCESS;  // versions of the PTX and of the binary
-        case 8: *value = int(SHARED_LIMIT); return CUDA_SUCCESS;      // most dynamic shared memory
+        case 8: *value = int(function->most_dynamic_shared); return CUDA_SUCCESS;
         default: *value = 0; return number >= 0 && number < 16 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
     }
 }
@@ -860,8 +860,11 @@ EXPORT cuFuncGetAttribute(int* value, int number, Function* function) {
 EXPORT cuFuncSetAttribute(Function* function, int number, int value) {
     BEGIN(CONTEXT)
     REQUIRE(functions.has(function), CUDA_ERROR_INVALID_HANDLE)
-    bool known = (number == 8 && value >= 0 && value <= int(SHARED_LIMIT)) || (number == 9 && value >= -1 && value <= 100);
-    return known ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    if (number == 8 && value >= 0 && value <= int(SHARED_OPT_IN)) {
+        function->most_dynamic_shared = unsigned(value);
+        return CUDA_SUCCESS;
+    }
+    return number == 9 && value >= -1 && value <= 100 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 EXPORT cuFuncSetCacheConfig(Function* function, int) {
@@ -883,7 +886,7 @@ EXPORT cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Function* functi
     BEGIN(CONTEXT)
     REQUIRE(functions.has(function), CUDA_ERROR_INVALID_HANDLE)
     REQUIRE(threads > 0, CUDA_ERROR_INVALID_VALUE)
-    bool fits = threads <= int(function->kernel->threads) && shared <= SHARED_LIMIT;
+    bool fits = threads <= int(function->kernel->threads) && shared <= function->most_dynamic_shared;
     *blocks = fits ? std::min(32, 2048 / ((threads + 31) / 32 * 32)) : 0;
     return CUDA_SUCCESS;
 }

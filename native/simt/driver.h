@@ -66,6 +66,7 @@ struct Module {
 struct Function {
     Module* module;
     const Kernel* kernel;
+    unsigned most_dynamic_shared;
 };
 
 // One piece of work in a stream or a graph.

@@ -292,7 +292,8 @@ void begin_block(uint3 index) {
     next_epoch();
     machine.block_epoch = machine.epoch;
     shared_gone(machine.shared_top);
-    machine.shared_top = machine.shared_bytes = 0;
+    machine.shared_top = 0;
+    machine.shared_bytes = machine.dynamic_shared;
     arrays.clear();
     for (unsigned i = 0; i < threads; i++) {
         copies[i].clear();
@@ -432,7 +433,7 @@ __attribute__((noinline)) bool all_meet(const Warp& warp, Wait at, uint32_t mask
 
 }  // namespace
 
-int run(const Kernel& k, uint3 grid, uint3 block, void* const* p) {
+int run(const Kernel& k, uint3 grid, uint3 block, unsigned shared, void* const* p) {
     if (machine.shared == nullptr) {
         void* memory = mmap(nullptr, SHARED_ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) {
@@ -445,6 +446,7 @@ int run(const Kernel& k, uint3 grid, uint3 block, void* const* p) {
     error = 0;
     machine.grid = grid;
     machine.block = block;
+    machine.dynamic_shared = shared;
     threads = block.x * block.y * block.z;
     warp_count = (threads + 31) / 32;
 
@@ -501,19 +503,32 @@ const SharedArray* shared_array_below(unsigned offset) {
 
 using namespace simt;
 
+// Gives an array of the running block its place.
+static void place_shared(Site* site, const char* name, unsigned bytes, unsigned element) {
+    site->block = machine.block_serial;
+    site->offset = machine.shared_top;
+    arrays.push_back({name, site->offset, bytes});
+    shared_added(site->offset, bytes, element);
+    machine.shared_top += (bytes + 15) / 16 * 16 + 16;
+}
+
+void* simt_dynamic_shared(Site* site, const char* name, unsigned element) {
+    if (site->block != machine.block_serial) {
+        place_shared(site, name, machine.dynamic_shared, element);
+    }
+    return machine.shared + site->offset;
+}
+
 void* simt_shared(Site* site, const char* name, unsigned bytes, unsigned element) {
     if (site->block != machine.block_serial) {
         unsigned rounded = (bytes + 15) / 16 * 16;
-        if (machine.shared_bytes + rounded > SHARED_LIMIT || machine.shared_top + rounded + 16 > SHARED_ARENA) {
+        unsigned limit = machine.dynamic_shared > SHARED_LIMIT ? SHARED_OPT_IN : SHARED_LIMIT;
+        if (machine.shared_bytes + rounded > limit || machine.shared_top + rounded + 16 > SHARED_ARENA) {
             fail(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "needs more than %u bytes of shared memory: %u bytes for %s after %u for others",
-                    SHARED_LIMIT, bytes, name, machine.shared_bytes);
+                    limit, bytes, name, machine.shared_bytes);
         }
-        site->block = machine.block_serial;
-        site->offset = machine.shared_top;
-        arrays.push_back({name, site->offset, bytes});
-        shared_added(site->offset, bytes, element);
         machine.shared_bytes += rounded;
-        machine.shared_top += rounded + 16;
+        place_shared(site, name, bytes, element);
     }
     return machine.shared + site->offset;
 }

@@ -10,9 +10,11 @@ namespace simt {
 constexpr unsigned MOST_THREADS = 1024;
 constexpr unsigned WARPS = MOST_THREADS / 32;
 constexpr size_t STACK = 128 * 1024;
+// Shared memory of a block: what there is unasked, and what a kernel may ask for with cuFuncSetAttribute (compute capability 9.0).
 constexpr unsigned SHARED_LIMIT = 48 * 1024;
-// Arrays have a gap behind them, which the limit does not count.
-constexpr unsigned SHARED_ARENA = 2 * SHARED_LIMIT;
+constexpr unsigned SHARED_OPT_IN = 227 * 1024;
+// Arrays have a gap behind them, which the limits do not count.
+constexpr unsigned SHARED_ARENA = 2 * SHARED_OPT_IN;
 
 struct Warp;
 
@@ -50,6 +52,7 @@ struct Machine {
     uint32_t block_epoch;  // the first one of this block
     uint64_t block_serial;
     unsigned shared_top, shared_bytes;
+    unsigned dynamic_shared;  // bytes given at the launch
     uint3 grid, block, index;
     Warp warps[WARPS];
 };
@@ -64,7 +67,7 @@ extern "C" __attribute__((visibility("hidden"))) simt::Fiber* simt_current;
 namespace simt {
 
 // Runs a kernel to its end; 0 or the CUresult of what went wrong, about which a line was written to stderr.
-int run(const Kernel& kernel, uint3 grid, uint3 block, void* const* params);
+int run(const Kernel& kernel, uint3 grid, uint3 block, unsigned shared, void* const* params);
 
 // Ends the running kernel with an error.
 [[noreturn]] void fail(int error, const char* format, ...) __attribute__((format(printf, 2, 3)));

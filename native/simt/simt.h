@@ -50,6 +50,7 @@ struct Site {
 extern "C" {
 void simt_register(const simt::Kernel* kernel);
 void* simt_shared(simt::Site* site, const char* name, unsigned bytes, unsigned element);
+void* simt_dynamic_shared(simt::Site* site, const char* name, unsigned element);
 // Waits for the lanes of the mask, or the block; what the lane `source` brought, or the votes of all. The tensor cores' bring a
 // pointer to Fragments or MatrixRow.
 uint64_t simt_meet(unsigned mask, uint64_t value, unsigned source, simt::Wait at);
@@ -123,6 +124,10 @@ template <class Array> inline Array& shared(Site& site, const char* name) {
 #define SHARED(type, name, dims) \
     static simt::Site name##_site; \
     auto& name = simt::shared<type dims>(name##_site, #name)
+
+#define DYNAMIC_SHARED(type, name) \
+    static simt::Site name##_site; \
+    auto name = static_cast<type*>(simt_dynamic_shared(&name##_site, #name, sizeof(type)))
 
 // Threads of a block and of a warp
 

@@ -112,6 +112,18 @@ KERNEL(128, warp_hand_on, int* out) {
     out[threadIdx.x] = value;
 }
 
+// out = in backwards, through as much shared memory as the launch gives.
+KERNEL(256, reverse, const float* in, float* out, int n) {
+    DYNAMIC_SHARED(float, all);
+    for (int i = threadIdx.x; i < n; i += blockDim.x) {
+        all[i] = in[i];
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < n; i += blockDim.x) {
+        out[i] = all[n - 1 - i];
+    }
+}
+
 // c (16, 8) += a (16, 32) times the transposed b (8, 32).
 KERNEL(32, warp_product, const unsigned* a, const unsigned* b, int* c) {
     int g = threadIdx.x / 4, t = threadIdx.x % 4;

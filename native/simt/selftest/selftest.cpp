@@ -39,6 +39,7 @@ CUresult cuMemsetD32Async(CUdeviceptr, unsigned, size_t, void*);
 CUresult cuModuleLoadData(void**, const void*);
 CUresult cuModuleLoadDataEx(void**, const void*, unsigned, int*, void**);
 CUresult cuModuleGetFunction(void**, void*, const char*);
+CUresult cuFuncSetAttribute(void*, int, int);
 CUresult cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
 CUresult cuStreamCreate(void**, unsigned);
 CUresult cuStreamDestroy_v2(void*);
@@ -231,6 +232,31 @@ void good_kernels() {
     CUdeviceptr handed = upload(std::vector<int>(128));
     expect("warp_hand_on runs", launch("warp_hand_on", {1}, {128}, handed), 0);
     check("warp_hand_on is right", download<int>(handed, 128)[6] == 10);
+}
+
+// Shared memory whose size the launch gives.
+void dynamic_shared() {
+    constexpr int MOST_DYNAMIC_SHARED = 8, N = 30000, BYTES = N * 4;
+    auto reverse = [](unsigned bytes, CUdeviceptr in, CUdeviceptr out) {
+        void* function;
+        int n = N;
+        void* pointers[] = {&in, &out, &n};
+        cuModuleGetFunction(&function, module, "reverse");
+        CUresult error = cuLaunchKernel(function, 1, 1, 1, 256, 1, 1, bytes, nullptr, pointers, nullptr);
+        return error != 0 ? error : cuCtxSynchronize();
+    };
+    CUdeviceptr in = upload(ramp(N)), out = upload(std::vector<float>(N));
+    void* function;
+    cuModuleGetFunction(&function, module, "reverse");
+    expect("more than 48 KB of shared memory, unasked", reverse(BYTES, in, out), 1);
+    expect("asking for more than there is", cuFuncSetAttribute(function, MOST_DYNAMIC_SHARED, 227 * 1024 + 1), 1);
+    expect("asking for more than 48 KB", cuFuncSetAttribute(function, MOST_DYNAMIC_SHARED, BYTES), 0);
+    expect("reverse runs", reverse(BYTES, in, out), 0);
+    check("reverse is right", download<float>(out, N)[1] == N - 2);
+    CUresult error = 0;
+    std::string text = errors_of([&] { error = reverse(BYTES - 4, in, out); });
+    check("an access behind it is found", error == 700 && text.find("outside every array") != std::string::npos, text);
+    renew();
 }
 
 // A launch that must break the context with this error and say these words.
@@ -559,6 +585,7 @@ int main(int count, char** arguments) {
     cuDevicePrimaryCtxRetain(&context, 0);
     renew();
     good_kernels();
+    dynamic_shared();
     broken_kernels();
     good_kernels();
     refused_calls();

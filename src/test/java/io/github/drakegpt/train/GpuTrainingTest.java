@@ -8,7 +8,7 @@ import org.junit.jupiter.api.Tag;
 @Tag("gpu")
 class GpuTrainingTest extends DeviceTraining {
     GpuTrainingTest() {
-        super("cuda");
+        super("cuda", 32, 200);
     }
 
     @BeforeAll

@@ -35,7 +35,7 @@ import org.slf4j.LoggerFactory;
  * before they are done; reading a tensor waits for what was started before. Every sum has a fixed order, so the same calls
  * give the same bits.
  */
-public final class CudaBackend implements Backend {
+public sealed class CudaBackend implements Backend permits FusingBackend {
     private static final Logger log = LoggerFactory.getLogger(CudaBackend.class);
     private static final int WARP = 32;
     private static final int ROW_THREADS = 256;
@@ -77,11 +77,6 @@ public final class CudaBackend implements Backend {
     private final Bf16Attention bf16Attention;
     private final List<CUdeviceptr> scratches = new ArrayList<>();
     private long scratchBytes;
-
-    /** @param libraries says that they are loaded */
-    CudaBackend(CudaLibraries libraries, int device, BackendOptions options) {
-        this(CudaContext.open(device), options);
-    }
 
     CudaBackend(CudaContext context, BackendOptions options) {
         this.context = context;
@@ -130,7 +125,21 @@ public final class CudaBackend implements Backend {
         libraries.obstacle().ifPresent(obstacle -> {
             throw new CudaUnavailableException(obstacle);
         });
-        return new CudaBackend(CudaContext.of(context, stream), options);
+        return open(CudaContext.of(context, stream), options);
+    }
+
+    /**
+     * A backend with a context and a stream of its own.
+     *
+     * @param libraries says that they are loaded
+     */
+    static CudaBackend open(CudaLibraries libraries, int device, BackendOptions options) {
+        return open(CudaContext.open(device), options);
+    }
+
+    /** A backend on a context that is there. */
+    static CudaBackend open(CudaContext context, BackendOptions options) {
+        return options.fuse() ? new FusingBackend(context, options) : new CudaBackend(context, options);
     }
 
     @Override
@@ -158,14 +167,16 @@ public final class CudaBackend implements Backend {
         return gemm;
     }
 
-    /** The context, for tests. */
     CudaContext context() {
         return context;
     }
 
-    /** The kernels, for tests of those that no operation uses. */
     Kernels kernels() {
         return kernels;
+    }
+
+    Staging staging() {
+        return staging;
     }
 
     /** A whole batch at once fills the GPU best. */
@@ -290,7 +301,7 @@ public final class CudaBackend implements Backend {
     }
 
     /** Device memory that an operation uses until it is done. It lies still while it is large enough. */
-    private CUdeviceptr scratch(long bytes) {
+    CUdeviceptr scratch(long bytes) {
         if (scratchBytes < bytes) {
             long larger = Math.max(bytes, 2 * scratchBytes);
             // the smaller ones stay: what is recorded may use them

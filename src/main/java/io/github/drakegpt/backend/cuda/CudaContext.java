@@ -48,6 +48,7 @@ final class CudaContext implements AutoCloseable {
     private final boolean blocking;
     private final Set<String> launched = new LinkedHashSet<>(); // since the device was last known to be well
     private CUstream current;
+    private Runnable deferred; // or null
     private boolean capturing;
     private boolean broken;
     private final Map<CUdeviceptr, Long> allocations = new HashMap<>(); // live ones, and their bytes
@@ -123,6 +124,15 @@ final class CudaContext implements AutoCloseable {
                 + attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
     }
 
+    /** Bytes of shared memory that a block can have if it is asked for. */
+    int sharedMemory() {
+        return attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+    }
+
+    int multiprocessors() {
+        return attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+    }
+
     private int attribute(int attribute) {
         int[] value = new int[1];
         check(JCudaDriver.cuDeviceGetAttribute(value, attribute, device()), "reading the GPU's properties");
@@ -156,9 +166,23 @@ final class CudaContext implements AutoCloseable {
 
     // ---------------------------------------------------------------------------------------------- errors
 
-    /** Makes this context the calling thread's. */
+    /** Makes this context the calling thread's, once what was deferred is done. */
     void enter() {
+        if (deferred != null) {
+            Runnable work = deferred;
+            deferred = null;
+            work.run();
+        }
         check(JCudaDriver.cuCtxSetCurrent(context), "entering the GPU's context");
+    }
+
+    /**
+     * Does work before the driver is called for anything else.
+     *
+     * @param work or null for none; it takes the place of what was deferred before
+     */
+    void defer(Runnable work) {
+        deferred = work;
     }
 
     /**

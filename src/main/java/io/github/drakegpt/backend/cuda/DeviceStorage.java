@@ -52,6 +52,27 @@ final class DeviceStorage implements Storage {
         return pointer;
     }
 
+    /** The address of a tensor's first element, checked as by {@link #pointer}. */
+    static long address(Tensor tensor, DType dtype, long elements) {
+        return address(pointer(tensor, dtype, elements));
+    }
+
+    /** The address that a pointer stands for. */
+    static long address(CUdeviceptr pointer) {
+        return new Address(pointer).value();
+    }
+
+    /** JCuda tells the address only to subclasses. */
+    private static final class Address extends CUdeviceptr {
+        Address(CUdeviceptr pointer) {
+            super(pointer);
+        }
+
+        long value() {
+            return getNativePointer() + getByteOffset();
+        }
+    }
+
     private CUdeviceptr at(long element) {
         return pointer.withByteOffset(element * dtype.bytes());
     }

@@ -56,7 +56,7 @@ abstract class DriverBackendProvider implements BackendProvider {
 
     @Override
     public final Backend create(BackendOptions options) {
-        return new CudaBackend(libraries(), 0, options);
+        return CudaBackend.open(libraries(), 0, options);
     }
 
     /** The libraries, if all that is needed is there. */

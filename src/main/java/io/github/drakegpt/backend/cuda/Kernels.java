@@ -12,6 +12,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import jcuda.Pointer;
 import jcuda.driver.CUfunction;
+import jcuda.driver.CUfunction_attribute;
 import jcuda.driver.CUjit_option;
 import jcuda.driver.CUmodule;
 import jcuda.driver.CUresult;
@@ -34,8 +35,16 @@ final class Kernels implements AutoCloseable {
     /** @param parameters their PTX types, such as u64 for a pointer */
     private record Kernel(CUfunction function, List<String> parameters) {}
 
-    /** How many blocks there are, and threads in each; the rest of CUDA's dimensions are 1. */
-    record Grid(int blocksX, int blocksY, int threadsX, int threadsY) {
+    /**
+     * How many blocks there are, and threads in each; the rest of CUDA's dimensions are 1.
+     *
+     * @param sharedBytes memory that each block has besides what its kernel declares
+     */
+    record Grid(int blocksX, int blocksY, int threadsX, int threadsY, int sharedBytes) {
+        Grid(int blocksX, int blocksY, int threadsX, int threadsY) {
+            this(blocksX, blocksY, threadsX, threadsY, 0);
+        }
+
         /** Blocks of 256 threads, each of which takes {@code perThread} of n elements. */
         static Grid of(long n, int perThread) {
             return new Grid(blocks(n, 256 * perThread), 1, 256, 1);
@@ -75,6 +84,14 @@ final class Kernels implements AutoCloseable {
             throw new IllegalArgumentException("The kernel " + name + " takes " + kernel.parameters.size()
                     + " parameters, not " + values.size() + ".");
         }
+        if (grid.sharedBytes > 0) {
+            context.check(
+                    JCudaDriver.cuFuncSetAttribute(
+                            kernel.function,
+                            CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                            grid.sharedBytes),
+                    "giving " + name + " shared memory");
+        }
         context.launching(name);
         context.check(
                 JCudaDriver.cuLaunchKernel(
@@ -85,7 +102,7 @@ final class Kernels implements AutoCloseable {
                         grid.threadsX,
                         grid.threadsY,
                         1,
-                        0,
+                        grid.sharedBytes,
                         context.stream(),
                         Pointer.to(values.toArray(new Pointer[0])),
                         null),

@@ -116,8 +116,9 @@ abstract class DeviceLayer {
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> backend.attention(three, three, three, null, 0, 1, 1, 1, 129))
                 .withMessage("A head size of 129 is not possible on the GPU; the largest is 128: use more heads.");
+        Tensor wide = arena.allocate(DType.F32, Shape.of(8193));
         assertThatIllegalArgumentException()
-                .isThrownBy(() -> backend.layerNorm(three, three, three, three, three, 1, 8193))
+                .isThrownBy(() -> backend.layerNorm(wide, wide, wide, wide, wide, 1, 8193))
                 .withMessage("Rows of 8193 elements cannot be normalized on the GPU; the most are 8192.");
     }
 
@@ -226,7 +227,7 @@ abstract class DeviceLayer {
         assertThat(JCudaDriver.cuCtxCreate(context, 0, device)).isZero();
         CUstream stream = new CUstream();
         assertThat(JCudaDriver.cuStreamCreate(stream, 0)).isZero();
-        try (CudaBackend embedded = new CudaBackend(CudaContext.of(context, stream), BackendOptions.ofThreads(1));
+        try (CudaBackend embedded = CudaBackend.open(CudaContext.of(context, stream), BackendOptions.ofThreads(1));
                 Arena own = embedded.newArena()) {
             assertThat(embedded.description()).isEqualTo(backend.description());
             Tensor x = own.allocate(DType.F32, Shape.of(2));

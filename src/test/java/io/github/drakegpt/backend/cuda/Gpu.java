@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.BackendOptions;
+import io.github.drakegpt.backend.Precision;
 import java.util.Optional;
 import org.junit.jupiter.api.Assumptions;
 
@@ -22,13 +23,18 @@ public final class Gpu {
         Assumptions.assumeTrue(OBSTACLE.isEmpty(), () -> "no GPU: " + OBSTACLE.orElseThrow());
     }
 
-    /** A backend on the first GPU. */
+    /** A backend on the first GPU that launches each operation by itself. */
     static CudaBackend open() {
-        return open(BackendOptions.ofThreads(1));
+        return open(true);
+    }
+
+    /** The same; operations are launched together, or not. */
+    public static CudaBackend open(boolean fuse) {
+        return open(new BackendOptions(1, Precision.FP32, fuse));
     }
 
     static CudaBackend open(BackendOptions options) {
         require();
-        return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.NVIDIA), 0, options);
+        return CudaBackend.open(CudaLibraries.load(CudaLibraries.Driver.NVIDIA), 0, options);
     }
 }

@@ -80,6 +80,23 @@ class KernelMutationTest {
         return new Mutation(what, file, from, to, uses, "SimtPackedOperationsTest#" + method, names);
     }
 
+    private static Mutation fused(String what, String file, String from, String to, String names) {
+        List<String> uses = Stream.of(
+                        "adamw",
+                        "attention",
+                        "cross_entropy",
+                        "dropout",
+                        "embedding",
+                        "gather",
+                        "layer_norm",
+                        "relu",
+                        "residual",
+                        "sum")
+                .map(use -> use + ".cu")
+                .toList();
+        return new Mutation(what, file, from, to, uses, "SimtFusedOperationsTest#aPassAndItsGradients", names);
+    }
+
     static List<Mutation> mutations() {
         return List.of(
                 mutation(
@@ -280,7 +297,26 @@ class KernelMutationTest {
                         "slot / 2 % 2 * 16",
                         "slot % 2 * 16",
                         "packedLinear",
-                        null));
+                        null),
+                fused(
+                        "no barrier between two operations of a sequence",
+                        "sequence.cu",
+                        "__syncthreads();  // what was written is read next",
+                        "",
+                        "sequence_f32"),
+                fused(
+                        "no barrier before a product's parts are written again",
+                        "sequence.cu",
+                        "__syncthreads();  // they are added up before the next ones are written",
+                        "",
+                        "sequence_f32"),
+                fused(
+                        "a key's gradient without that of its own query",
+                        "sequence.cu",
+                        "for (int i = r; i < t; i++)",
+                        "for (int i = r + 1; i < t; i++)",
+                        null),
+                fused("a sum that leaves out a sequence", "sequence.cu", "b < count; b++", "b < count - 1; b++", null));
     }
 
     @BeforeAll

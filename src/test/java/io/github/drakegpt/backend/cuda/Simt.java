@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.BackendOptions;
+import io.github.drakegpt.backend.Precision;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -14,14 +15,19 @@ public final class Simt {
 
     private Simt() {}
 
-    /** A backend on the SIMT driver. */
+    /** A backend on the SIMT driver that launches each operation by itself. */
     public static CudaBackend open() {
-        return open(BackendOptions.ofThreads(1));
+        return open(true);
+    }
+
+    /** The same; operations are launched together, or not. */
+    public static CudaBackend open(boolean fuse) {
+        return open(new BackendOptions(1, Precision.FP32, fuse));
     }
 
     static CudaBackend open(BackendOptions options) {
         build();
-        return new CudaBackend(CudaLibraries.load(CudaLibraries.Driver.SIMT), 0, options);
+        return CudaBackend.open(CudaLibraries.load(CudaLibraries.Driver.SIMT), 0, options);
     }
 
     /** Builds the driver from what native/simt and kernels hold now. */

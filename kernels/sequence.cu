@@ -1,0 +1,826 @@
+// Many operations of a small model in one launch: an interpreter. Between gathering a batch and the sums of its gradients, each
+// sequence is worked on alone; so a block takes a sequence through all operations, with a barrier between two where a GPU
+// would otherwise end a launch and begin another. SequenceProgram.java makes the list of operations.
+//
+// Bound by latency: an operation on a few rows of 32 channels is over in the time that a chain of loads, sums over a warp and
+// a barrier take. Estimated, not measured: 0.2 to 0.4 microseconds each, some 60 of them in a training step of three layers.
+// Weights are read from the caches; what a sequence computes lies in shared memory where there is room for it, and is also
+// written to memory, where later launches look for it.
+//
+// Products are made of tiles of eight rows, so that a weight is read once for eight rows.
+#include "common/norm.cuh"
+#include "common/online_softmax.cuh"
+#include "common/philox.cuh"
+
+constexpr int WARPS = 8;
+constexpr int THREADS = WARPS * WARP;
+constexpr int TILE = 8;     // rows of a product that are computed together
+constexpr int COLUMNS = 4;  // elements of a row to be normalized that a lane keeps: rows of up to 128
+constexpr int QUAD = PACK<float>;
+
+// As SequenceProgram.java writes it. What the pointers, sizes and numbers are is said at each operation. Tensors of which each
+// sequence has a part begin with that of block 0.
+struct alignas(16) Operation {
+    void* pointers[10];  // the last one: the step of a stream of random numbers
+    int places[10];      // of the sequence's rows in shared memory: stride << 16 | offset / 4, or -1 where they have none
+    unsigned long long seed;
+    long long first;  // sequence, or row, of the whole batch
+    int kind;
+    int purpose;
+    int threshold;
+    float scale;
+    int sizes[6];
+    float number;
+    int unused[3];
+
+    __device__ Dropout dropout() const {
+        return make_dropout(seed, purpose, static_cast<const int*>(pointers[9]), threshold, scale);
+    }
+
+    template <typename T>
+    __device__ T* pointer(int i) const {
+        return static_cast<T*>(pointers[i]);
+    }
+};
+constexpr int OPERATION_WORDS = sizeof(Operation) / sizeof(int);
+
+// The block's part of a tensor (B, T, width).
+struct Rows {
+    float* near;  // what is read: shared memory, or else memory
+    float* far;   // memory
+    int stride;   // of near
+    int width;
+
+    __device__ float* row(int r) const {
+        return near + r * stride;
+    }
+
+    __device__ bool wide() const {
+        return stride % QUAD == 0 && is_wide(near);
+    }
+
+    __device__ void put(int r, int j, float x) const {
+        near[r * stride + j] = x;
+        if (near != far) {
+            far[r * width + j] = x;
+        }
+    }
+};
+
+// What the operations of a launch have in common.
+struct Sequence {
+    float* memory;   // shared; it begins with scratch that each operation uses as it likes
+    int t;           // rows
+    long long part;  // elements from a block's part of the gradients to the next block's
+
+    __device__ Rows rows(const Operation& op, int i, int width) const {
+        float* far = op.pointer<float>(i) + (long long)blockIdx.x * t * width;
+        int place = op.places[i];
+        return place < 0 ? Rows{far, far, width, width}
+                         : Rows{memory + (place & 0xffff) * QUAD, far, place >> 16, width};
+    }
+
+    // The block's part of the gradient of a parameter, or null.
+    __device__ float* gradient(const Operation& op, int i) const {
+        return op.pointers[i] == nullptr ? nullptr : op.pointer<float>(i) + blockIdx.x * part;
+    }
+};
+
+__device__ __forceinline__ int thread_index() {
+    return threadIdx.y * WARP + threadIdx.x;
+}
+
+// The factor of element e of what is dropped from.
+__device__ __forceinline__ float dropout_factor(const Dropout& dropout, unsigned long long e) {
+    return dropout.factor(philox(dropout.stream, e >> 3), int(e & 7));
+}
+
+// Eight values of each of eight neighbouring lanes become eight sums over the lanes: lane l gets that of values[l].
+__device__ __forceinline__ float transposed_sum(float (&values)[TILE]) {
+#pragma unroll
+    for (int half = TILE / 2; half > 0; half /= 2) {
+        bool upper = (threadIdx.x & half) != 0;
+#pragma unroll
+        for (int i = 0; i < half; i++) {
+            float kept = upper ? values[i + half] : values[i];
+            float given = upper ? values[i] : values[i + half];
+            values[i] = kept + __shfl_xor_sync(ALL_LANES, given, half);
+        }
+    }
+    return values[0];
+}
+
+__device__ __forceinline__ float dot(const float* a, const float* b, int n, bool wide) {
+    float sum = 0;
+    for (int d = 0; d < n; d += QUAD) {
+        float x[QUAD];
+        float y[QUAD];
+        load(a + d, n - d, wide, x);
+        load(b + d, n - d, wide, y);
+#pragma unroll
+        for (int k = 0; k < QUAD; k++) {
+            sum += x[k] * y[k];
+        }
+    }
+    return sum;
+}
+
+// ---------------------------------------------------------------------------------------------- rows of single elements
+
+// Draws the block's sequence: corpus (n), x and y I32 (B, T). sizes: n.
+__device__ void gather(const Sequence& sequence, const Operation& op) {
+    Stream stream = {op.seed, op.purpose, *op.pointer<const int>(9)};
+    unsigned word = philox_word(stream, op.first + blockIdx.x);
+    int place = int(__umulhi(word, unsigned(op.sizes[0] - sequence.t)));
+    const unsigned short* corpus = op.pointer<const unsigned short>(0) + place;
+    long long start = (long long)blockIdx.x * sequence.t;
+    for (int r = thread_index(); r < sequence.t; r += THREADS) {
+        op.pointer<int>(1)[start + r] = corpus[r];
+        op.pointer<int>(2)[start + r] = corpus[r + 1];
+    }
+}
+
+// tokens I32 (B, T), wte (V, c), wpe (context, c) or null, out (B, T, c), position I32 (1) or null. sizes: c.
+__device__ void embedding(const Sequence& sequence, const Operation& op) {
+    int c = op.sizes[0];
+    const int* tokens = op.pointer<const int>(0) + (long long)blockIdx.x * sequence.t;
+    const float* wpe = op.pointer<const float>(2);
+    Rows out = sequence.rows(op, 3, c);
+    int position = op.pointers[4] == nullptr ? 0 : *op.pointer<const int>(4);
+    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
+        const float* row = op.pointer<const float>(1) + (long long)tokens[r] * c;
+        for (int j = threadIdx.x; j < c; j += WARP) {
+            out.put(r, j, wpe == nullptr ? row[j] : row[j] + wpe[(long long)(position + r) * c + j]);
+        }
+    }
+}
+
+// tokens I32 (B, T), dout (B, T, c), parts of dwte (V, c) and of dwpe (context, c) or null. sizes: c, V, context.
+__device__ void embedding_grad(const Sequence& sequence, const Operation& op) {
+    int c = op.sizes[0];
+    const int* tokens = op.pointer<const int>(0) + (long long)blockIdx.x * sequence.t;
+    Rows dout = sequence.rows(op, 1, c);
+    float* dwte = sequence.gradient(op, 2);
+    for (int v = threadIdx.y; v < op.sizes[1]; v += WARPS) {
+        for (int j0 = 0; j0 < c; j0 += WARP) {
+            int j = j0 + int(threadIdx.x);
+            float sum = 0;
+            for (int r0 = 0; r0 < sequence.t; r0 += WARP) {
+                // each lane looks at one token; then the warp adds the rows that were found
+                int mine = r0 + int(threadIdx.x);
+                unsigned found = __ballot_sync(ALL_LANES, mine < sequence.t && tokens[mine] == v);
+                while (found != 0) {
+                    int r = r0 + __ffs(found) - 1;
+                    found &= found - 1;
+                    sum += j < c ? dout.row(r)[j] : 0.0f;
+                }
+            }
+            if (j < c) {
+                dwte[(long long)v * c + j] = sum;
+            }
+        }
+    }
+    float* dwpe = sequence.gradient(op, 3);
+    if (dwpe != nullptr) {
+        for (int r = threadIdx.y; r < op.sizes[2]; r += WARPS) {
+            for (int j = threadIdx.x; j < c; j += WARP) {
+                dwpe[r * c + j] = r < sequence.t ? dout.row(r)[j] : 0.0f;
+            }
+        }
+    }
+}
+
+// x (B, T, c) = 0. sizes: c.
+__device__ void zero(const Sequence& sequence, const Operation& op) {
+    Rows x = sequence.rows(op, 0, op.sizes[0]);
+    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
+        for (int j = threadIdx.x; j < op.sizes[0]; j += WARP) {
+            x.put(r, j, 0);
+        }
+    }
+}
+
+// sums (c) or null = the sum of the block's rows, which other threads may have written just now.
+__device__ void column_sums(const Sequence& sequence, const Rows& rows, float* sums, int c) {
+    if (sums == nullptr) {
+        return;
+    }
+    __syncthreads();
+    for (int j = thread_index(); j < c; j += THREADS) {
+        float sum = 0;
+        for (int r = 0; r < sequence.t; r++) {
+            sum += rows.row(r)[j];
+        }
+        sums[j] = sum;
+    }
+}
+
+// dy = 0 where y was not positive, both (B, T, c); part of the gradient of a bias (c) or null. sizes: c.
+__device__ void relu_grad(const Sequence& sequence, const Operation& op) {
+    Rows y = sequence.rows(op, 0, op.sizes[0]);
+    Rows dy = sequence.rows(op, 1, op.sizes[0]);
+    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
+        for (int j = threadIdx.x; j < op.sizes[0]; j += WARP) {
+            dy.put(r, j, y.row(r)[j] > 0 ? dy.row(r)[j] : 0.0f);
+        }
+    }
+    column_sums(sequence, dy, sequence.gradient(op, 2), op.sizes[0]);
+}
+
+// sum = x + dropout(branch + bias); x, branch, sum (B, T, c), bias (c) or null; sum may be x. sizes: c.
+__device__ void residual(const Sequence& sequence, const Operation& op) {
+    int c = op.sizes[0];
+    Rows x = sequence.rows(op, 0, c);
+    Rows branch = sequence.rows(op, 1, c);
+    Rows sum = sequence.rows(op, 2, c);
+    const float* bias = op.pointer<const float>(3);
+    Dropout dropout = op.dropout();
+    long long first = op.first + (long long)blockIdx.x * sequence.t;
+    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
+        for (int j = threadIdx.x; j < c; j += WARP) {
+            float value = branch.row(r)[j] + (bias == nullptr ? 0.0f : bias[j]);
+            if (dropout.active()) {
+                value *= dropout_factor(dropout, (first + r) * c + j);
+            }
+            sum.put(r, j, x.row(r)[j] + value);
+        }
+    }
+}
+
+// dbranch = dropout mask * dsum, both (B, T, c); dbias: part of the gradient of a bias (c), or null.
+__device__ void drop(const Sequence& sequence, const Operation& op, const Rows& dsum, const Rows& dbranch, float* dbias) {
+    int c = op.sizes[0];
+    Dropout dropout = op.dropout();
+    long long first = op.first + (long long)blockIdx.x * sequence.t;
+    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
+        for (int j = threadIdx.x; j < c; j += WARP) {
+            float factor = dropout.active() ? dropout_factor(dropout, (first + r) * c + j) : 1.0f;
+            dbranch.put(r, j, dsum.row(r)[j] * factor);
+        }
+    }
+    column_sums(sequence, dbranch, dbias, c);
+}
+
+// dsum, dbranch (B, T, c), part of the gradient of a bias (c) or null. sizes: c.
+__device__ void residual_grad(const Sequence& sequence, const Operation& op) {
+    int c = op.sizes[0];
+    drop(sequence, op, sequence.rows(op, 0, c), sequence.rows(op, 1, c), sequence.gradient(op, 2));
+}
+
+// ---------------------------------------------------------------------------------------------- norms
+
+// As layer_norm of layer_norm.cu, a row by a warp: x, branch or null, sum (B, T, c), weight, bias (c), out, stats (B, T, 2), the
+// branch's bias (c) or null. sizes: c.
+__device__ void layer_norm(const Sequence& sequence, const Operation& op) {
+    int c = op.sizes[0];
+    Rows x = sequence.rows(op, 0, c);
+    Rows branch = sequence.rows(op, 1, c);
+    Rows sum = sequence.rows(op, 2, c);
+    Rows out = sequence.rows(op, 5, c);
+    Rows stats = sequence.rows(op, 6, 2);
+    bool branches = op.pointers[1] != nullptr;
+    const float* branch_bias = op.pointer<const float>(7);
+    Dropout dropout = op.dropout();
+    long long first = op.first + (long long)blockIdx.x * sequence.t;
+    float weight[COLUMNS];  // on their way while the sums are made
+    float bias[COLUMNS];
+#pragma unroll
+    for (int k = 0; k < COLUMNS; k++) {
+        int j = k * WARP + int(threadIdx.x);
+        weight[k] = j < c ? op.pointer<const float>(3)[j] : 0.0f;
+        bias[k] = j < c ? op.pointer<const float>(4)[j] : 0.0f;
+    }
+    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
+        float values[COLUMNS];
+        float total = 0;
+#pragma unroll
+        for (int k = 0; k < COLUMNS; k++) {
+            int j = k * WARP + int(threadIdx.x);
+            values[k] = j < c ? x.row(r)[j] : 0.0f;
+            if (branches && j < c) {
+                float added = branch.row(r)[j] + (branch_bias == nullptr ? 0.0f : branch_bias[j]);
+                if (dropout.active()) {
+                    added *= dropout_factor(dropout, (first + r) * c + j);
+                }
+                values[k] += added;
+                sum.put(r, j, values[k]);
+            }
+            total += values[k];
+        }
+        float mean = warp_sum(total) / c;
+        float squares = 0;
+#pragma unroll
+        for (int k = 0; k < COLUMNS; k++) {
+            values[k] -= mean;
+            squares += k * WARP + int(threadIdx.x) < c ? values[k] * values[k] : 0.0f;
+        }
+        float rstd = 1.0f / sqrtf(warp_sum(squares) / c + LAYER_NORM_EPS);
+#pragma unroll
+        for (int k = 0; k < COLUMNS; k++) {
+            int j = k * WARP + int(threadIdx.x);
+            if (j < c) {
+                out.put(r, j, values[k] * rstd * weight[k] + bias[k]);
+            }
+        }
+        if (threadIdx.x == 0) {
+            stats.put(r, 0, mean);
+            stats.put(r, 1, rstd);
+        }
+    }
+}
+
+// x (B, T, c), weight (c), stats (B, T, 2), dout (B, T, c), dx (B, T, c) that is added to, parts of dweight and dbias (c), dbranch
+// (B, T, c) or null, which may be dout, part of the gradient of the branch's bias (c) or null. sizes: c.
+__device__ void layer_norm_grad(const Sequence& sequence, const Operation& op) {
+    int c = op.sizes[0];
+    Rows x = sequence.rows(op, 0, c);
+    Rows stats = sequence.rows(op, 2, 2);
+    Rows dout = sequence.rows(op, 3, c);
+    Rows dx = sequence.rows(op, 4, c);
+    float weight[COLUMNS];
+#pragma unroll
+    for (int k = 0; k < COLUMNS; k++) {
+        int j = k * WARP + int(threadIdx.x);
+        weight[k] = j < c ? op.pointer<const float>(1)[j] : 0.0f;
+    }
+    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
+        float mean = stats.row(r)[0];
+        float rstd = stats.row(r)[1];
+        float normed[COLUMNS];
+        float scaled[COLUMNS];  // dout * weight
+        float sum = 0;
+        float product = 0;
+#pragma unroll
+        for (int k = 0; k < COLUMNS; k++) {
+            int j = k * WARP + int(threadIdx.x);
+            normed[k] = j < c ? (x.row(r)[j] - mean) * rstd : 0.0f;
+            scaled[k] = j < c ? dout.row(r)[j] * weight[k] : 0.0f;
+            sum += scaled[k];
+            product += scaled[k] * normed[k];
+        }
+        float a = warp_sum(sum) / c;
+        float b = warp_sum(product) / c;
+#pragma unroll
+        for (int k = 0; k < COLUMNS; k++) {
+            int j = k * WARP + int(threadIdx.x);
+            if (j < c) {
+                dx.put(r, j, dx.row(r)[j] + rstd * (scaled[k] - a - normed[k] * b));
+            }
+        }
+    }
+    float* dweight = sequence.gradient(op, 5);
+    float* dbias = sequence.gradient(op, 6);
+    for (int j = thread_index(); j < c; j += THREADS) {
+        float weights = 0;
+        float biases = 0;
+        for (int r = 0; r < sequence.t; r++) {
+            float g = dout.row(r)[j];
+            weights += g * (x.row(r)[j] - stats.row(r)[0]) * stats.row(r)[1];
+            biases += g;
+        }
+        dweight[j] = weights;
+        dbias[j] = biases;
+    }
+    if (op.pointers[7] != nullptr) {
+        __syncthreads();  // dout has been read, dx is written
+        drop(sequence, op, dx, sequence.rows(op, 7, c), sequence.gradient(op, 8));
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- products
+
+// y (B, T, out) = x (B, T, in) w (out, in)^T + bias (out) or null, then ReLU if asked. sizes: in, out, relu.
+//
+// Eight lanes share a column: each multiplies every eighth four elements of a row of w, read once for a tile of rows, and in
+// the end gets the sum of one of these rows. A warp has SIDE columns side by side, GROUPS times.
+constexpr int SIDE = WARP / TILE;
+
+template <int GROUPS>
+__device__ void linear(const Sequence& sequence, const Operation& op) {
+    int in = op.sizes[0];
+    int out = op.sizes[1];
+    Rows x = sequence.rows(op, 0, in);
+    const float* w = op.pointer<const float>(1);
+    const float* bias = op.pointer<const float>(2);
+    Rows y = sequence.rows(op, 3, out);
+    bool wide_x = x.wide();
+    bool wide_w = in % QUAD == 0 && is_wide(w);
+    int lane = threadIdx.x % TILE;
+    for (int r0 = 0; r0 < sequence.t; r0 += TILE) {
+        for (int j0 = int(threadIdx.y) * SIDE; j0 < out; j0 += GROUPS * WARPS * SIDE) {
+            int j = j0 + int(threadIdx.x) / TILE;
+            float sums[GROUPS][TILE] = {};
+            float biases[GROUPS];
+#pragma unroll
+            for (int g = 0; g < GROUPS; g++) {
+                int column = j + g * WARPS * SIDE;
+                biases[g] = bias != nullptr && column < out ? bias[column] : 0.0f;
+            }
+            for (int k = lane * QUAD; k < in; k += TILE * QUAD) {
+                float ws[GROUPS][QUAD];
+#pragma unroll
+                for (int g = 0; g < GROUPS; g++) {
+                    int column = j + g * WARPS * SIDE;
+                    load(w + (long long)column * in + k, column < out ? in - k : 0, wide_w, ws[g]);
+                }
+#pragma unroll
+                for (int r = 0; r < TILE; r++) {
+                    float xs[QUAD];
+                    load(x.row(r0 + r) + k, r0 + r < sequence.t ? in - k : 0, wide_x, xs);
+#pragma unroll
+                    for (int g = 0; g < GROUPS; g++) {
+#pragma unroll
+                        for (int q = 0; q < QUAD; q++) {
+                            sums[g][r] += xs[q] * ws[g][q];
+                        }
+                    }
+                }
+            }
+#pragma unroll
+            for (int g = 0; g < GROUPS; g++) {
+                int column = j + g * WARPS * SIDE;
+                float sum = transposed_sum(sums[g]) + biases[g];
+                if (r0 + lane < sequence.t && column < out) {
+                    y.put(r0 + lane, column, op.sizes[2] && sum <= 0 ? 0.0f : sum);
+                }
+            }
+        }
+    }
+}
+
+// x (B, T, in), w (out, in), dy (B, T, out), dx (B, T, in) or null, parts of dw (out, in) and dbias (out) or null. sizes: in,
+// out.
+__device__ void linear_grad(const Sequence& sequence, const Operation& op) {
+    int in = op.sizes[0];
+    int out = op.sizes[1];
+    Rows x = sequence.rows(op, 0, in);
+    const float* w = op.pointer<const float>(1);
+    Rows dy = sequence.rows(op, 2, out);
+    Rows dx = sequence.rows(op, 3, in);
+    float* dw = sequence.gradient(op, 4);
+    float* dbias = sequence.gradient(op, 5);
+    bool wide_x = x.wide();
+    bool wide_dy = dy.wide();
+    bool wide_dw = in % QUAD == 0 && is_wide(dw);
+
+    // dw = dy^T x: a thread has four rows and four columns of it.
+    int across = (in + QUAD - 1) / QUAD;
+    int down = (out + QUAD - 1) / QUAD;
+    for (int tile = thread_index(); tile < across * down; tile += THREADS) {
+        int j = tile / across * QUAD;
+        int i = tile % across * QUAD;
+        float sums[QUAD][QUAD] = {};
+        float totals[QUAD] = {};
+#pragma unroll 4
+        for (int r = 0; r < sequence.t; r++) {
+            float a[QUAD];
+            float b[QUAD];
+            load(dy.row(r) + j, out - j, wide_dy, a);
+            load(x.row(r) + i, in - i, wide_x, b);
+#pragma unroll
+            for (int p = 0; p < QUAD; p++) {
+                totals[p] += a[p];
+#pragma unroll
+                for (int q = 0; q < QUAD; q++) {
+                    sums[p][q] += a[p] * b[q];
+                }
+            }
+        }
+#pragma unroll
+        for (int p = 0; p < QUAD; p++) {
+            if (j + p < out) {
+                store(dw + (long long)(j + p) * in + i, in - i, wide_dw, sums[p]);
+                if (dbias != nullptr && i == 0) {
+                    dbias[j + p] = totals[p];
+                }
+            }
+        }
+    }
+    if (op.pointers[3] == nullptr) {
+        return;
+    }
+
+    // dx = dy w: a lane has a column for a tile of rows. Where there are fewer columns than threads, warps share the rows of w,
+    // and what each has summed is added up.
+    int blocks = (in + WARP - 1) / WARP;
+    int together = blocks > 4 ? 8 : blocks > 2 ? 4 : blocks;  // blocks of columns
+    int slices = WARPS / together;
+    int columns = together * WARP;
+    int slice = threadIdx.y / together;
+    int column = threadIdx.y % together * WARP + threadIdx.x;
+    float* partial = sequence.memory;  // (slices, TILE, columns)
+    for (int r0 = 0; r0 < sequence.t; r0 += TILE) {
+        for (int i0 = 0; i0 < in; i0 += columns) {
+            int i = i0 + column;
+            float sums[TILE] = {};
+            for (int j = slice * QUAD; j < out; j += slices * QUAD) {
+                float ws[QUAD];
+#pragma unroll
+                for (int q = 0; q < QUAD; q++) {
+                    ws[q] = i < in && j + q < out ? w[(long long)(j + q) * in + i] : 0.0f;
+                }
+#pragma unroll
+                for (int r = 0; r < TILE; r++) {
+                    float grads[QUAD];
+                    load(dy.row(r0 + r) + j, r0 + r < sequence.t ? out - j : 0, wide_dy, grads);
+#pragma unroll
+                    for (int q = 0; q < QUAD; q++) {
+                        sums[r] += grads[q] * ws[q];
+                    }
+                }
+            }
+#pragma unroll
+            for (int r = 0; r < TILE; r++) {
+                partial[(slice * TILE + r) * columns + column] = sums[r];
+            }
+            __syncthreads();
+            for (int e = thread_index(); e < TILE * columns; e += THREADS) {
+                int r = e / columns;
+                int j = e % columns;
+                float sum = 0;
+                for (int s = 0; s < slices; s++) {
+                    sum += partial[s * TILE * columns + e];
+                }
+                if (r0 + r < sequence.t && i0 + j < in) {
+                    dx.put(r0 + r, i0 + j, sum);
+                }
+            }
+            __syncthreads();  // they are added up before the next ones are written
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- attention
+
+// Heads of queries in rows of qkv whose first stands at `offset` and sees the keys up to its own place. Keys and values of a
+// head lie at keys and values, `stride` elements from one to the next. stats (B, H, T, 2) or null.
+//
+// A query of a head is worked on by a group of lanes: as many as there are keys, or all of a warp. sizes: heads, head size, lanes,
+// most keys.
+__device__ void attend(const Sequence& sequence, const Operation& op, const Rows& qkv, const float* keys,
+                       const float* values, int stride, int offset, bool wide, const Rows& out, float* near_stats,
+                       float* far_stats, const Dropout& dropout) {
+    int heads = op.sizes[0];
+    int size = op.sizes[1];
+    int lanes = op.sizes[2];
+    int groups = THREADS / lanes;
+    int group = thread_index() / lanes;
+    int lane = threadIdx.x % lanes;
+    float* weights = sequence.memory + group * op.sizes[3];  // of a query: (most keys)
+    float scale = 1.0f / sqrtf(float(size));
+    for (int pairs = 0; pairs < heads * sequence.t; pairs += groups) {
+        int pair = pairs + group;
+        int head = pair / sequence.t;
+        int i = pair % sequence.t;
+        int seen = head < heads ? offset + i + 1 : 0;
+        const float* query = qkv.row(i) + head * size;
+        float max = -INFINITY;
+        for (int j = lane; j < seen; j += lanes) {
+            float score = dot(query, keys + (long long)j * stride + head * size, size, wide) * scale;
+            weights[j] = score;
+            max = fmaxf(max, score);
+        }
+        for (int other = lanes / 2; other > 0; other /= 2) {
+            max = fmaxf(max, __shfl_xor_sync(ALL_LANES, max, other));
+        }
+        float total = 0;
+        for (int j = lane; j < seen; j += lanes) {
+            float weight = Softmax::weight(weights[j], max);
+            total += weight;
+            if (dropout.active()) {
+                unsigned long long row =
+                    ((unsigned long long)(op.first + blockIdx.x) * heads + head) * sequence.t + i;
+                weight *= dropout_factor(dropout, row * sequence.t + j);
+            }
+            weights[j] = weight;
+        }
+        for (int other = lanes / 2; other > 0; other /= 2) {
+            total += __shfl_xor_sync(ALL_LANES, total, other);
+        }
+        float inverse = 1.0f / total;
+        __syncwarp();
+        for (int d = lane; seen > 0 && d < size; d += lanes) {
+            float sum = 0;
+            for (int j = 0; j < seen; j++) {
+                sum += weights[j] * values[(long long)j * stride + head * size + d];
+            }
+            out.put(i, head * size + d, sum * inverse);
+        }
+        if (near_stats != nullptr && seen > 0 && lane == 0) {
+            near_stats[2 * pair] = max;
+            near_stats[2 * pair + 1] = inverse;
+            if (near_stats != far_stats) {
+                far_stats[2 * pair] = max;
+                far_stats[2 * pair + 1] = inverse;
+            }
+        }
+        __syncwarp();  // the weights have been read
+    }
+}
+
+// qkv (B, T, 3A), out (B, T, A), stats (B, H, T, 2).
+__device__ void attention(const Sequence& sequence, const Operation& op) {
+    int width = op.sizes[0] * op.sizes[1];
+    Rows qkv = sequence.rows(op, 0, 3 * width);
+    Rows stats = sequence.rows(op, 2, 2 * op.sizes[0]);
+    bool wide = op.sizes[1] % QUAD == 0 && qkv.wide();
+    attend(sequence, op, qkv, qkv.near + width, qkv.near + 2 * width, qkv.stride, 0, wide, sequence.rows(op, 1, width),
+           stats.near, stats.far, op.dropout());
+}
+
+// qkv (B, T, 3A), out (B, T, A), cache (B, context, 2A), which the keys and values are put into first, position I32 (1).
+__device__ void attention_cached(const Sequence& sequence, const Operation& op) {
+    int width = op.sizes[0] * op.sizes[1];
+    Rows qkv = sequence.rows(op, 0, 3 * width);
+    float* cache = op.pointer<float>(2) + (long long)blockIdx.x * op.sizes[3] * 2 * width;
+    int position = *op.pointer<const int>(3);
+    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
+        for (int j = threadIdx.x; j < 2 * width; j += WARP) {
+            cache[(long long)(position + r) * 2 * width + j] = qkv.row(r)[width + j];
+        }
+    }
+    __syncthreads();
+    bool wide = op.sizes[1] % QUAD == 0 && qkv.wide() && is_wide(cache);
+    attend(sequence, op, qkv, cache, cache + width, 2 * width, position, wide, sequence.rows(op, 1, width), nullptr, nullptr,
+           Dropout{});
+}
+
+// qkv (B, T, 3A), out (B, T, A), stats (B, H, T, 2), dout (B, T, A), dqkv (B, T, 3A). sizes: heads, head size, heads at once.
+__device__ void attention_grad(const Sequence& sequence, const Operation& op) {
+    int t = sequence.t;
+    int heads = op.sizes[0];
+    int size = op.sizes[1];
+    int width = heads * size;
+    Rows qkv = sequence.rows(op, 0, 3 * width);
+    Rows out = sequence.rows(op, 1, width);
+    const float* stats = sequence.rows(op, 2, 2 * heads).near;
+    Rows dout = sequence.rows(op, 3, width);
+    Rows dqkv = sequence.rows(op, 4, 3 * width);
+    bool wide = size % QUAD == 0 && qkv.wide() && out.wide() && dout.wide();
+    float scale = 1.0f / sqrtf(float(size));
+    Dropout dropout = op.dropout();
+    for (int h0 = 0; h0 < heads; h0 += op.sizes[2]) {
+        int count = heads - h0 < op.sizes[2] ? heads - h0 : op.sizes[2];
+        float* weights = sequence.memory;  // (count, T, T), up to the diagonal
+        float* dscores = weights + count * t * t;
+        for (int e = thread_index(); e < count * t * t; e += THREADS) {
+            int j = e % t;
+            int i = e / t % t;
+            int head = h0 + e / (t * t);
+            if (j > i) {
+                continue;
+            }
+            const float* grads = dout.row(i) + head * size;
+            const float* key = qkv.row(j) + width + head * size;
+            float score = dot(qkv.row(i) + head * size, key, size, wide) * scale;
+            float dweight = dot(grads, key + width, size, wide);
+            float row_sum = dot(grads, out.row(i) + head * size, size, wide);
+            float weight = expf(score - stats[2 * (head * t + i)]) * stats[2 * (head * t + i) + 1];
+            float factor = 1;
+            if (dropout.active()) {
+                unsigned long long row = ((unsigned long long)(op.first + blockIdx.x) * heads + head) * t + i;
+                factor = dropout_factor(dropout, row * t + j);
+            }
+            weights[e] = weight * factor;
+            dscores[e] = weight * (dweight * factor - row_sum);
+        }
+        __syncthreads();
+        int each = count * t * size;  // gradients of queries, then of keys, then of values
+        for (int e = thread_index(); e < 3 * each; e += THREADS) {
+            int kind = e / each;
+            int d = e % size;
+            int r = e / size % t;
+            int index = e % each / (t * size);
+            int column = (h0 + index) * size + d;
+            const float* matrix = (kind == 2 ? weights : dscores) + index * t * t;
+            float sum = 0;
+            if (kind == 0) {
+                for (int j = 0; j <= r; j++) {
+                    sum += matrix[r * t + j] * qkv.row(j)[width + column];
+                }
+            } else {
+                const Rows& rows = kind == 1 ? qkv : dout;
+                for (int i = r; i < t; i++) {
+                    sum += matrix[i * t + r] * rows.row(i)[column];
+                }
+            }
+            dqkv.put(r, kind * width + column, kind == 2 ? sum : sum * scale);
+        }
+        __syncthreads();  // they have been read before the next heads' are written
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- loss
+
+// logits (B, T, v), targets I32 (B, T), losses (B, T), dlogits (B, T, v) or null, which may be logits. number: the gradient's
+// scale. sizes: v.
+__device__ void cross_entropy(const Sequence& sequence, const Operation& op) {
+    int v = op.sizes[0];
+    Rows logits = sequence.rows(op, 0, v);
+    Rows dlogits = sequence.rows(op, 3, v);
+    long long start = (long long)blockIdx.x * sequence.t;
+    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
+        int target = op.pointer<const int>(1)[start + r];
+        const float* row = logits.row(r);
+        Softmax softmax = row_softmax<float, WARP>(row, v, logits.wide());
+        if (threadIdx.x == 0) {
+            op.pointer<float>(2)[start + r] = logf(softmax.denominator) - (row[target] - softmax.max);
+        }
+        if (op.pointers[3] != nullptr) {
+            __syncwarp();  // the loss is read before another lane overwrites the target's logit
+            float factor = op.number / softmax.denominator;
+            for (int j = threadIdx.x; j < v; j += WARP) {
+                dlogits.put(r, j, Softmax::weight(row[j], softmax.max) * factor - (j == target ? op.number : 0.0f));
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- launches
+
+// Runs `count` operations on the rows of a sequence: a block a sequence, of (WARP, WARPS). The next operation is fetched while
+// one is done. The kinds are numbered as in SequenceOperation.java.
+KERNEL(THREADS, sequence_f32, const int* program, int count, int t, long long part) {
+    DYNAMIC_SHARED(float, memory);
+    SHARED(int, words, [2][OPERATION_WORDS]);
+    Sequence sequence = {memory, t, part};
+    int word = thread_index();
+    if (word < OPERATION_WORDS) {
+        words[0][word] = program[word];
+    }
+    __syncthreads();
+    for (int i = 0; i < count; i++) {
+        bool fetches = i + 1 < count && word < OPERATION_WORDS;
+        int next = fetches ? program[(i + 1) * OPERATION_WORDS + word] : 0;
+        const Operation& op = *reinterpret_cast<const Operation*>(words[i % 2]);
+        switch (op.kind) {
+            case 0: gather(sequence, op); break;
+            case 1: embedding(sequence, op); break;
+            case 2: embedding_grad(sequence, op); break;
+            case 3: zero(sequence, op); break;
+            case 4: relu_grad(sequence, op); break;
+            case 5: residual(sequence, op); break;
+            case 6: layer_norm(sequence, op); break;
+            case 7: layer_norm_grad(sequence, op); break;
+            case 8:
+                // as many columns together as there are, or can be
+                switch ((op.sizes[1] - 1) / (WARPS * SIDE)) {
+                    case 0: linear<1>(sequence, op); break;
+                    case 1: linear<2>(sequence, op); break;
+                    case 2: linear<3>(sequence, op); break;
+                    default: linear<4>(sequence, op);
+                }
+                break;
+            case 9: linear_grad(sequence, op); break;
+            case 10: attention(sequence, op); break;
+            case 11: attention_cached(sequence, op); break;
+            case 12: attention_grad(sequence, op); break;
+            case 13: cross_entropy(sequence, op); break;
+            case 14: residual_grad(sequence, op); break;
+        }
+        if (fetches) {
+            words[(i + 1) % 2][word] = next;
+        }
+        __syncthreads();  // what was written is read next
+    }
+}
+
+// What the blocks of sequence_f32 left to be added up. First grads (n), a thread an element: where the bit of `written` is set,
+// the sum of `count` parts, `stride` elements apart; elsewhere it stays. squares (blocks) or null: the sum of the squares of a
+// block's elements. Then a block for each of `totals`: the sum of `rows` losses, as total_f32 makes it.
+KERNEL(ROW_THREADS, sequence_sums_f32, const float* parts, long long stride, int count, const unsigned* written,
+       float* grads, int n, float* squares, const float* losses, float* const* totals, int rows) {
+    int blocks = (n + ROW_THREADS - 1) / ROW_THREADS;
+    int block = blockIdx.x;
+    if (block >= blocks) {
+        const float* mine = losses + (long long)(block - blocks) * rows;
+        double sum = 0;
+        for (int i = threadIdx.x; i < rows; i += ROW_THREADS) {
+            sum += mine[i];
+        }
+        sum = block_sum(sum);
+        if (threadIdx.x == 0) {
+            *totals[block - blocks] = float(sum);
+        }
+        return;
+    }
+    int i = block * ROW_THREADS + threadIdx.x;
+    float sum = 0;
+    if (i < n) {
+        if (written[i / WARP] >> i % WARP & 1) {
+#pragma unroll 8
+            for (int b = 0; b < count; b++) {
+                sum += parts[b * stride + i];
+            }
+            grads[i] = sum;
+        } else {
+            sum = grads[i];
+        }
+    }
+    if (squares != nullptr) {
+        sum = row_sum<ROW_THREADS>(sum * sum);
+        if (threadIdx.x == 0) {
+            squares[block] = sum;
+        }
+    }
+}
