@@ -263,11 +263,12 @@ abstract class FusedOperations {
         Tensor x = floats(12, 24);
         Tensor w = floats(24, 24);
         Tensor y = floats(12, 24);
+        Tensor out = floats(12, 8);
         Tensor stats = floats(24);
         int stretches = assertSame(b -> {
             b.embedding(tokens, wte, null, null, x, 3, 4, 24);
             layers(b, x, w, y, 12, 24);
-            b.attention(x, y, stats, null, 0, 2, 6, 1, 8);
+            b.attention(x, out, stats, null, 0, 2, 6, 1, 8);
             layers(b, x, w, y, 12, 24);
         });
         assertThat(stretches).isEqualTo(2);

@@ -85,7 +85,6 @@ class KernelMutationTest {
                         "adamw",
                         "attention",
                         "cross_entropy",
-                        "dropout",
                         "embedding",
                         "gather",
                         "layer_norm",
