@@ -57,6 +57,11 @@ public interface Backend extends AutoCloseable {
         return work;
     }
 
+    /** Whether an operation is done when it returns; elsewhere, who reads a value waits for what was called before. */
+    default boolean isSynchronous() {
+        return true;
+    }
+
     /**
      * How many of {@code times} repetitions of the same work are best recorded together: as many as make what it costs to
      * start them small beside what they take, and so few that they take no longer than milliseconds. 1 where an operation

@@ -49,6 +49,10 @@ public final class RunFolder {
     public static final String STATE = "state.json";
     public static final String METRICS = "metrics.jsonl";
     public static final String LOG = "train.log";
+    /** The machine that trained the run last: names and values. */
+    public static final String MACHINE = "machine.json";
+    /** What {@code profile} measured last of the run. */
+    public static final String PROFILE = "profile.json";
 
     private static final String COMMIT = "commit.json";
     private static final String NEXT = ".next";

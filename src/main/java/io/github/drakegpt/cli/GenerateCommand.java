@@ -5,6 +5,7 @@ import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.model.Generator;
+import io.github.drakegpt.model.Stage;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -94,7 +95,7 @@ final class GenerateCommand implements Callable<Integer> {
         }
         RunFolder folder = runs.find();
         int[] tokens = prompt.isEmpty()
-                ? Texts.emptyPrompt(folder.tokenizer())
+                ? folder.tokenizer().emptyPrompt()
                 : folder.tokenizer().encode(prompt);
         long chosenSeed = seed != null ? seed : ThreadLocalRandom.current().nextInt(Integer.MAX_VALUE);
         log.info("Seed {}", chosenSeed);

@@ -2,10 +2,13 @@ package io.github.drakegpt.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.model.Stage;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -65,7 +68,7 @@ final class JourneyCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         Map<Stage, Settings> resolved = new LinkedHashMap<>();
         for (Stage stage : models.stream().map(Stage::of).toList()) {
-            Settings stageSettings = stage.settings(settings);
+            Settings stageSettings = settings(stage);
             device.layOver(stageSettings);
             resolved.put(stage, stageSettings);
         }
@@ -81,15 +84,23 @@ final class JourneyCommand implements Callable<Integer> {
                     log.info("To go on: give the same command again.");
                     return 0;
                 }
-                rows.add(new Row(
-                        stage,
-                        result,
-                        run.folder().loadWeights().bytes(),
-                        Texts.sample(backend, run.folder(), SAMPLE_LENGTH)));
+                rows.add(new Row(stage, result, run.folder().loadWeights().bytes(), run.sample(SAMPLE_LENGTH)));
             }
         }
         print(rows);
         return 0;
+    }
+
+    /** @throws IllegalArgumentException if the options ask for other weights than the stage has */
+    private Settings settings(Stage stage) throws IOException {
+        Settings resolved =
+                settings.resolve(false, stage.quantization(), false).set("model.name", TextNode.valueOf(stage.model()));
+        Quantization asked = resolved.model(1).quant(); // whatever the vocabulary
+        if (asked != stage.quantization()) {
+            throw new IllegalArgumentException("model.quant is " + asked.label() + ", where " + stage.name() + " has "
+                    + stage.quantization().label() + "; leave it out, and choose stages with --models.");
+        }
+        return resolved;
     }
 
     private record Row(Stage stage, TrainingResult result, long weightBytes, String sample) {}

@@ -53,15 +53,11 @@ final class Progress implements TrainingListener {
     public void onEvaluation(Evaluation evaluation) {
         String line = String.format(
                 Locale.ROOT,
-                "step %d/%d  train loss %.4f  val loss %.4f  lr %.2e  grad norm %.2f  %,.0f tokens/s  %.1f s",
-                evaluation.step(),
+                "step %d/%d  train loss %.4f  val loss %.4f",
+                evaluation.step().number(),
                 iters,
                 evaluation.trainLoss(),
-                evaluation.valLoss(),
-                evaluation.learningRate(),
-                evaluation.gradNorm(),
-                evaluation.tokensPerSecond(),
-                evaluation.elapsedSeconds());
+                evaluation.valLoss());
         if (bar == null) {
             log.info(line);
         } else {

@@ -3,6 +3,7 @@ package io.github.drakegpt.cli;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.ProjectHome;
+import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.TextNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
@@ -97,7 +98,7 @@ final class TrainCommand implements Callable<Integer> {
                 log.info("To go on: {}", resumeCommand(training.folder().path()));
                 return 0;
             }
-            System.out.println(Texts.sample(backend, training.folder(), SAMPLE_LENGTH));
+            System.out.println(training.sample(SAMPLE_LENGTH));
             return 0;
         }
     }

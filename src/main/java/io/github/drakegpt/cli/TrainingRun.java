@@ -11,6 +11,8 @@ import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.tracking.MetricsFile;
+import io.github.drakegpt.tracking.MetricsRecorder;
+import io.github.drakegpt.train.TextSampler;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.Trainer;
 import io.github.drakegpt.train.TrainingListener;
@@ -133,9 +135,17 @@ final class TrainingRun {
         }
     }
 
+    /** A text that the model writes as it was saved last. */
+    String sample(int length) throws IOException {
+        try (TextSampler sampler = new TextSampler(backend, folder.loadWeights(), folder.tokenizer())) {
+            return sampler.sample(length);
+        }
+    }
+
     private TrainingResult trainLocked(BooleanSupplier stop) throws IOException {
-        List<TrainingListener> listeners =
-                List.of(new Progress(), new MetricsFile(folder.path().resolve(RunFolder.METRICS)));
+        List<TrainingListener> listeners = List.of(
+                new Progress(),
+                new MetricsRecorder(List.of(new MetricsFile(folder.path().resolve(RunFolder.METRICS)))));
         RunLog log = new RunLog(folder.path().resolve(RunFolder.LOG));
         try (log;
                 Trainer trainer = new Trainer(backend, folder.modelConfig(), train, corpus, folder, listeners)) {

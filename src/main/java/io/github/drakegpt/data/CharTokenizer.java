@@ -104,6 +104,11 @@ public final class CharTokenizer {
         return new String(codePoints, 0, codePoints.length);
     }
 
+    /** What a model that has seen nothing yet is prompted with: a line break, as at the start of a line. */
+    public int[] emptyPrompt() {
+        return characters().indexOf('\n') >= 0 ? encode("\n") : new int[] {0};
+    }
+
     /**
      * The ids of a text's characters.
      *

@@ -32,6 +32,11 @@ public final class Generator implements AutoCloseable {
         }
     }
 
+    /** Continues with other weights of the same model. */
+    public void setWeights(Weights weights) {
+        model.load(weights);
+    }
+
     /**
      * Draws tokens.
      *

@@ -1,9 +1,7 @@
 package io.github.drakegpt.tracking;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.train.TrainingListener;
 import java.io.IOException;
@@ -13,65 +11,94 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
 
-/**
- * {@code metrics.jsonl}: one JSON object a line and evaluation, {@code {"step":500,"train_loss":..,"val_loss":..,
- * "lr":..,"grad_norm":..,"tokens_per_s":..,"elapsed_s":..}}. Losses are in nats per character.
- */
-public final class MetricsFile implements TrainingListener {
+/** {@code metrics.jsonl}: one JSON object a line, which is a {@link Metrics}. */
+public final class MetricsFile implements MetricsSink {
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private final Path file;
+    private FileChannel channel; // open while something is being written, null before
 
     public MetricsFile(Path file) {
         this.file = file;
     }
 
+    /**
+     * What a file holds, by ascending steps; nothing if there is no such file. Lines that were not written to their end are
+     * passed over: the last one of a run that was killed, or is being written.
+     */
+    public static List<Metrics> read(Path file) throws IOException {
+        TreeMap<Integer, Metrics> metrics = new TreeMap<>();
+        if (Files.exists(file)) {
+            // bytes of a torn file need not be UTF-8
+            for (String line :
+                    (Iterable<String>) new String(Files.readAllBytes(file), StandardCharsets.UTF_8).lines()::iterator) {
+                parse(line).ifPresent(read -> metrics.put(read.step(), read));
+            }
+        }
+        return List.copyOf(metrics.values());
+    }
+
+    private static Optional<Metrics> parse(String line) {
+        try {
+            Metrics metrics = JSON.readValue(line, Metrics.class);
+            return Optional.ofNullable(metrics).filter(read -> read.step() > 0);
+        } catch (JsonProcessingException e) {
+            return Optional.empty();
+        }
+    }
+
+    /** The line of a step, without its end. */
+    public static String line(Metrics metrics) {
+        try {
+            return JSON.writeValueAsString(metrics);
+        } catch (JsonProcessingException e) {
+            throw new IllegalStateException("numbers and text can be written", e);
+        }
+    }
+
     /** Drops the lines of steps that will be done again, and one that was not written to its end. */
     @Override
-    public void onStart(Start start) throws IOException {
+    public void start(TrainingListener.Start start) throws IOException {
+        close(); // the file is another one afterwards
         if (!Files.exists(file)) {
             return;
         }
-        List<String> kept = new ArrayList<>();
-        for (String line : Files.readAllLines(file)) {
-            if (stepOf(line) < start.firstStep()) {
-                kept.add(line + '\n');
-            }
-        }
-        AtomicFiles.write(file, String.join("", kept).getBytes(StandardCharsets.UTF_8));
+        String kept = read(file).stream()
+                .filter(metrics -> metrics.step() < start.firstStep())
+                .map(metrics -> line(metrics) + '\n')
+                .collect(Collectors.joining());
+        AtomicFiles.write(file, kept.getBytes(StandardCharsets.UTF_8));
     }
 
-    private static int stepOf(String line) {
-        try {
-            JsonNode step = JSON.readTree(line).path("step");
-            return step.isInt() ? step.asInt() : Integer.MAX_VALUE;
-        } catch (JsonProcessingException e) {
-            return Integer.MAX_VALUE; // torn by the end of the process: counts as not written
-        }
-    }
-
-    /** Appends a line and syncs it, so that it is there before the checkpoint of the same step. */
+    /** Appends a line; an evaluation's is synced, so that it is there before the checkpoint of the same step. */
     @Override
-    public void onEvaluation(Evaluation evaluation) throws IOException {
-        ObjectNode line = JSON.createObjectNode()
-                .put("step", evaluation.step())
-                .put("train_loss", evaluation.trainLoss())
-                .put("val_loss", evaluation.valLoss())
-                .put("lr", evaluation.learningRate())
-                .put("grad_norm", evaluation.gradNorm())
-                .put("tokens_per_s", Math.round(evaluation.tokensPerSecond()))
-                .put("elapsed_s", Math.round(evaluation.elapsedSeconds() * 1000) / 1000.0);
-        ByteBuffer bytes = ByteBuffer.wrap((line + "\n").getBytes(StandardCharsets.UTF_8));
-        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.APPEND)) {
+    public void add(Metrics metrics) throws IOException {
+        ByteBuffer bytes = ByteBuffer.wrap((line(metrics) + '\n').getBytes(StandardCharsets.UTF_8));
+        try {
+            if (channel == null) {
+                channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+            }
             while (bytes.hasRemaining()) {
                 channel.write(bytes);
             }
-            channel.force(true);
+            if (metrics.isEvaluation()) {
+                channel.force(true);
+            }
         } catch (IOException e) {
             throw AtomicFiles.failed(file, e);
+        }
+    }
+
+    @Override
+    public void close() throws IOException {
+        if (channel != null) {
+            channel.close();
+            channel = null;
         }
     }
 }

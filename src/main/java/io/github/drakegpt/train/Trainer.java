@@ -5,30 +5,39 @@ import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.data.BatchSampler;
+import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.tensor.RandomStream;
 import java.io.IOException;
 import java.util.List;
 import java.util.function.BooleanSupplier;
+import java.util.function.Supplier;
 
 /** Trains a model: steps, evaluations, checkpoints, and when to stop. */
 public final class Trainer implements AutoCloseable {
     /** Steps after which the loss is checked even if no listener asks for it. */
     private static final int CHECK_INTERVAL = 100;
 
+    /** Characters of the text that an evaluation shows. */
+    private static final int SAMPLE_LENGTH = 200;
+
     private final Backend backend;
     private final ModelConfig modelConfig;
     private final TrainConfig config;
     private final RunFolder run;
     private final List<TrainingListener> listeners;
+    private final CharTokenizer tokenizer;
     private final TrainingStep step;
     private final Evaluator trainEvaluator;
     private final Evaluator valEvaluator;
 
     private TrainingState state = TrainingState.START;
     private TrainingState saved;
+    private TextSampler sampler; // null until somebody wants to see a text
+    private long peakMemoryBytes;
 
     /**
      * Builds the model with initial weights for the seed.
@@ -48,6 +57,8 @@ public final class Trainer implements AutoCloseable {
         this.config = config;
         this.run = run;
         this.listeners = listeners;
+        this.tokenizer = corpus.tokenizer();
+        backend.takePeakBytes(); // of work before this
         int length = modelConfig.contextLength();
         step = TrainingStep.create(backend, modelConfig, config, corpus.train());
         try {
@@ -103,17 +114,20 @@ public final class Trainer implements AutoCloseable {
      * @throws IOException if a checkpoint or a listener's file cannot be written; the checkpoint before that stays
      */
     public TrainingResult train(BooleanSupplier stop) throws IOException {
+        TrainingClock clock = new TrainingClock(state);
         TrainingListener.Start start = new TrainingListener.Start(
                 modelConfig,
                 config,
                 backend.name() + ", " + backend.description(),
+                backend.precision(),
                 parameters().count(),
                 step.arena().bytes(),
-                state.step() + 1);
+                state.step() + 1,
+                clock);
         for (TrainingListener listener : listeners) {
             listener.onStart(start);
         }
-        TrainingResult.End end = loop(stop);
+        TrainingResult.End end = loop(clock, stop);
         if (saved == null || saved.step() != state.step()) {
             save();
         }
@@ -124,12 +138,7 @@ public final class Trainer implements AutoCloseable {
         return result;
     }
 
-    private TrainingResult.End loop(BooleanSupplier stop) throws IOException {
-        double elapsedBefore = state.elapsedSeconds();
-        double trainSeconds = state.trainSeconds();
-        long begin = System.nanoTime();
-        int lastEvaluation = state.step();
-        double secondsAtEvaluation = trainSeconds;
+    private TrainingResult.End loop(TrainingClock clock, BooleanSupplier stop) throws IOException {
         while (state.step() < config.iters()) {
             if (config.patience() > 0 && state.evaluationsSinceBest() >= config.patience()) {
                 return TrainingResult.End.OUT_OF_PATIENCE;
@@ -137,29 +146,24 @@ public final class Trainer implements AutoCloseable {
             if (stop.getAsBoolean()) {
                 return TrainingResult.End.INTERRUPTED;
             }
-            long since = System.nanoTime();
+            clock.resume();
             int nextEvaluation = nextEvaluation(state.step());
             for (TrainingListener.Step done : step.run(state.step() + 1, nextEvaluation)) {
                 if (done.number() == nextEvaluation || done.number() % CHECK_INTERVAL == 0) {
                     requireFinite(done.loss(), done.number()); // waits for the device: the time of all steps is known
                 }
-                trainSeconds += seconds(since);
                 for (TrainingListener listener : listeners) {
                     listener.onStep(done);
                 }
-                since = System.nanoTime();
             }
+            clock.pause();
             int number = step.number();
             boolean evaluate = number == nextEvaluation;
             double trainLoss = evaluate ? trainEvaluator.loss() : 0;
             double valLoss = evaluate ? valEvaluator.loss() : 0;
-            state = state.advanced(number, trainSeconds, elapsedBefore + seconds(begin));
+            state = state.advanced(number, clock.trainSeconds(), clock.elapsedSeconds());
             if (evaluate) {
-                double tokens =
-                        (double) (number - lastEvaluation) * config.sequencesPerStep() * modelConfig.contextLength();
-                evaluated(trainLoss, valLoss, tokens / (trainSeconds - secondsAtEvaluation));
-                lastEvaluation = number;
-                secondsAtEvaluation = trainSeconds;
+                evaluated(trainLoss, valLoss);
             }
         }
         return TrainingResult.End.COMPLETED;
@@ -171,22 +175,36 @@ public final class Trainer implements AutoCloseable {
         return (int) Math.min(next, config.iters());
     }
 
-    private void evaluated(double trainLoss, double valLoss, double tokensPerSecond) throws IOException {
+    private void evaluated(double trainLoss, double valLoss) throws IOException {
         requireFinite(trainLoss, state.step());
         requireFinite(valLoss, state.step());
         state = state.evaluated(trainLoss, valLoss);
+        peakMemoryBytes = Math.max(peakMemoryBytes, backend.takePeakBytes());
         TrainingListener.Evaluation evaluation = new TrainingListener.Evaluation(
-                state.step(),
-                trainLoss,
-                valLoss,
-                step.learningRate(),
-                step.gradNorm(),
-                tokensPerSecond,
-                state.elapsedSeconds());
+                step, trainLoss, valLoss, state.bestStep() == state.step(), peakMemoryBytes, new Sample());
         for (TrainingListener listener : listeners) {
             listener.onEvaluation(evaluation);
         }
         save();
+    }
+
+    /** A text that is written once, when first asked for. */
+    private final class Sample implements Supplier<String> {
+        private String text;
+
+        @Override
+        public String get() {
+            if (text == null) {
+                Weights now = Weights.of(modelConfig, step.weights().toFloats());
+                if (sampler == null) {
+                    sampler = new TextSampler(backend, now, tokenizer);
+                } else {
+                    sampler.setWeights(now);
+                }
+                text = sampler.sample(SAMPLE_LENGTH);
+            }
+            return text;
+        }
     }
 
     private void requireFinite(double loss, int number) {
@@ -212,12 +230,11 @@ public final class Trainer implements AutoCloseable {
         saved = state;
     }
 
-    private static double seconds(long since) {
-        return (System.nanoTime() - since) * 1e-9;
-    }
-
     @Override
     public void close() {
+        if (sampler != null) {
+            sampler.close();
+        }
         step.close();
     }
 }

@@ -1,19 +1,31 @@
 package io.github.drakegpt.train;
 
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.model.ModelConfig;
 import java.io.IOException;
+import java.util.function.Supplier;
 
 /** Is told how training goes. The trainer knows none of its listeners; they are called on its thread, in order. */
 public interface TrainingListener extends AutoCloseable {
     /**
      * What is about to be trained.
      *
+     * @param device its name and description
+     * @param precision what the device computes in
      * @param parameters number of trained values
      * @param memoryBytes of parameters, gradients, moments and activations
      * @param firstStep the step that comes next: above 1 if a run is resumed
+     * @param clock can be read at any time of the training
      */
     record Start(
-            ModelConfig model, TrainConfig train, String device, long parameters, long memoryBytes, int firstStep) {}
+            ModelConfig model,
+            TrainConfig train,
+            String device,
+            Precision precision,
+            long parameters,
+            long memoryBytes,
+            int firstStep,
+            TrainingClock clock) {}
 
     /**
      * A step that was done; it is another one's after {@link #onStep} returns. Reading a value from the device costs time: a
@@ -23,39 +35,37 @@ public interface TrainingListener extends AutoCloseable {
         /** Counted from 1. */
         int number();
 
-        /** Mean loss of the step's batch, in nats per token. */
+        /** Mean loss of the step's batch, in nats per token; waits for the device. */
         float loss();
 
-        /** Norm of the gradient before clipping. */
+        /** Norm of the gradient before clipping; waits for the device. */
         float gradNorm();
 
         double learningRate();
+
+        /** Whether the device is known to have done this step, which it is after its loss was read. */
+        boolean isDone();
     }
 
     /**
      * An evaluation.
      *
+     * @param step after which the model was evaluated
      * @param trainLoss mean over the evaluation's batches of the training split, in nats per token
      * @param valLoss the same of the validation split
-     * @param learningRate of the last step
-     * @param gradNorm of the last step, before clipping
-     * @param tokensPerSecond of the training steps since the last evaluation
-     * @param elapsedSeconds of the whole run so far, evaluations included
+     * @param best whether no evaluation before has had so low a val loss
+     * @param peakMemoryBytes the most memory of the device that was taken at a time since training began
+     * @param sample text that the model writes now, from the same random numbers each time; is written when first asked for,
+     *     which is possible until {@link #onEvaluation} returns
      */
     record Evaluation(
-            int step,
-            double trainLoss,
-            double valLoss,
-            double learningRate,
-            double gradNorm,
-            double tokensPerSecond,
-            double elapsedSeconds) {}
+            Step step, double trainLoss, double valLoss, boolean best, long peakMemoryBytes, Supplier<String> sample) {}
 
     /** Before the first step. */
     default void onStart(Start start) throws IOException {}
 
     /** After every step, or several times after several steps that the device did at once: for each of them, in order. */
-    default void onStep(Step step) {}
+    default void onStep(Step step) throws IOException {}
 
     /** After every evaluation, before its checkpoint is saved. */
     default void onEvaluation(Evaluation evaluation) throws IOException {}

@@ -161,7 +161,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         @Override
         public float loss() {
             float sum = 0;
-            for (float loss : losses.toFloats()) {
+            for (float loss : read(losses)) {
                 sum += loss;
             }
             return sum * gradScale;
@@ -169,12 +169,24 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
 
         @Override
         public float gradNorm() {
-            return gradNorm.toFloats()[0];
+            return read(gradNorm)[0];
+        }
+
+        /** Waits for all that was started. */
+        private float[] read(Tensor tensor) {
+            float[] values = tensor.toFloats();
+            ahead = 0;
+            return values;
         }
 
         @Override
         public double learningRate() {
             return rate;
+        }
+
+        @Override
+        public boolean isDone() {
+            return backend.isSynchronous() || ahead == 0;
         }
     }
 
@@ -302,10 +314,10 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         }
         ahead += recorded.steps.size();
         if (ahead >= mostAhead) {
-            last.gradNorm(); // waits
+            int waitedFor = ahead;
+            last.gradNorm();
             double seconds = (System.nanoTime() - aheadSince) * 1e-9;
-            mostAhead = (int) Math.max(1, MOST_AHEAD / seconds * ahead);
-            ahead = 0;
+            mostAhead = (int) Math.max(1, MOST_AHEAD / seconds * waitedFor);
         }
     }
 
@@ -360,6 +372,11 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     @Override
     public double learningRate() {
         return last.learningRate();
+    }
+
+    @Override
+    public boolean isDone() {
+        return last.isDone();
     }
 
     /** The model's parameters: their names, shapes and places in a flat buffer. */

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import io.github.drakegpt.train.TrainingListener.Evaluation;
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.train.TrainingListener.Start;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -33,11 +33,40 @@ class MetricsFileTest {
 
     @Test
     void aLineIsOneJsonObject() throws IOException {
-        metrics.onEvaluation(new Evaluation(500, 2.25, 2.5, 0.0018, 0.75, 123_456.6, 12.34567));
+        metrics.add(new Metrics(450, 2.125, null, null, 0.001, 0.5, 123_456, null, 11.5, null));
+        metrics.add(
+                new Metrics(500, 2.0, 2.25, 2.5, 0.0018, 0.75, 123_457, 1_000_000L, 12.346, "Said \"no\"\n</script>"));
 
         assertThat(Files.readString(file))
-                .isEqualTo("{\"step\":500,\"train_loss\":2.25,\"val_loss\":2.5,\"lr\":0.0018,\"grad_norm\":0.75,"
-                        + "\"tokens_per_s\":123457,\"elapsed_s\":12.346}\n");
+                .isEqualTo("{\"step\":450,\"loss\":2.125,\"lr\":0.001,\"grad_norm\":0.5,"
+                        + "\"tokens_per_s\":123456,\"elapsed_s\":11.5}\n"
+                        + "{\"step\":500,\"loss\":2.0,\"train_loss\":2.25,\"val_loss\":2.5,\"lr\":0.0018,\"grad_norm\":0.75,"
+                        + "\"tokens_per_s\":123457,\"peak_memory_bytes\":1000000,\"elapsed_s\":12.346,"
+                        + "\"sample\":\"Said \\\"no\\\"\\n</script>\"}\n");
+    }
+
+    @Test
+    void whatWasWrittenIsReadAgain() throws IOException {
+        List<Metrics> written = List.of(
+                new Metrics(450, 2.125, null, null, 0.001, 0.5, 123_456, null, 11.5, null),
+                new Metrics(500, 2.0, 2.25, 2.5, 0.0018, Double.POSITIVE_INFINITY, 7, 1L, 12.346, "a\u2028b\n"));
+        for (Metrics line : written) {
+            metrics.add(line);
+        }
+
+        assertThat(MetricsFile.read(file)).isEqualTo(written);
+        assertThat(MetricsFile.read(folder.resolve("missing.jsonl"))).isEmpty();
+    }
+
+    @Test
+    void linesOfOlderVersionsAreRead() throws IOException {
+        Files.writeString(
+                file,
+                "{\"step\":500,\"train_loss\":2.25,\"val_loss\":2.5,\"lr\":0.0018,\"grad_norm\":0.75,"
+                        + "\"tokens_per_s\":123457,\"elapsed_s\":12.346,\"new\":1}\n");
+
+        assertThat(MetricsFile.read(file))
+                .containsExactly(new Metrics(500, null, 2.25, 2.5, 0.0018, 0.75, 123_457, null, 12.346, null));
     }
 
     @Test
@@ -50,7 +79,7 @@ class MetricsFileTest {
 
     @Test
     void numbersThatJsonDoesNotHaveStillMakeJson() throws IOException {
-        metrics.onEvaluation(new Evaluation(1, 2, 2, 0.1, Double.POSITIVE_INFINITY, Double.NaN, 1));
+        metrics.add(new Metrics(1, 2.0, 2.0, 2.0, 0.1, Double.POSITIVE_INFINITY, 1, 1L, 1, ""));
 
         JsonNode line = new ObjectMapper().readTree(Files.readString(file));
         assertThat(line.path("step").asInt()).isEqualTo(1);
@@ -59,7 +88,7 @@ class MetricsFileTest {
 
     @Test
     void aNewRunBeginsWithoutAFile() throws IOException {
-        metrics.onStart(startAt(1));
+        metrics.start(startAt(1));
 
         assertThat(file).doesNotExist();
     }
@@ -69,7 +98,7 @@ class MetricsFileTest {
         evaluate(10, 20, 30, 40);
         String text = Files.readString(file);
 
-        metrics.onStart(startAt(21));
+        metrics.start(startAt(21));
 
         assertThat(steps()).containsExactly(10, 20);
         assertThat(text).startsWith(Files.readString(file));
@@ -82,7 +111,7 @@ class MetricsFileTest {
         evaluate(10, 20);
         String text = Files.readString(file);
 
-        metrics.onStart(startAt(21));
+        metrics.start(startAt(21));
 
         assertThat(Files.readString(file)).isEqualTo(text);
     }
@@ -94,9 +123,28 @@ class MetricsFileTest {
         String text = Files.readString(file);
         Files.writeString(file, torn, StandardOpenOption.APPEND);
 
-        metrics.onStart(startAt(100));
+        metrics.start(startAt(100));
 
         assertThat(Files.readString(file)).isEqualTo(text);
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {"{", "{\"st", "{\"step\":1", "{\"step\":15,\"train_loss\":2.", "\0\0\0\0", "\n", "15\n", "null\n"
+            })
+    void aLineThatWasTornIsNotRead(String torn) throws IOException {
+        evaluate(10, 20);
+        Files.writeString(file, torn, StandardOpenOption.APPEND);
+
+        assertThat(MetricsFile.read(file)).extracting(Metrics::step).containsExactly(10, 20);
+    }
+
+    @Test
+    void aLineTornWithinACharacterIsNotRead() throws IOException {
+        evaluate(10);
+        Files.write(file, new byte[] {'{', '"', (byte) 0xe2, (byte) 0x82}, StandardOpenOption.APPEND);
+
+        assertThat(MetricsFile.read(file)).extracting(Metrics::step).containsExactly(10);
     }
 
     @Test
@@ -105,7 +153,7 @@ class MetricsFileTest {
         String text = Files.readString(file);
         Files.writeString(file, text.stripTrailing());
 
-        metrics.onStart(startAt(11));
+        metrics.start(startAt(11));
         assertThat(Files.readString(file)).isEqualTo(text);
     }
 
@@ -113,15 +161,19 @@ class MetricsFileTest {
     void aFileThatCannotBeWrittenIsAnError() {
         MetricsFile orphan = new MetricsFile(folder.resolve("missing/metrics.jsonl"));
 
-        assertThatThrownBy(() -> orphan.onEvaluation(new Evaluation(1, 2, 2, 0.1, 1, 1, 1)))
+        assertThatThrownBy(() -> orphan.add(evaluation(1)))
                 .isInstanceOf(IOException.class)
                 .hasMessageContainingAll("missing/metrics.jsonl", "its folder does not exist");
     }
 
     private void evaluate(int... steps) throws IOException {
         for (int step : steps) {
-            metrics.onEvaluation(new Evaluation(step, 2, 2, 0.1, 1, 100, 1));
+            metrics.add(evaluation(step));
         }
+    }
+
+    private static Metrics evaluation(int step) {
+        return new Metrics(step, 2.0, 2.0, 2.0, 0.1, 1, 100, 1L, 1, "text");
     }
 
     private List<Integer> steps() throws IOException {
@@ -134,6 +186,6 @@ class MetricsFileTest {
     }
 
     private static Start startAt(int firstStep) {
-        return new Start(null, null, "cpu", 1, 1, firstStep);
+        return new Start(null, null, "cpu", Precision.FP32, 1, 1, firstStep, null);
     }
 }

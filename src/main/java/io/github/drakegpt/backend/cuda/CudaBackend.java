@@ -205,6 +205,11 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     }
 
     @Override
+    public boolean isSynchronous() {
+        return false;
+    }
+
+    @Override
     public int together(int times, double flops) {
         int most = (int) Math.max(1, Math.min(MOST_TOGETHER, MOST_FLOPS_TOGETHER / flops));
         return times / Grid.blocks(times, most); // equal parts, so that few are left over

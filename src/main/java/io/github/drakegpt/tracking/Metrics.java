@@ -1,0 +1,45 @@
+package io.github.drakegpt.tracking;
+
+import com.fasterxml.jackson.annotation.JsonIgnore;
+import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
+import com.fasterxml.jackson.annotation.JsonInclude;
+import com.fasterxml.jackson.annotation.JsonProperty;
+import com.fasterxml.jackson.databind.PropertyNamingStrategies;
+import com.fasterxml.jackson.databind.annotation.JsonNaming;
+
+/**
+ * What is recorded of a training step: a line of {@code metrics.jsonl}. Losses are in nats per token. What an evaluation
+ * alone knows is null between evaluations, and then not in the line.
+ *
+ * @param step counted from 1
+ * @param loss mean over the step's batch; null in runs of versions that did not record it
+ * @param trainLoss mean over an evaluation's batches of the training split, or null
+ * @param valLoss the same of the validation split, or null
+ * @param learningRate of the step
+ * @param gradNorm norm of the step's gradient before clipping
+ * @param tokensPerSecond of the training steps since the line before
+ * @param peakMemoryBytes the most memory of the device that the run has taken at a time, or null
+ * @param elapsedSeconds of the whole run so far, evaluations included
+ * @param sample text that the model wrote at an evaluation, or null
+ */
+@JsonInclude(JsonInclude.Include.NON_NULL)
+@JsonIgnoreProperties(ignoreUnknown = true)
+@JsonNaming(PropertyNamingStrategies.SnakeCaseStrategy.class)
+public record Metrics(
+        int step,
+        Double loss,
+        Double trainLoss,
+        Double valLoss,
+        @JsonProperty("lr") double learningRate,
+        double gradNorm,
+        @JsonProperty("tokens_per_s") long tokensPerSecond,
+        Long peakMemoryBytes,
+        @JsonProperty("elapsed_s") double elapsedSeconds,
+        String sample) {
+
+    /** Whether the model was evaluated after this step. */
+    @JsonIgnore
+    public boolean isEvaluation() {
+        return valLoss != null;
+    }
+}
