@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
 import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.tracking.Metrics;
+import io.github.drakegpt.tracking.MetricsFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -131,7 +133,8 @@ class InterruptTest {
 
     private int evaluations() throws IOException {
         Path metrics = run.resolve(RunFolder.METRICS);
-        return Files.exists(metrics) ? Files.readAllLines(metrics).size() : 0;
+        return (int)
+                MetricsFile.read(metrics).stream().filter(Metrics::isEvaluation).count();
     }
 
     private boolean catches(int signal) throws IOException {
@@ -149,7 +152,7 @@ class InterruptTest {
     /** The lines of metrics.jsonl without the times. */
     private static List<String> losses(Path run) throws IOException {
         return Files.readAllLines(run.resolve(RunFolder.METRICS)).stream()
-                .map(line -> line.replaceAll(",\"(tokens_per_s|elapsed_s)\":[0-9.]+", ""))
+                .map(line -> line.replaceAll(",\"(tokens_per_s|elapsed_s|peak_memory_bytes)\":[0-9.]+", ""))
                 .toList();
     }
 }

@@ -13,6 +13,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.Safetensors;
 import io.github.drakegpt.model.Models;
+import io.github.drakegpt.tracking.Metrics;
+import io.github.drakegpt.tracking.MetricsFile;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -551,11 +553,11 @@ class TrainCommandTest {
         assertSameWeights(run, bigram(corpus, temp.resolve("whole"), "--set", "train.iters=40"));
     }
 
+    /** After which the model was evaluated. */
     private static List<Integer> steps(Path run) throws IOException {
-        List<Integer> steps = new ArrayList<>();
-        for (String line : Files.readAllLines(run.resolve(RunFolder.METRICS))) {
-            steps.add(JSON.readTree(line).get("step").asInt());
-        }
-        return steps;
+        return MetricsFile.read(run.resolve(RunFolder.METRICS)).stream()
+                .filter(Metrics::isEvaluation)
+                .map(Metrics::step)
+                .toList();
     }
 }
