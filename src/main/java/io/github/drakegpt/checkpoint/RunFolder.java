@@ -60,8 +60,17 @@ public final class RunFolder {
     private static final Set<String> CHECKPOINT = Set.of(MODEL, BEST, OPTIMIZER, STATE);
 
     /** Everything that is written beside before it takes its name. */
-    private static final Set<String> WRITTEN =
-            Set.of(CONFIG, VOCAB, METRICS, COMMIT, MODEL + NEXT, BEST + NEXT, OPTIMIZER + NEXT, STATE + NEXT);
+    private static final Set<String> WRITTEN = Set.of(
+            CONFIG,
+            VOCAB,
+            METRICS,
+            MACHINE,
+            PROFILE,
+            COMMIT,
+            MODEL + NEXT,
+            BEST + NEXT,
+            OPTIMIZER + NEXT,
+            STATE + NEXT);
 
     private static final String FIRST_MOMENTS = "exp_avg.";
     private static final String SECOND_MOMENTS = "exp_avg_sq.";
@@ -200,7 +209,7 @@ public final class RunFolder {
 
     /** Removes a run that failed before its first checkpoint; files that are not a run's, and their folder, stay. */
     public void discard() throws IOException {
-        for (String name : List.of(VOCAB, METRICS, LOG, CONFIG)) {
+        for (String name : List.of(VOCAB, METRICS, MACHINE, LOG, CONFIG)) {
             Files.deleteIfExists(path.resolve(name));
         }
         try (Stream<Path> left = Files.list(path)) {
@@ -224,6 +233,11 @@ public final class RunFolder {
         tokenizer.write(path.resolve(VOCAB));
         AtomicFiles.write(path.resolve(MODEL), out -> PackedWeightsFile.write(out, weights));
         return writeConfig(path, config, tokenizer); // last: without its weights it is no run
+    }
+
+    /** Notes what machine trains the run now: names and values. */
+    public void writeMachine(Map<String, String> machine) throws IOException {
+        AtomicFiles.write(path.resolve(MACHINE), JSON.writeValueAsBytes(machine));
     }
 
     /** Bytes of the file of the newest weights. */

@@ -155,7 +155,7 @@ final class BenchCommand implements Callable<Integer> {
             return new Settings().overlay(name);
         }
         Models.requireKnown(name);
-        return new Settings().set("model.name", TextNode.valueOf(name));
+        return new Settings().set("model.name", TextNode.valueOf(name), "bench");
     }
 
     /** The configurations whose sizes these have: the models in the default configuration share its. */

@@ -31,7 +31,7 @@ final class DeviceOptions {
     /** Puts what was given here into settings that are kept. */
     void layOver(Settings settings) {
         if (precision != null) {
-            settings.set("cuda.precision", TextNode.valueOf(precision));
+            settings.set("cuda.precision", TextNode.valueOf(precision), "--precision");
         }
     }
 

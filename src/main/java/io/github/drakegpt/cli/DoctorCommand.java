@@ -26,7 +26,9 @@ final class DoctorCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         Map<String, Map<String, String>> sections = new LinkedHashMap<>();
-        sections.put("machine", Machine.facts());
+        Map<String, String> machine = Machine.facts();
+        machine.put("free memory", Machine.freeMemory());
+        sections.put("machine", machine);
         for (BackendProvider provider : Backends.providers()) {
             if (provider.rank() < 0 && !provider.isPresent()) {
                 continue; // only developers have it

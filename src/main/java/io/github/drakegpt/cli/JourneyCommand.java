@@ -64,6 +64,9 @@ final class JourneyCommand implements Callable<Integer> {
     @Mixin
     private DeviceOptions device;
 
+    @Mixin
+    private ProgressOptions progress;
+
     @Override
     public Integer call() throws IOException {
         Map<Stage, Settings> resolved = new LinkedHashMap<>();
@@ -79,7 +82,7 @@ final class JourneyCommand implements Callable<Integer> {
             log.info("Corpus {}", corpus.description());
             for (Stage stage : resolved.keySet()) {
                 TrainingRun run = open(backend, out.resolve(stage.name()), resolved.get(stage), corpus);
-                TrainingResult result = run.train(interrupts);
+                TrainingResult result = run.train(interrupts, progress);
                 if (result.end() == TrainingResult.End.INTERRUPTED) {
                     log.info("To go on: give the same command again.");
                     return 0;
@@ -93,8 +96,8 @@ final class JourneyCommand implements Callable<Integer> {
 
     /** @throws IllegalArgumentException if the options ask for other weights than the stage has */
     private Settings settings(Stage stage) throws IOException {
-        Settings resolved =
-                settings.resolve(false, stage.quantization(), false).set("model.name", TextNode.valueOf(stage.model()));
+        Settings resolved = settings.resolve(false, stage.quantization(), false)
+                .set("model.name", TextNode.valueOf(stage.model()), "journey");
         Quantization asked = resolved.model(1).quant(); // whatever the vocabulary
         if (asked != stage.quantization()) {
             throw new IllegalArgumentException("model.quant is " + asked.label() + ", where " + stage.name() + " has "

@@ -44,17 +44,37 @@ public final class LogConfigurator extends ContextAwareBase implements Configura
         ch.qos.logback.classic.Logger root = context.getLogger(Logger.ROOT_LOGGER_NAME);
         root.setLevel(Level.INFO);
         root.addAppender(stderr);
-        // What would break a progress bar goes only into train.log.
+        // What is not shown is in train.log all the same.
         context.getLogger(Progress.class).setLevel(Level.DEBUG);
         return ExecutionStatus.DO_NOT_INVOKE_NEXT_IF_ANY;
     }
 
-    /** The message, behind its level if that is worth a word. */
+    /** The message, behind its level if that is worth a word; above a progress bar if there is one. */
     private static final class Line extends LayoutBase<ILoggingEvent> {
+        private static final String ERASED_LINE = "\r\u001b[K";
+
+        private final boolean colors = Terminal.hasColors();
+
         @Override
         public String doLayout(ILoggingEvent event) {
             String level = event.getLevel() == Level.INFO ? "" : event.getLevel() + ": ";
-            return level + event.getFormattedMessage() + System.lineSeparator();
+            return (Progress.isBarDrawn() ? ERASED_LINE : "")
+                    + colored(event, level + event.getFormattedMessage())
+                    + System.lineSeparator();
+        }
+
+        private String colored(ILoggingEvent event, String text) {
+            if (!colors) {
+                return text;
+            }
+            return switch (event.getLevel().toInt()) {
+                case Level.ERROR_INT -> "\u001b[31m" + text + "\u001b[0m"; // red
+                case Level.WARN_INT -> "\u001b[33m" + text + "\u001b[0m"; // yellow
+                default ->
+                    event.getMarkerList() != null && event.getMarkerList().contains(Progress.QUIET)
+                            ? "\u001b[2m" + text + "\u001b[0m" // faint
+                            : text;
+            };
         }
     }
 }

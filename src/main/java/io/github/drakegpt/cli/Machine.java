@@ -29,9 +29,14 @@ final class Machine {
             facts.put("processor", processor.get());
         }
         facts.put("cores", Integer.toString(Runtime.getRuntime().availableProcessors()));
-        facts.put("memory", megabytes(system.getTotalMemorySize()) + ", free " + megabytes(system.getFreeMemorySize()));
+        facts.put("memory", megabytes(system.getTotalMemorySize()));
         facts.put("Java heap", "up to " + megabytes(Runtime.getRuntime().maxMemory()) + " (java -Xmx changes that)");
         return facts;
+    }
+
+    static String freeMemory() {
+        OperatingSystemMXBean system = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+        return megabytes(system.getFreeMemorySize());
     }
 
     private static Optional<String> processor() throws IOException {

@@ -20,6 +20,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -39,7 +40,10 @@ final class Settings {
     private static final ObjectMapper YAML = new ObjectMapper(new YAMLFactory());
     private static final ObjectMapper JSON = new ObjectMapper();
 
-    private final ObjectNode root = readBuiltIn("default");
+    private static final String DEFAULT = "default";
+
+    private final ObjectNode root = readBuiltIn(DEFAULT);
+    private final Map<String, String> sources = new HashMap<>();
 
     /** Lays a built-in configuration, or a YAML file, over what is set so far. */
     Settings overlay(String nameOrFile) throws IOException {
@@ -74,17 +78,21 @@ final class Settings {
      */
     Settings quantize(Quantization quantization, String builtIn) {
         merge(root, readBuiltIn("quant-" + builtIn), "", "--quant");
-        return set("model.quant", TextNode.valueOf(quantization.label()));
+        return set("model.quant", TextNode.valueOf(quantization.label()), "--quant");
     }
 
     /** Lets the rounding grow over the first steps, but for no more than half of them. */
     Settings warmUpQuantization() {
         int iters = root.at("/train/iters").asInt();
-        return set("train.quant_warmup_iters", IntNode.valueOf(Math.min(QUANT_WARMUP_ITERS, iters / 2)));
+        return set("train.quant_warmup_iters", IntNode.valueOf(Math.min(QUANT_WARMUP_ITERS, iters / 2)), "--init-from");
     }
 
-    /** Sets one key, such as {@code train.iters}, to a value. */
-    Settings set(String key, JsonNode value) {
+    /**
+     * Sets one key, such as {@code train.iters}, to a value.
+     *
+     * @param source the option that says so
+     */
+    Settings set(String key, JsonNode value, String source) {
         ObjectNode overlay = JsonNodeFactory.instance.objectNode();
         ObjectNode node = overlay;
         String[] parts = key.split("\\.", -1);
@@ -92,7 +100,7 @@ final class Settings {
             node = node.putObject(parts[i]);
         }
         node.set(parts[parts.length - 1], value);
-        merge(root, overlay, "", "--set");
+        merge(root, overlay, "", source);
         return this;
     }
 
@@ -105,7 +113,7 @@ final class Settings {
         }
         String value = assignment.substring(equals + 1).strip();
         try {
-            return set(assignment.substring(0, equals).strip(), YAML.readTree(value));
+            return set(assignment.substring(0, equals).strip(), YAML.readTree(value), "--set");
         } catch (JsonProcessingException e) {
             throw new IllegalArgumentException("The value of --set " + assignment + " cannot be read; quote it.", e);
         }
@@ -116,6 +124,11 @@ final class Settings {
         ObjectNode model = root.get("model").deepCopy();
         model.put("vocab_size", vocabSize);
         return convert(model, ModelConfig.class, "model");
+    }
+
+    /** Where the value of a key, such as {@code train.iters}, comes from: a configuration's name, a file or an option. */
+    String source(String key) {
+        return sources.getOrDefault(plain(key), DEFAULT);
     }
 
     TrainConfig train() {
@@ -201,6 +214,7 @@ final class Settings {
             } else {
                 requireSameType(path, known, value);
                 target.set(key, value);
+                sources.put(plain(path), source);
             }
         }
     }

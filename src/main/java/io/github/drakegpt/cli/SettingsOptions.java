@@ -74,10 +74,10 @@ final class SettingsOptions {
             settings.overlay(config);
         }
         if (iters != null) {
-            settings.set("train.iters", IntNode.valueOf(iters));
+            settings.set("train.iters", IntNode.valueOf(iters), "--iters");
         }
         if (seed != null) {
-            settings.set("train.seed", LongNode.valueOf(seed));
+            settings.set("train.seed", LongNode.valueOf(seed), "--seed");
         }
         assignments.forEach(settings::set);
     }

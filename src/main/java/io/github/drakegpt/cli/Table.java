@@ -3,12 +3,24 @@ package io.github.drakegpt.cli;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A table for a terminal: the first column to the left, numbers to the right. */
+/** A table for a terminal. */
 final class Table {
     private final List<String[]> rows = new ArrayList<>();
+    private final int textColumns;
 
+    /** The first column to the left, numbers to the right. */
     Table(String... header) {
+        this(1, header);
+    }
+
+    private Table(int textColumns, String... header) {
+        this.textColumns = textColumns;
         rows.add(header);
+    }
+
+    /** All columns to the left. */
+    static Table ofText(String... header) {
+        return new Table(header.length, header);
     }
 
     void add(String... cells) {
@@ -31,11 +43,12 @@ final class Table {
         }
         StringBuilder text = new StringBuilder();
         for (String[] row : rows) {
+            StringBuilder line = new StringBuilder();
             for (int i = 0; i < columns; i++) {
                 String padding = " ".repeat(widths[i] - row[i].length());
-                text.append(i == 0 ? row[i] + padding : "  " + padding + row[i]);
+                line.append(i == 0 ? "" : "  ").append(i < textColumns ? row[i] + padding : padding + row[i]);
             }
-            text.append(System.lineSeparator());
+            text.append(line.toString().stripTrailing()).append(System.lineSeparator());
             if (row == rows.get(0)) {
                 for (int i = 0; i < columns; i++) {
                     text.append(i == 0 ? "" : "  ").append("-".repeat(widths[i]));

@@ -6,7 +6,18 @@ import java.io.Console;
 final class Terminal {
     private Terminal() {}
 
-    /** True where progress bars can be drawn and questions be asked. */
+    /** Whether there is one that understands control sequences, so that a progress bar can be drawn. */
+    static boolean canDraw() {
+        return isPresent() && !"dumb".equals(System.getenv("TERM"));
+    }
+
+    /** Whether it may be written to in colours (no-color.org). */
+    static boolean hasColors() {
+        String noColor = System.getenv("NO_COLOR");
+        return canDraw() && (noColor == null || noColor.isEmpty());
+    }
+
+    /** True where questions can be asked. */
     static boolean isPresent() {
         Console console = System.console();
         if (console == null) {

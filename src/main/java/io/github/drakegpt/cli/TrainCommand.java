@@ -71,6 +71,9 @@ final class TrainCommand implements Callable<Integer> {
     @Mixin
     private DeviceOptions device;
 
+    @Mixin
+    private ProgressOptions progress;
+
     @Override
     public Integer call() throws IOException {
         if (resume != null
@@ -93,7 +96,7 @@ final class TrainCommand implements Callable<Integer> {
                 Interrupts interrupts = new Interrupts()) {
             TrainingRun training = resume == null ? create(backend, resolved) : resume(backend);
             log.info("Run folder {}", training.folder().path());
-            TrainingResult result = training.train(interrupts);
+            TrainingResult result = training.train(interrupts, progress);
             if (result.end() == TrainingResult.End.INTERRUPTED) {
                 log.info("To go on: {}", resumeCommand(training.folder().path()));
                 return 0;
@@ -127,7 +130,7 @@ final class TrainCommand implements Callable<Integer> {
                 && RunFolder.open(initFrom).modelConfig().quant() == Quantization.NONE;
         Settings resolved = settings.resolve(scale, quantization, fromFullPrecision);
         if (model != null) {
-            resolved.set("model.name", TextNode.valueOf(model));
+            resolved.set("model.name", TextNode.valueOf(model), "--model");
         }
         device.layOver(resolved);
         resolved.train();

@@ -10,6 +10,9 @@ import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.nn.Parameters;
+import io.github.drakegpt.profile.GpuPeaks;
+import io.github.drakegpt.profile.TrainingCost;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tracking.MetricsFile;
 import io.github.drakegpt.tracking.MetricsRecorder;
 import io.github.drakegpt.train.TextSampler;
@@ -26,9 +29,13 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HashMap;
 import java.util.HexFormat;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.function.BooleanSupplier;
+import java.util.function.UnaryOperator;
 
 /** A run that is being trained: its folder, its corpus, and what listens. */
 final class TrainingRun {
@@ -39,15 +46,25 @@ final class TrainingRun {
     private final RunFolder folder;
     private final TrainConfig train;
     private final Corpus corpus;
+    private final SettingsTable settings;
     private final boolean fresh;
     private final Path initFrom;
 
     private TrainingRun(
-            Backend backend, RunFolder folder, TrainConfig train, Corpus corpus, boolean fresh, Path initFrom) {
+            Backend backend,
+            RunFolder folder,
+            TrainConfig train,
+            Corpus corpus,
+            UnaryOperator<String> source,
+            boolean fresh,
+            Path initFrom) {
         this.backend = backend;
         this.folder = folder;
         this.train = train;
         this.corpus = corpus;
+        ObjectNode config = folder.config().deepCopy();
+        config.set("train", JSON.valueToTree(train));
+        this.settings = SettingsTable.of(config, source);
         this.fresh = fresh;
         this.initFrom = initFrom;
     }
@@ -64,6 +81,7 @@ final class TrainingRun {
                 RunFolder.create(path, config(settings, corpus), corpus.corpus().tokenizer()),
                 settings.train(),
                 corpus.corpus(),
+                key -> key.equals("model.vocab_size") || key.startsWith("data.") ? "corpus" : settings.source(key),
                 true,
                 initFrom);
     }
@@ -84,7 +102,13 @@ final class TrainingRun {
                     + "); give that with --data, or begin a new run with --init-from " + path + ".");
         }
         return new TrainingRun(
-                backend, folder, Settings.trainConfig(folder.config(), iters), corpus.corpus(), false, null);
+                backend,
+                folder,
+                Settings.trainConfig(folder.config(), iters),
+                corpus.corpus(),
+                key -> key.equals("train.iters") && iters != null ? "--iters" : RunFolder.CONFIG,
+                false,
+                null);
     }
 
     /** What config.json of a new run holds. */
@@ -123,16 +147,45 @@ final class TrainingRun {
     }
 
     /** Trains to the end, or until it is asked to stop. A new run that fails before its first checkpoint is removed. */
-    TrainingResult train(BooleanSupplier stop) throws IOException {
+    TrainingResult train(BooleanSupplier stop, ProgressOptions progress) throws IOException {
         FileChannel lock = folder.lock();
         try (lock) {
-            return trainLocked(stop);
+            return trainLocked(stop, progress);
         } catch (IOException | RuntimeException | OutOfMemoryError e) {
             if (fresh && !folder.hasStarted()) {
                 folder.discard();
             }
             throw e;
         }
+    }
+
+    /** Notes on what machine the run is trained, if anything is left to train. */
+    private final class MachineNote implements TrainingListener {
+        @Override
+        public void onStart(Start start) throws IOException {
+            if (start.firstStep() <= start.train().iters()) {
+                folder.writeMachine(machine());
+            }
+        }
+    }
+
+    private Map<String, String> machine() throws IOException {
+        Map<String, String> machine = new LinkedHashMap<>();
+        machine.put("device", backend.name() + ", " + backend.description());
+        machine.put("precision", backend.precision().label());
+        machine.putAll(Machine.facts());
+        machine.put("drakegpt", Main.version());
+        return machine;
+    }
+
+    /** What a step would take if a GPU did nothing but multiply, where its peak is known; empty for a quantized model. */
+    private OptionalDouble secondsAtPeak() {
+        Optional<GpuPeaks> peaks = GpuPeaks.of(backend.description());
+        if (peaks.isEmpty() || folder.modelConfig().quant() != Quantization.NONE) {
+            return OptionalDouble.empty();
+        }
+        double flops = TrainingCost.flops(folder.modelConfig(), train.sequencesPerStep());
+        return OptionalDouble.of(flops / (1e12 * peaks.get().teraflops(backend.precision())));
     }
 
     /** A text that the model writes as it was saved last. */
@@ -142,9 +195,10 @@ final class TrainingRun {
         }
     }
 
-    private TrainingResult trainLocked(BooleanSupplier stop) throws IOException {
+    private TrainingResult trainLocked(BooleanSupplier stop, ProgressOptions progress) throws IOException {
         List<TrainingListener> listeners = List.of(
-                new Progress(),
+                new MachineNote(),
+                progress.show(settings, secondsAtPeak()),
                 new MetricsRecorder(List.of(new MetricsFile(folder.path().resolve(RunFolder.METRICS)))));
         RunLog log = new RunLog(folder.path().resolve(RunFolder.LOG));
         try (log;

@@ -33,6 +33,19 @@ class SettingsTest {
     }
 
     @Test
+    void everyValueHasASource() throws IOException {
+        Path file = Files.writeString(temp.resolve("my.yaml"), "train: {iters: 7, maxLr: 0.5}\n");
+
+        Settings settings =
+                new Settings().overlay("laptop").overlay(file.toString()).set("train.iters=9");
+
+        assertThat(settings.source("train.iters")).isEqualTo("--set");
+        assertThat(settings.source("train.max_lr")).isEqualTo(file.toString());
+        assertThat(settings.source("model.embedding_dim")).isEqualTo("laptop");
+        assertThat(settings.source("cuda.fuse")).isEqualTo("default");
+    }
+
+    @Test
     void keysMayBeWrittenEitherWay() {
         Settings settings = new Settings().set("model.finalNorm=false").set("TRAIN.batch_size = 3");
 

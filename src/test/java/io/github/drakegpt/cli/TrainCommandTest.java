@@ -63,6 +63,7 @@ class TrainCommandTest {
                         "optimizer.safetensors",
                         "state.json",
                         "metrics.jsonl",
+                        "machine.json",
                         "train.log");
         assertThat(result.out().codePointCount(0, result.out().length())).isEqualTo(300 + 1);
         String characters = RunFolder.open(run).tokenizer().characters();
@@ -523,12 +524,12 @@ class TrainCommandTest {
     @Test
     void aFullDiskLeavesTheCheckpointFromBefore() throws IOException, InterruptedException {
         assumeThat(Path.of("/bin/bash")).isExecutable();
-        bigram(corpus, run);
+        TinyRuns.train(corpus, run);
         Map<String, String> before = contents(run);
-        List<String> command = new ArrayList<>(List.of("/bin/bash", "-c", "ulimit -f 3; exec \"$@\"", "bash"));
+        List<String> command = new ArrayList<>(List.of("/bin/bash", "-c", "ulimit -f 100; exec \"$@\"", "bash"));
         command.addAll(Cli.command(
                 temp,
-                List.of("-XX:-UsePerfData"), // a file of more than 3 kB
+                List.of("-XX:-UsePerfData"), // would be larger
                 "train",
                 "--resume",
                 run.toString(),
@@ -550,7 +551,7 @@ class TrainCommandTest {
         }
         Cli.Result resumed = Cli.run("train", "--resume", run.toString(), "--iters", "40");
         assertThat(resumed.code()).as(resumed.err()).isZero();
-        assertSameWeights(run, bigram(corpus, temp.resolve("whole"), "--set", "train.iters=40"));
+        assertSameWeights(run, TinyRuns.train(corpus, temp.resolve("whole"), "--set", "train.iters=40"));
     }
 
     /** After which the model was evaluated. */
