@@ -240,6 +240,16 @@ public final class RunFolder {
         AtomicFiles.write(path.resolve(MACHINE), JSON.writeValueAsBytes(machine));
     }
 
+    /** Keeps what was measured of the run last. */
+    public void writeProfile(ObjectNode profile) throws IOException {
+        AtomicFiles.write(path.resolve(PROFILE), JSON.writeValueAsBytes(profile));
+    }
+
+    /** Whether files can be put into this folder. */
+    public boolean isWritable() {
+        return Files.isWritable(path);
+    }
+
     /** Bytes of the file of the newest weights. */
     public long weightsFileBytes() throws IOException {
         return Files.size(require(MODEL));

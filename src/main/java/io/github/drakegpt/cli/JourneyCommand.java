@@ -7,6 +7,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.train.TrainingResult;
@@ -14,6 +15,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -37,6 +39,8 @@ import picocli.CommandLine.Option;
 final class JourneyCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(JourneyCommand.class);
     private static final int SAMPLE_LENGTH = 200;
+    private static final int PROFILE_TOKENS = 10_000;
+    private static final double PROFILE_SECONDS = 0.1;
 
     @Option(
             names = "--data",
@@ -87,7 +91,8 @@ final class JourneyCommand implements Callable<Integer> {
                     log.info("To go on: give the same command again.");
                     return 0;
                 }
-                rows.add(new Row(stage, result, run.folder().loadWeights().bytes(), run.sample(SAMPLE_LENGTH)));
+                rows.add(new Row(
+                        stage, run.folder(), result, run.folder().loadWeights().bytes(), run.sample(SAMPLE_LENGTH)));
             }
         }
         print(rows);
@@ -106,7 +111,21 @@ final class JourneyCommand implements Callable<Integer> {
         return resolved;
     }
 
-    private record Row(Stage stage, TrainingResult result, long weightBytes, String sample) {}
+    /** Measures how fast the quantized models write beside the one in full precision. */
+    private static void profile(Backend backend, List<Row> rows, Corpora.Found corpus) throws IOException {
+        List<RunFolder> transformers = rows.stream()
+                .filter(row -> row.stage().model().equals(Models.TRANSFORMER))
+                .map(Row::folder)
+                .toList();
+        if (transformers.size() > 1) {
+            log.info("Measuring how fast {} models write", transformers.size());
+            int[] val = Runs.validation(transformers.get(0), corpus).orElseThrow();
+            Profiles.of(
+                    backend, transformers, Arrays.copyOf(val, Math.min(val.length, PROFILE_TOKENS)), PROFILE_SECONDS);
+        }
+    }
+
+    private record Row(Stage stage, RunFolder folder, TrainingResult result, long weightBytes, String sample) {}
 
     /** Goes on with a run of the same settings; moves one of other settings out of the way. */
     private static TrainingRun open(Backend backend, Path folder, Settings settings, Corpora.Found corpus)

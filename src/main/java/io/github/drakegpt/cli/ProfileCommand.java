@@ -33,7 +33,8 @@ import picocli.CommandLine.Option;
         description = {
             "Compares runs on the same text, the first of which is what the others are held against: speed of reading a prompt"
                     + " (prefill) and of drawing characters (decode) at batch 1, 8 and 64, memory, loss, how often the most"
-                    + " likely next character is the same, and the time of each group of operations.",
+                    + " likely next character is the same, and the time of each group of operations. Each run's folder keeps its"
+                    + " figures as profile.json, for `report`.",
             "With --shapes it times matrix products of the sizes of a large model instead."
         },
         footer = {
@@ -107,7 +108,6 @@ final class ProfileCommand implements Callable<Integer> {
     // ---------------------------------------------------------------------------------------------- runs
 
     private int profileRuns(Backend backend) throws IOException {
-        List<RunProfiler.Subject> subjects = new ArrayList<>();
         List<RunFolder> folders = new ArrayList<>();
         for (Path run : new LinkedHashSet<>(runs)) {
             RunFolder folder = RunFolder.open(run);
@@ -116,10 +116,12 @@ final class ProfileCommand implements Callable<Integer> {
                         + "; profile runs of one corpus.");
             }
             folders.add(folder);
-            subjects.add(new RunProfiler.Subject(run.toString(), folder.loadWeights()));
         }
-        int[] tokens = tokens(folders.get(0));
-        List<RunProfiler.Profile> profiles = new RunProfiler(backend, subjects, tokens, seconds).run();
+        Corpora.Found corpus = Runs.corpusOf(folders.get(0).path(), data);
+        int[] val =
+                Runs.validation(folders.get(0), corpus).orElseThrow(() -> Runs.otherVocabulary(folders.get(0), corpus));
+        int[] tokens = Arrays.copyOf(val, Math.min(val.length, MOST_TOKENS));
+        List<RunProfiler.Profile> profiles = Profiles.of(backend, folders, tokens, seconds);
         if (trace != null) {
             AtomicFiles.write(trace, JSON.writeValueAsBytes(traceEvents(profiles)));
             log.info("Trace in {}", trace);
@@ -130,12 +132,6 @@ final class ProfileCommand implements Callable<Integer> {
             print(profiles, tokens.length - 1);
         }
         return 0;
-    }
-
-    private int[] tokens(RunFolder folder) throws IOException {
-        Corpora.Found corpus = Runs.corpusOf(folder.path(), data);
-        int[] val = Runs.validation(folder, corpus).orElseThrow(() -> Runs.otherVocabulary(folder, corpus));
-        return Arrays.copyOf(val, Math.min(val.length, MOST_TOKENS));
     }
 
     private static void print(List<RunProfiler.Profile> profiles, int tokens) {
@@ -164,7 +160,7 @@ final class ProfileCommand implements Callable<Integer> {
             for (RunProfiler.Profile profile : profiles) {
                 RunProfiler.Speed speed = profile.speeds().get(i);
                 speeds.add(
-                        name(speed.phase()),
+                        Profiles.name(speed.phase()),
                         Integer.toString(speed.batch()),
                         profile.subject().name(),
                         String.format(Locale.ROOT, "%,.0f", speed.tokensPerSecond()),
@@ -200,36 +196,12 @@ final class ProfileCommand implements Callable<Integer> {
         };
     }
 
-    private static String name(RunProfiler.Phase phase) {
-        return phase.name().toLowerCase(Locale.ROOT);
-    }
-
     private static ObjectNode json(Backend backend, List<RunProfiler.Profile> profiles) {
         ObjectNode root = JsonNodeFactory.instance.objectNode();
         root.put("device", backend.name() + ", " + backend.description());
         ArrayNode rows = root.putArray("runs");
         for (RunProfiler.Profile profile : profiles) {
-            ObjectNode row = rows.addObject()
-                    .put("run", profile.subject().name())
-                    .put("quant", profile.subject().weights().config().quant().label())
-                    .put("weight_bytes", profile.subject().weights().bytes())
-                    .put("peak_bytes", profile.peakBytes())
-                    .put("val_loss", profile.valLoss())
-                    .put(
-                            "val_loss_difference",
-                            profile.valLoss() - profiles.get(0).valLoss())
-                    .put("agreement", profile.agreement());
-            ArrayNode speeds = row.putArray("speed");
-            for (RunProfiler.Speed speed : profile.speeds()) {
-                speeds.addObject()
-                        .put("phase", name(speed.phase()))
-                        .put("batch", speed.batch())
-                        .put("tokens_per_s", speed.tokensPerSecond())
-                        .put("p50_ms", speed.p50())
-                        .put("p90_ms", speed.p90());
-            }
-            ObjectNode groups = row.putObject("decode_us");
-            profile.groups().forEach((group, time) -> groups.put(group, 1e6 * time));
+            rows.add(Profiles.json(profile, profiles.get(0)));
         }
         return root;
     }
@@ -246,7 +218,7 @@ final class ProfileCommand implements Callable<Integer> {
             profiles.get(run).trace().forEach((phase, spans) -> {
                 event(events, "thread_name", "M", process, phase.ordinal())
                         .putObject("args")
-                        .put("name", name(phase));
+                        .put("name", Profiles.name(phase));
                 spans.forEach(span -> event(events, span.operation(), "X", process, phase.ordinal())
                         .put("ts", 1e6 * span.start())
                         .put("dur", 1e6 * span.seconds()));

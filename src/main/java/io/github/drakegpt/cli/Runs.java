@@ -82,6 +82,15 @@ final class Runs {
         return ProjectHome.find(PRETRAINED + "/" + model);
     }
 
+    /** Whether a run is one that comes with the project. */
+    static boolean isPretrained(RunFolder run) {
+        Path folder = run.path().toAbsolutePath().normalize();
+        return ProjectHome.find(PRETRAINED)
+                .filter(pretrained ->
+                        folder.startsWith(pretrained.toAbsolutePath().normalize()))
+                .isPresent();
+    }
+
     private static Optional<RunFolder> newest(Stage stage) throws IOException {
         if (!Files.isDirectory(FOLDER)) {
             return Optional.empty();

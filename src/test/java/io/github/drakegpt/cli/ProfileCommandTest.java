@@ -10,6 +10,7 @@ import io.github.drakegpt.checkpoint.RunFolder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -155,6 +156,34 @@ class ProfileCommandTest {
                 Cli.run("profile", "--run", plain.toString(), "--data", other.toString()),
                 2,
                 "has another vocabulary than " + plain);
+    }
+
+    @Test
+    void eachRunKeepsItsFigures() throws IOException {
+        JsonNode printed = new ObjectMapper()
+                .readTree(profile("--run", plain.toString(), "--run", ternary.toString(), "--json")
+                        .out());
+
+        for (int i = 0; i < 2; i++) {
+            JsonNode kept = new ObjectMapper()
+                    .readTree(List.of(plain, ternary)
+                            .get(i)
+                            .resolve(RunFolder.PROFILE)
+                            .toFile());
+            assertThat(kept.get("device")).isEqualTo(printed.get("device"));
+            assertThat(kept.get("precision").asText()).isEqualTo("fp32");
+            printed.get("runs")
+                    .get(i)
+                    .properties()
+                    .forEach(field -> assertThat(kept.get(field.getKey())).isEqualTo(field.getValue()));
+        }
+    }
+
+    @Test
+    void whatComesWithTheProjectStaysAsItIs() {
+        assertThat(profile("--run", "data/pretrained/TransformerLM").code()).isZero();
+
+        assertThat(Path.of("data/pretrained/TransformerLM", RunFolder.PROFILE)).doesNotExist();
     }
 
     private Cli.Result profile(String... more) {
