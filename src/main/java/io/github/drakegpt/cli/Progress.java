@@ -1,5 +1,6 @@
 package io.github.drakegpt.cli;
 
+import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.train.TrainingListener;
 import io.github.drakegpt.train.TrainingResult;
 import java.time.Duration;
@@ -81,9 +82,10 @@ final class Progress implements TrainingListener {
         }
         log.debug("Device {}", start.device());
         int iters = start.train().iters();
+        String name = Stage.of(start.model()).name();
         show(format(
                 "%s: %,d parameters, %s with gradients, moments and activations, %s, %s",
-                start.model().name(),
+                name,
                 start.parameters(),
                 megabytes(start.memoryBytes()),
                 start.precision().label(),
@@ -92,7 +94,7 @@ final class Progress implements TrainingListener {
                         : start.firstStep() > iters ? "already trained" : "resuming at step " + start.firstStep()));
         if (style == ProgressOptions.Style.BAR && start.firstStep() <= iters) {
             drawn = new ProgressBarBuilder()
-                    .setTaskName(start.model().name())
+                    .setTaskName(name)
                     .setInitialMax(iters)
                     .startsFrom(start.firstStep() - 1L, Duration.ZERO)
                     .setStyle(ProgressBarStyle.ASCII)
@@ -157,10 +159,8 @@ final class Progress implements TrainingListener {
                 duration(start.clock().elapsedSeconds())));
         boolean last = evaluation.step().number() == start.train().iters();
         if (!last) { // after the last one the command prints a longer text
-            show(
-                    QUIET,
-                    " ".repeat(place(evaluation.step()).length()) + " | "
-                            + oneLine(evaluation.sample().get()));
+            String margin = " ".repeat(place(evaluation.step()).length());
+            evaluation.sample().get().ifPresent(sample -> show(QUIET, margin + " | " + oneLine(sample)));
         }
         nextLine = start.clock().trainSeconds() + (drawn == null ? secondsBetweenLines : 0);
     }

@@ -64,7 +64,7 @@ public final class MetricsRecorder implements TrainingListener {
                 Math.round(tokens / (seconds - lastSeconds)),
                 evaluation == null ? null : evaluation.peakMemoryBytes(),
                 Math.round(start.clock().elapsedSeconds() * 1000) / 1000.0,
-                evaluation == null ? null : evaluation.sample().get());
+                evaluation == null ? null : evaluation.sample().get().orElse(null));
         lastStep = step.number();
         lastSeconds = seconds;
         for (MetricsSink sink : sinks) {

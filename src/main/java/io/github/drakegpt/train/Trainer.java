@@ -1,6 +1,7 @@
 package io.github.drakegpt.train;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.TrainingState;
@@ -13,8 +14,11 @@ import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.tensor.RandomStream;
 import java.io.IOException;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Trains a model: steps, evaluations, checkpoints, and when to stop. */
 public final class Trainer implements AutoCloseable {
@@ -23,6 +27,8 @@ public final class Trainer implements AutoCloseable {
 
     /** Characters of the text that an evaluation shows. */
     private static final int SAMPLE_LENGTH = 200;
+
+    private static final Logger log = LoggerFactory.getLogger(Trainer.class);
 
     private final Backend backend;
     private final ModelConfig modelConfig;
@@ -37,6 +43,7 @@ public final class Trainer implements AutoCloseable {
     private TrainingState state = TrainingState.START;
     private TrainingState saved;
     private TextSampler sampler; // null until somebody wants to see a text
+    private boolean noMemoryForSamples;
     private long peakMemoryBytes;
 
     /**
@@ -189,21 +196,39 @@ public final class Trainer implements AutoCloseable {
     }
 
     /** A text that is written once, when first asked for. */
-    private final class Sample implements Supplier<String> {
-        private String text;
+    private final class Sample implements Supplier<Optional<String>> {
+        private Optional<String> text; // null until then
 
         @Override
-        public String get() {
+        public Optional<String> get() {
             if (text == null) {
-                Weights now = Weights.of(modelConfig, step.weights().toFloats());
+                text = noMemoryForSamples ? Optional.empty() : write();
+            }
+            return text;
+        }
+
+        private Optional<String> write() {
+            Weights now = Weights.of(modelConfig, step.weights().toFloats());
+            try {
                 if (sampler == null) {
                     sampler = new TextSampler(backend, now, tokenizer);
                 } else {
                     sampler.setWeights(now);
                 }
-                text = sampler.sample(SAMPLE_LENGTH);
+                return Optional.of(sampler.sample(SAMPLE_LENGTH));
+            } catch (OutOfMemoryException e) { // training fits, and matters more
+                log.warn("There is no memory left to write samples with: {}", e.getMessage());
+                noMemoryForSamples = true;
+                closeSampler();
+                return Optional.empty();
             }
-            return text;
+        }
+    }
+
+    private void closeSampler() {
+        if (sampler != null) {
+            sampler.close();
+            sampler = null;
         }
     }
 
@@ -232,9 +257,7 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void close() {
-        if (sampler != null) {
-            sampler.close();
-        }
+        closeSampler();
         step.close();
     }
 }

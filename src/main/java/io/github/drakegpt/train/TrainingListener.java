@@ -3,6 +3,7 @@ package io.github.drakegpt.train;
 import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.model.ModelConfig;
 import java.io.IOException;
+import java.util.Optional;
 import java.util.function.Supplier;
 
 /** Is told how training goes. The trainer knows none of its listeners; they are called on its thread, in order. */
@@ -56,10 +57,15 @@ public interface TrainingListener extends AutoCloseable {
      * @param best whether no evaluation before has had so low a val loss
      * @param peakMemoryBytes the most memory of the device that was taken at a time since training began
      * @param sample text that the model writes now, from the same random numbers each time; is written when first asked for,
-     *     which is possible until {@link #onEvaluation} returns
+     *     which is possible until {@link #onEvaluation} returns. Empty where there is no memory for it
      */
     record Evaluation(
-            Step step, double trainLoss, double valLoss, boolean best, long peakMemoryBytes, Supplier<String> sample) {}
+            Step step,
+            double trainLoss,
+            double valLoss,
+            boolean best,
+            long peakMemoryBytes,
+            Supplier<Optional<String>> sample) {}
 
     /** Before the first step. */
     default void onStart(Start start) throws IOException {}

@@ -203,7 +203,7 @@ class SimtCommandsTest {
     @Test
     void anIllegalAddressInTheMiddleOfTrainingLeavesTheCheckpoint() throws IOException {
         Path run = temp.resolve("run");
-        SimtPanel.FAIL_LAUNCH.set(50); // 10 steps with their evaluation are some
+        SimtPanel.FAIL_LAUNCH.set(800); // 10 steps with their evaluation and its sample are some
         Cli.Result result = Cli.run(args(corpus, run, with(TRANSFORMER, "--set", "train.iters=1000")));
         assertFails(result, 1, "CUDA_ERROR_ILLEGAL_ADDRESS");
         assertThat(result.err()).contains(" (one of the kernels ").contains("the last checkpoint is whole");
@@ -214,7 +214,7 @@ class SimtCommandsTest {
     @Test
     void aDeviceThatIsLostInTheMiddleOfTrainingLeavesTheCheckpoint() throws IOException {
         Path run = temp.resolve("run");
-        SimtPanel.LOSE_DEVICE.set(900); // 10 steps with their evaluation make fewer calls
+        SimtPanel.LOSE_DEVICE.set(3200); // 10 steps with their evaluation and its sample make fewer calls
         Cli.Result result = Cli.run(args(corpus, run, with(TRANSFORMER, "--set", "train.iters=1000")));
         assertFails(result, 1, "the GPU is lost to this process, the last checkpoint is whole");
         assertThat(state(run).step()).isPositive();

@@ -258,7 +258,7 @@ class TrainerTest {
             @Override
             public void onEvaluation(Evaluation evaluation) {
                 told.add(evaluation.step().number() + " " + evaluation.valLoss() + " "
-                        + evaluation.sample().get());
+                        + evaluation.sample().get().orElseThrow());
             }
         };
     }
