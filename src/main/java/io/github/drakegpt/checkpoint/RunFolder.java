@@ -26,8 +26,10 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -53,6 +55,11 @@ public final class RunFolder {
     public static final String MACHINE = "machine.json";
     /** What {@code profile} measured last of the run. */
     public static final String PROFILE = "profile.json";
+
+    /** What TensorBoard finds an events file by, the second of its beginning, a host's name, and who wrote it. */
+    private static final String EVENTS = "events.out.tfevents.%010d.%s.drakegpt";
+
+    private static final Pattern EVENTS_NAME = Pattern.compile("events\\.out\\.tfevents\\.\\d{10}\\..+\\.drakegpt");
 
     private static final String COMMIT = "commit.json";
     private static final String NEXT = ".next";
@@ -207,8 +214,36 @@ public final class RunFolder {
         return new IOException(path + " is being trained already; wait for that, or train into another folder.", cause);
     }
 
+    /** TensorBoard's events: a file for each time that this run was trained, in this order. */
+    public List<Path> eventFiles() throws IOException {
+        try (Stream<Path> files = Files.list(path)) {
+            return files.filter(file ->
+                            EVENTS_NAME.matcher(file.getFileName().toString()).matches())
+                    .sorted()
+                    .toList();
+        }
+    }
+
+    /**
+     * A name behind those of {@link #eventFiles}, since TensorBoard reads them in the order of their names.
+     *
+     * @param seconds the time, since 1970; a second or more is added to it where there is a file as new as that
+     * @param host the machine's name; characters that not every file system has in a name are replaced
+     */
+    public Path nextEventFile(long seconds, String host) throws IOException {
+        long free = seconds;
+        for (Path file : eventFiles()) {
+            String newest = file.getFileName().toString().split("\\.")[3];
+            free = Math.max(free, Long.parseLong(newest) + 1);
+        }
+        return path.resolve(String.format(Locale.ROOT, EVENTS, free, host.replaceAll("[^A-Za-z0-9.-]", "-")));
+    }
+
     /** Removes a run that failed before its first checkpoint; files that are not a run's, and their folder, stay. */
     public void discard() throws IOException {
+        for (Path events : eventFiles()) {
+            Files.delete(events);
+        }
         for (String name : List.of(VOCAB, METRICS, MACHINE, LOG, CONFIG)) {
             Files.deleteIfExists(path.resolve(name));
         }

@@ -15,6 +15,7 @@ import io.github.drakegpt.profile.TrainingCost;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tracking.MetricsFile;
 import io.github.drakegpt.tracking.MetricsRecorder;
+import io.github.drakegpt.tracking.TensorBoardFile;
 import io.github.drakegpt.train.TextSampler;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.Trainer;
@@ -199,7 +200,8 @@ final class TrainingRun {
         List<TrainingListener> listeners = List.of(
                 new MachineNote(),
                 progress.show(settings, secondsAtPeak()),
-                new MetricsRecorder(List.of(new MetricsFile(folder.path().resolve(RunFolder.METRICS)))));
+                new MetricsRecorder(List.of(
+                        new MetricsFile(folder.path().resolve(RunFolder.METRICS)), new TensorBoardFile(folder))));
         RunLog log = new RunLog(folder.path().resolve(RunFolder.LOG));
         try (log;
                 Trainer trainer = new Trainer(backend, folder.modelConfig(), train, corpus, folder, listeners)) {
