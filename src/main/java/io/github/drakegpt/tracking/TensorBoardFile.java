@@ -86,9 +86,11 @@ public final class TensorBoardFile implements MetricsSink {
     }
 
     private void open() throws IOException {
-        boolean first = run.eventFiles().isEmpty();
-        file = run.nextEventFile(Instant.now().getEpochSecond(), host());
+        boolean first;
+        file = run.path(); // until it has a name
         try {
+            first = run.eventFiles().isEmpty();
+            file = run.nextEventFile(Instant.now().getEpochSecond(), host());
             channel = FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.APPEND);
         } catch (IOException e) {
             throw AtomicFiles.failed(file, e);

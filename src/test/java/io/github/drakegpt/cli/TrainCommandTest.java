@@ -54,6 +54,8 @@ class TrainCommandTest {
         Cli.Result result = Cli.run(args(corpus, run, "--model", model));
 
         assertThat(result.code()).as(result.err()).isZero();
+        List<Path> events = RunFolder.open(run).eventFiles();
+        assertThat(events).hasSize(1);
         assertThat(run.toFile().list())
                 .containsExactlyInAnyOrder(
                         "config.json",
@@ -64,6 +66,7 @@ class TrainCommandTest {
                         "state.json",
                         "metrics.jsonl",
                         "machine.json",
+                        events.get(0).getFileName().toString(),
                         "train.log");
         assertThat(result.out().codePointCount(0, result.out().length())).isEqualTo(300 + 1);
         String characters = RunFolder.open(run).tokenizer().characters();
