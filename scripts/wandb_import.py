@@ -11,7 +11,8 @@ which one it is follows from its settings and its first recorded step, so that i
 training, adds what is new to the same run, wherever the folder lies by then.
 
 Needs an account: `wandb login`, or WANDB_API_KEY. With --offline everything stays below ./wandb, and `wandb sync` of the
-folder that is printed puts it online later (the last one printed for a run, which has all of it). WANDB_MODE, WANDB_DIR and wandb's other variables mean what they always do.
+folder that is printed puts it online later: of the last such folder of a run, which has all of it. WANDB_MODE, WANDB_DIR
+and wandb's other variables mean what they always do.
 
     loss/batch, loss/train, loss/val               nats per token; the latter two at evaluations
     train/lr, train/grad_norm, train/tokens_per_s  of the step that was recorded
