@@ -39,6 +39,15 @@ public final class TensorBoardFile implements MetricsSink {
     /** Length and its checksum before an event, the event's checksum after it. */
     private static final int FRAME_BYTES = Long.BYTES + 2 * Integer.BYTES;
 
+    /** Numbers of the fields of {@code Event}. */
+    private static final class Event {
+        static final int WALL_TIME = 1;
+        static final int STEP = 2;
+        static final int FILE_VERSION = 3;
+        static final int SUMMARY = 5;
+        static final int SESSION_LOG = 7;
+    }
+
     private final RunFolder run;
     private final CRC32C crc = new CRC32C();
 
@@ -74,15 +83,6 @@ public final class TensorBoardFile implements MetricsSink {
             addText(summary, "sample", metrics.sample());
         }
         write(event(metrics.step()).add(Event.SUMMARY, summary));
-    }
-
-    /** Numbers of the fields of {@code Event}. */
-    private static final class Event {
-        static final int WALL_TIME = 1;
-        static final int STEP = 2;
-        static final int FILE_VERSION = 3;
-        static final int SUMMARY = 5;
-        static final int SESSION_LOG = 7;
     }
 
     private void open() throws IOException {
