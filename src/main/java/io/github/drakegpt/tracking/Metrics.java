@@ -18,7 +18,7 @@ import com.fasterxml.jackson.databind.annotation.JsonNaming;
  * @param learningRate of the step
  * @param gradNorm norm of the step's gradient before clipping
  * @param tokensPerSecond of the training steps since the line before
- * @param peakMemoryBytes the most memory of the device that the run has taken at a time, or null
+ * @param peakMemoryBytes the most memory of the device that was taken at a time since this process trains the run, or null
  * @param elapsedSeconds of the whole run so far, evaluations included
  * @param sample text that the model wrote at an evaluation, or null
  */
