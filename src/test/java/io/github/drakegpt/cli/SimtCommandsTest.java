@@ -32,6 +32,7 @@ import org.junit.jupiter.api.io.TempDir;
 @Tag("simt")
 class SimtCommandsTest {
     private static final String[] TRANSFORMER = {"--model", "TransformerLM", "--device", "simt"};
+    private static final String[] BIGRAM = {"--model", "BigramLM", "--device", "simt"};
 
     @TempDir
     Path temp;
@@ -203,8 +204,8 @@ class SimtCommandsTest {
     @Test
     void anIllegalAddressInTheMiddleOfTrainingLeavesTheCheckpoint() throws IOException {
         Path run = temp.resolve("run");
-        SimtPanel.FAIL_LAUNCH.set(800); // 10 steps with their evaluation and its sample are some
-        Cli.Result result = Cli.run(args(corpus, run, with(TRANSFORMER, "--set", "train.iters=1000")));
+        SimtPanel.FAIL_LAUNCH.set(1200); // 10 steps with their evaluation and its sample are some
+        Cli.Result result = Cli.run(args(corpus, run, with(BIGRAM, "--set", "train.iters=1000")));
         assertFails(result, 1, "CUDA_ERROR_ILLEGAL_ADDRESS");
         assertThat(result.err()).contains(" (one of the kernels ").contains("the last checkpoint is whole");
         assertThat(state(run).step()).isPositive();
@@ -214,8 +215,8 @@ class SimtCommandsTest {
     @Test
     void aDeviceThatIsLostInTheMiddleOfTrainingLeavesTheCheckpoint() throws IOException {
         Path run = temp.resolve("run");
-        SimtPanel.LOSE_DEVICE.set(3200); // 10 steps with their evaluation and its sample make fewer calls
-        Cli.Result result = Cli.run(args(corpus, run, with(TRANSFORMER, "--set", "train.iters=1000")));
+        SimtPanel.LOSE_DEVICE.set(3000); // 10 steps with their evaluation and its sample make fewer calls
+        Cli.Result result = Cli.run(args(corpus, run, with(BIGRAM, "--set", "train.iters=1000")));
         assertFails(result, 1, "the GPU is lost to this process, the last checkpoint is whole");
         assertThat(state(run).step()).isPositive();
         assertFails(
