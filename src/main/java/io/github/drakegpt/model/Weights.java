@@ -61,13 +61,22 @@ public record Weights(ModelConfig config, float[] flat, Map<String, PackedMatrix
 
     /** Bytes that they take: 4 for each that is not packed, and codes and scales of the packed ones. */
     public long bytes() {
+        return bytes(config);
+    }
+
+    /** Bytes that the weights of a model of this configuration take. */
+    public static long bytes(ModelConfig config) {
+        Parameters parameters = LanguageModel.inferenceParametersOf(config);
         long bytes = 0;
-        for (Parameters.Entry entry :
-                LanguageModel.inferenceParametersOf(config).entries()) {
+        for (Parameters.Entry entry : parameters.entries()) {
             bytes += Float.BYTES * entry.shape().size();
         }
-        for (PackedMatrix matrix : packed.values()) {
-            bytes += matrix.codes().length + (long) Float.BYTES * matrix.scales().length;
+        for (Parameters.Packed weight : parameters.packed()) {
+            int out = weight.weights().out();
+            int in = weight.weights().in();
+            // a scale for each part
+            bytes += PackedMatrix.bytes(config.quant(), out, in)
+                    + (long) Float.BYTES * weight.parts().size();
         }
         return bytes;
     }

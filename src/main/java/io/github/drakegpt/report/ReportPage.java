@@ -1,0 +1,210 @@
+package io.github.drakegpt.report;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.checkpoint.TrainingState;
+import io.github.drakegpt.data.AtomicFiles;
+import io.github.drakegpt.tracking.Metrics;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.math.BigDecimal;
+import java.math.MathContext;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Base64;
+import java.util.List;
+import java.util.Objects;
+import java.util.function.Function;
+
+/**
+ * The report: one HTML file that needs no other and no network. Runs are data in it, as JSON; {@code page.js} makes charts
+ * and tables of them. The page may run its own scripts and styles only, which its content security policy names by hash, so
+ * that no text of a run can become code.
+ */
+public final class ReportPage {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final MathContext DIGITS = new MathContext(6); // more than a chart or table shows
+
+    private ReportPage() {}
+
+    /** Writes the report of some runs. */
+    public static void write(Path file, List<RunReport> runs) throws IOException {
+        AtomicFiles.write(file, page(data(runs), "'none'"));
+    }
+
+    /** The page that asks for its runs: from the server-sent events of {@code events}, beside it. */
+    public static byte[] live() {
+        return page("{\"live\":true}", "'self'");
+    }
+
+    /**
+     * Runs as the page takes them: a JSON object in one line, which can stand within a script element of HTML. Numbers have
+     * six digits; those that are not finite are null.
+     */
+    public static String data(List<RunReport> runs) {
+        ObjectNode root = JsonNodeFactory.instance.objectNode();
+        root.set("palette", palette());
+        ArrayNode all = root.putArray("runs");
+        runs.forEach(run -> all.add(run(run)));
+        try {
+            return JSON.writeValueAsString(root)
+                    .replace("<", "\\u003c") // outside of strings JSON has none of these
+                    .replace(">", "\\u003e")
+                    .replace("&", "\\u0026")
+                    .replace("\u2028", "\\u2028")
+                    .replace("\u2029", "\\u2029");
+        } catch (JsonProcessingException e) {
+            throw new IllegalStateException("numbers and text can be written", e);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- data
+
+    private static ObjectNode palette() {
+        ObjectNode palette = JsonNodeFactory.instance.objectNode();
+        ArrayNode light = palette.putArray("light");
+        ArrayNode dark = palette.putArray("dark");
+        for (Palette.Colour colour : Palette.COLOURS) {
+            light.add(colour.light());
+            dark.add(colour.dark());
+        }
+        palette.set("dashes", JSON.valueToTree(Palette.DASHES));
+        palette.set("trainDash", JSON.valueToTree(Palette.TRAIN_DASH));
+        return palette;
+    }
+
+    private static ObjectNode run(RunReport run) {
+        ObjectNode node = JsonNodeFactory.instance
+                .objectNode()
+                .put("name", run.name())
+                .put("model", run.stage().name())
+                .put("adds", run.stage().adds())
+                .put("quant", run.model().quant().label())
+                .put("parameters", run.parameters())
+                .put("weightBytes", run.weightBytes())
+                .put("weightsOnly", run.weightsOnly())
+                .put("iters", run.iters())
+                .put("tokensPerStep", run.tokensPerStep());
+        run.state().ifPresent(state -> node.set("state", state(state)));
+
+        List<Metrics> steps = run.metrics();
+        ObjectNode each = node.putObject("steps");
+        column(each, "step", steps, Metrics::step);
+        column(each, "loss", steps, Metrics::loss);
+        column(each, "gradNorm", steps, Metrics::gradNorm);
+        column(each, "learningRate", steps, Metrics::learningRate);
+        column(each, "tokensPerSecond", steps, Metrics::tokensPerSecond);
+        column(each, "seconds", steps, Metrics::elapsedSeconds);
+
+        List<Metrics> evaluated = steps.stream().filter(Metrics::isEvaluation).toList();
+        ObjectNode evaluations = node.putObject("evaluations");
+        column(evaluations, "step", evaluated, Metrics::step);
+        column(evaluations, "trainLoss", evaluated, Metrics::trainLoss);
+        column(evaluations, "valLoss", evaluated, Metrics::valLoss);
+        column(evaluations, "peakMemory", evaluated, Metrics::peakMemoryBytes);
+        ArrayNode samples = evaluations.putArray("sample");
+        evaluated.forEach(metrics -> samples.add(metrics.sample()));
+
+        flatten("", run.config(), node.putObject("settings"));
+        ObjectNode machine = node.putObject("machine");
+        run.machine().forEach(machine::put);
+        run.profile().ifPresent(profile -> node.set("profile", profile));
+        return node;
+    }
+
+    private static ObjectNode state(TrainingState state) {
+        ObjectNode node = JsonNodeFactory.instance.objectNode().put("step", state.step());
+        node.set("trainLoss", number(state.trainLoss()));
+        node.set("valLoss", number(state.valLoss()));
+        node.set("bestValLoss", number(state.bestValLoss()));
+        node.set("trainSeconds", number(state.trainSeconds()));
+        node.set("seconds", number(state.elapsedSeconds()));
+        return node;
+    }
+
+    /** Columns that no line has are left out. */
+    private static void column(ObjectNode to, String name, List<Metrics> lines, Function<Metrics, Number> value) {
+        if (lines.stream().map(value).anyMatch(Objects::nonNull)) {
+            ArrayNode column = to.putArray(name);
+            lines.forEach(line -> column.add(number(value.apply(line))));
+        }
+    }
+
+    private static JsonNode number(Number value) {
+        if (value == null || !Double.isFinite(value.doubleValue())) {
+            return JsonNodeFactory.instance.nullNode();
+        }
+        if (value instanceof Double real) {
+            double rounded = new BigDecimal(real).round(DIGITS).doubleValue();
+            return rounded == (long) rounded
+                    ? JsonNodeFactory.instance.numberNode((long) rounded)
+                    : JsonNodeFactory.instance.numberNode(rounded);
+        }
+        return JsonNodeFactory.instance.numberNode(value.longValue());
+    }
+
+    /** Settings under their full names, such as {@code train.iters}. */
+    private static void flatten(String prefix, ObjectNode settings, ObjectNode to) {
+        settings.properties().forEach(setting -> {
+            String name = prefix + setting.getKey();
+            if (setting.getValue() instanceof ObjectNode group) {
+                flatten(name + ".", group, to);
+            } else {
+                JsonNode value = setting.getValue();
+                to.put(name, value.isValueNode() ? value.asText() : value.toString());
+            }
+        });
+    }
+
+    // ---------------------------------------------------------------------------------------------- page
+
+    private static byte[] page(String data, String connect) {
+        String style = resource("uPlot.min.css") + "\n" + resource("page.css");
+        String charts = resource("uPlot.iife.min.js");
+        String script = resource("page.js");
+        String policy = "default-src 'none'; script-src " + hash(charts) + " " + hash(script) + "; style-src "
+                + hash(style) + "; img-src data:; connect-src " + connect + "; base-uri 'none'; form-action 'none'";
+        // in the order of the page: what was filled in is not searched again
+        StringBuilder page = new StringBuilder();
+        String rest = resource("page.html");
+        for (String[] part : new String[][] {
+            {"policy", policy},
+            {"style", style},
+            {"licence", resource("uPlot.LICENSE")},
+            {"data", data},
+            {"charts", charts},
+            {"script", script}
+        }) {
+            String place = "{{" + part[0] + "}}";
+            int at = rest.indexOf(place);
+            page.append(rest, 0, at).append(part[1]);
+            rest = rest.substring(at + place.length());
+        }
+        return page.append(rest).toString().getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static String resource(String name) {
+        try (InputStream in = ReportPage.class.getResourceAsStream(name)) {
+            // a browser takes the hash of lines that end with \n, whatever they end with here
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8).replace("\r\n", "\n");
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static String hash(String text) {
+        try {
+            byte[] digest = MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8));
+            return "'sha256-" + Base64.getEncoder().encodeToString(digest) + "'";
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("every Java has SHA-256", e);
+        }
+    }
+}
