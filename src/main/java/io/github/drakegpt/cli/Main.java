@@ -41,6 +41,7 @@ public final class Main implements Callable<Integer> {
             QuantizeCommand.class,
             BenchCommand.class,
             ProfileCommand.class,
+            ReportCommand.class,
             DoctorCommand.class,
             CleanCommand.class);
 

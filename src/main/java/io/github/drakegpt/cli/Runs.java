@@ -13,7 +13,11 @@ import java.nio.file.attribute.FileTime;
 import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -120,6 +124,47 @@ final class Runs {
             }
         }
         return Optional.ofNullable(newest);
+    }
+
+    /**
+     * The folders of runs: those given, and of a folder that is none all that are in it, in the order of the stages, then by
+     * name.
+     *
+     * @throws IOException if one is no folder, or no run is in it
+     */
+    static List<Path> within(List<Path> folders) throws IOException {
+        Map<Path, Path> found = new LinkedHashMap<>(); // each once, however it is written
+        for (Path folder : folders) {
+            List<Path> runs = List.of(folder);
+            if (Files.isDirectory(folder) && !Files.exists(folder.resolve(RunFolder.CONFIG))) {
+                runs = below(folder);
+                if (runs.isEmpty()) {
+                    throw new IOException(folder
+                            + " has no runs in it; give the folder of a run, or one that holds such" + " folders.");
+                }
+            }
+            runs.forEach(run -> found.putIfAbsent(run.toAbsolutePath().normalize(), run));
+        }
+        return List.copyOf(found.values());
+    }
+
+    private static List<Path> below(Path folder) throws IOException {
+        List<Path> configs;
+        try (Stream<Path> files = Files.walk(folder, DEPTH)) {
+            configs = files.filter(file -> file.endsWith(RunFolder.CONFIG)).toList();
+        }
+        Map<Path, Integer> stages = new HashMap<>();
+        for (Path config : configs) {
+            try {
+                RunFolder run = RunFolder.open(config.getParent());
+                stages.put(run.path(), Stage.ALL.indexOf(Stage.of(run.modelConfig())));
+            } catch (IOException e) {
+                log.warn("Passing over a run: {}", e.getMessage());
+            }
+        }
+        return stages.keySet().stream()
+                .sorted(Comparator.<Path>comparingInt(stages::get).thenComparing(Comparator.naturalOrder()))
+                .toList();
     }
 
     /** The validation split of a corpus as tokens; empty if the corpus has another vocabulary than the run. */

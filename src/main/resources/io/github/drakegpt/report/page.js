@@ -1,0 +1,1168 @@
+"use strict";
+
+/*
+ * Makes charts and tables of the runs that lie in the page as JSON; ReportPage.java says what they are. On a live page the
+ * runs come as server-sent events instead, and grow. All text of runs reaches the document as text, never as HTML.
+ */
+(() => {
+  const MOST_LABELS = 12; // lines with their name at the end
+  const MOST_IN_READOUT = 12;
+  const MOST_ROWS = 1000; // of a chart's table
+  const MOST_CELLS = 20000;
+  const NARROW = 560; // pixels: too few for names beside the lines
+
+  const embedded = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+
+  let palette;
+  let runs = [];
+  const hidden = new Set(); // names of runs
+  const view = {losses: "both", logLoss: false, logSteps: false, zoom: null, sampleStep: null, printing: false};
+
+  // ---------------------------------------------------------------------------------------------- numbers
+
+  const grouped = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
+  const compact = new Intl.NumberFormat("en", {notation: "compact", maximumSignificantDigits: 4});
+  const NOTHING = "\u2013";
+
+  const has = (value) => value !== null && value !== undefined;
+  const formatted = (format) => (value) => (has(value) ? format(value) : NOTHING);
+  const asCount = formatted((value) => grouped.format(value));
+  const asLoss = formatted((value) => value.toFixed(4));
+  const asDifference = formatted((value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(4));
+  const asTimes = formatted((value) => value.toFixed(2));
+  const asSmall = formatted((value) => String(Number(value.toPrecision(4))));
+  const asMegabytes = formatted((value) => (value / 1e6).toFixed(value < 1e8 ? 2 : 0) + " MB");
+  const asTime = formatted((seconds) => {
+    if (seconds < 60) {
+      return seconds.toFixed(1) + " s";
+    }
+    const minutes = Math.floor(seconds / 60);
+    return minutes < 60
+      ? minutes + " min " + Math.floor(seconds % 60) + " s"
+      : Math.floor(minutes / 60) + " h " + (minutes % 60) + " min";
+  });
+
+  // ---------------------------------------------------------------------------------------------- elements
+
+  /** An element with attributes (null: none) and children, which are elements or text. */
+  function element(name, attributes, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes || {})) {
+      if (value !== null) {
+        made.setAttribute(key, value);
+      }
+    }
+    made.append(...children.filter(has));
+    return made;
+  }
+
+  /** A short line as the run's are drawn. */
+  function keyLine(run, training) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    const set = (node, attributes) => Object.entries(attributes).forEach(([key, value]) => node.setAttribute(key, value));
+    set(svg, {class: "key-line", width: 24, height: 8, "aria-hidden": "true"});
+    set(line, {
+      x1: 0,
+      x2: 24,
+      y1: 4,
+      y2: 4,
+      stroke: colour(run),
+      "stroke-width": training ? 1.5 : 3,
+      "stroke-dasharray": (training ? palette.trainDash : dashes(run)).join(" "),
+    });
+    svg.append(line);
+    return svg;
+  }
+
+  /**
+   * A table that scrolls by itself.
+   *
+   * @param columns {title, value(row), show(row): text or element, number: right-aligned, hint}; the first one heads the row
+   * @param groups lists of rows
+   * @param sortable whether a click on a column's title sorts
+   */
+  function table(label, columns, groups, {sortable = false, kind = "wide"} = {}) {
+    const bodies = groups.map(() => element("tbody", {class: "group"}));
+    const heads = columns.map((column) => {
+      const title = sortable ? element("button", {type: "button"}, column.title) : column.title;
+      return element("th", {scope: "col", class: column.number ? "number-cell" : null, title: column.hint || null}, title);
+    });
+    const fill = (body, rows) =>
+      body.replaceChildren(
+        ...rows.map((row) =>
+          element(
+            "tr",
+            {},
+            ...columns.map((column, i) =>
+              element(
+                i === 0 ? "th" : "td",
+                {
+                  scope: i === 0 ? "row" : null,
+                  class: (column.number ? "number-cell" : i === 0 ? "name-cell" : "") + (column.best?.(row) ? " best" : ""),
+                },
+                column.show ? column.show(row) : column.value(row))))));
+    bodies.forEach((body, i) => fill(body, groups[i]));
+    if (sortable) {
+      heads.forEach((head, i) =>
+        head.firstChild.addEventListener("click", () => {
+          const order = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+          heads.forEach((other) => other.removeAttribute("aria-sort"));
+          head.setAttribute("aria-sort", order);
+          const sign = order === "ascending" ? 1 : -1;
+          const compare = (a, b) => {
+            const [x, y] = [columns[i].value(a), columns[i].value(b)];
+            if (!has(x) || !has(y)) {
+              return has(y) - has(x); // what is not known goes last
+            }
+            return sign * (typeof x === "number" ? x - y : x.localeCompare(y, "en", {numeric: true}));
+          };
+          bodies.forEach((body, j) => fill(body, [...groups[j]].sort(compare)));
+        }));
+    }
+    const content = element("table", {class: kind}, element("thead", {}, element("tr", {}, ...heads)), ...bodies);
+    return scrolling(label, content);
+  }
+
+  /** What is too wide scrolls within itself, by keyboard too. */
+  function scrolling(label, content) {
+    return element("div", {class: "scroll", role: "region", "aria-label": label, tabindex: "0"}, content);
+  }
+
+  // ---------------------------------------------------------------------------------------------- runs
+
+  const isDark = () => dark.matches && !view.printing;
+  const colour = (run) => palette[isDark() ? "dark" : "light"][run.index % palette.light.length];
+  const dashes = (run) => palette.dashes[Math.floor(run.index / palette.light.length) % palette.dashes.length];
+  const isShown = (run) => !hidden.has(run.name);
+  const last = (values) => (values && values.length ? values[values.length - 1] : null);
+
+  /** The index of the last value that is not above x, of ascending values; -1 if there is none. */
+  function indexUpTo(values, x) {
+    let low = 0;
+    let high = values.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (values[middle] <= x) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low - 1;
+  }
+
+  /** Where a run stands: by its metrics, or by its checkpoint where that has come further. */
+  function progress(run) {
+    const {steps, evaluations, state} = run;
+    const step = last(steps.step) || 0;
+    const checkpointed = has(state) && state.step >= step;
+    const evaluated = last(evaluations.step) || 0;
+    const fromState = has(state) && state.step > evaluated;
+    let best = null;
+    for (const loss of evaluations.valLoss || []) {
+      best = has(loss) && (best === null || loss < best) ? loss : best;
+    }
+    const seconds = checkpointed ? state.trainSeconds : trainingSeconds(run);
+    const at = checkpointed ? state.step : step;
+    return {
+      step: at,
+      trainLoss: fromState ? state.trainLoss : last(evaluations.trainLoss),
+      valLoss: fromState ? state.valLoss : last(evaluations.valLoss),
+      bestValLoss: has(state) && has(state.bestValLoss) && (best === null || state.bestValLoss < best) ? state.bestValLoss : best,
+      seconds: checkpointed ? state.seconds : last(steps.seconds),
+      stepsPerSecond: seconds > 0 ? at / seconds : null,
+      tokensPerSecond: seconds > 0 ? (at * run.tokensPerStep) / seconds : null,
+    };
+  }
+
+  /** Spent in training steps, evaluations apart: each line tells the speed since the one before. */
+  function trainingSeconds(run) {
+    const {step, tokensPerSecond} = run.steps;
+    return (step || []).reduce((sum, at, i) => {
+      const tokens = (at - (i ? step[i - 1] : 0)) * run.tokensPerStep;
+      return tokensPerSecond[i] > 0 ? sum + tokens / tokensPerSecond[i] : sum;
+    }, 0);
+  }
+
+  function runName(run) {
+    const note = run.weightsOnly
+      ? "packed weights"
+      : !has(run.state) && !last(run.steps.step)
+        ? "no checkpoint yet"
+        : null;
+    return element("span", {}, keyLine(run), run.name, note && element("span", {class: "aside"}, " \u00b7 " + note));
+  }
+
+  const runColumn = {title: "run", value: (run) => run.name, show: runName};
+
+  // ---------------------------------------------------------------------------------------------- charts
+
+  /*
+   * Each chart shows columns of `steps` or `evaluations` of all runs: {id, title, unit, from, columns: [{key, losses, training}],
+   * height, loss: whether the axis may be logarithmic, show: text of a value, tick: text of an axis' value}.
+   */
+  const CHARTS = [
+    {
+      id: "loss",
+      place: "loss-charts",
+      title: "Loss at evaluations",
+      unit: "nats per character",
+      from: "evaluations",
+      columns: [
+        {key: "valLoss", name: "validation", losses: "val", training: false},
+        {key: "trainLoss", name: "training", losses: "train", training: true},
+      ],
+      height: 440,
+      labels: true,
+      loss: true,
+      show: asLoss,
+    },
+    {
+      id: "batch",
+      place: "batch-charts",
+      title: "Training batches",
+      unit: "loss of a step's batch, nats per character",
+      from: "steps",
+      columns: [{key: "loss"}],
+      height: 300,
+      labels: true,
+      loss: true,
+      show: asLoss,
+    },
+    {
+      id: "gradient",
+      place: "small-charts",
+      title: "Gradient norm",
+      unit: "before clipping",
+      from: "steps",
+      columns: [{key: "gradNorm"}],
+      height: 210,
+      show: asSmall,
+    },
+    {
+      id: "rate",
+      place: "small-charts",
+      title: "Learning rate",
+      from: "steps",
+      columns: [{key: "learningRate"}],
+      height: 210,
+      show: asSmall,
+    },
+    {
+      id: "speed",
+      place: "small-charts",
+      title: "Speed",
+      unit: "tokens per second",
+      from: "steps",
+      columns: [{key: "tokensPerSecond"}],
+      height: 210,
+      show: asCount,
+      tick: (value) => compact.format(value),
+    },
+    {
+      id: "memory",
+      place: "small-charts",
+      title: "Peak memory",
+      unit: "of the device, MB",
+      from: "evaluations",
+      columns: [{key: "peakMemory"}],
+      height: 210,
+      show: asMegabytes,
+      tick: (value) => compact.format(value / 1e6),
+    },
+  ];
+
+  const charts = CHARTS.map(makeChart);
+
+  function makeChart(definition) {
+    const {id, from, columns} = definition;
+    const host = element("div", {
+      class: "chart",
+      id: "chart-" + id,
+      tabindex: "0",
+      role: "application",
+      "aria-roledescription": "line chart",
+    });
+    const readout = element("div", {class: "readout", hidden: "", "aria-hidden": "true"});
+    const spoken = element("div", {class: "spoken", "aria-live": "polite"});
+    const values = element("details", {}, element("summary", {}, "Values as a table"));
+    const figure = element(
+      "figure",
+      {},
+      element("figcaption", {}, element("b", {}, definition.title), definition.unit ? " \u00b7 " + definition.unit : ""),
+      host,
+      readout,
+      spoken,
+      values);
+    byId(definition.place).append(figure);
+
+    let plot = null;
+    let lines = []; // {run, column, x, y}, as in plot.data from 1 on
+
+    const isLog = () => definition.loss && view.logLoss;
+
+    function findLines() {
+      const wanted = columns.filter((column) => !column.losses || view.losses === "both" || view.losses === column.losses);
+      return runs.filter(isShown).flatMap((run) =>
+        wanted
+          .filter((column) => run[from][column.key] && run[from].step)
+          .map((column) => ({run, column, x: run[from].step, y: run[from][column.key]})));
+    }
+
+    function joined() {
+      if (lines.length === 0) {
+        return [[]];
+      }
+      const positive = (y) => (isLog() ? y.map((value) => (value > 0 ? value : null)) : y);
+      // the runs' columns themselves must not become uPlot's: they grow
+      const same = lines.every((line) => line.x === lines[0].x);
+      return same
+        ? [lines[0].x.slice(), ...lines.map((line) => positive(line.y).slice())]
+        : uPlot.join(lines.map((line) => [line.x, positive(line.y)]));
+    }
+
+    /** Draws anew, with the cursor where it was. */
+    function render() {
+      const step = plot && has(plot.cursor.idx) ? plot.data[0][plot.cursor.idx] : null;
+      lines = findLines();
+      figure.hidden = !runs.some((run) => columns.some((column) => run[from][column.key]));
+      plot?.destroy();
+      plot = null;
+      host.setAttribute(
+        "aria-label",
+        definition.title + (definition.unit ? ", " + definition.unit : "") + ", of " + count(new Set(lines.map((l) => l.run)).size, "run")
+          + ". Arrow keys move the cursor through the steps, plus and minus zoom, escape ends both; the values are in the table below.");
+      values.open && fillTable();
+      if (!figure.hidden && host.clientWidth > 0) {
+        plot = new uPlot(options(host.clientWidth), joined(), host);
+        moveTo(step);
+      }
+    }
+
+    /** After values were added to the runs. */
+    function update() {
+      const before = lines;
+      const now = findLines();
+      if (plot === null || now.length !== before.length) {
+        render();
+        return;
+      }
+      lines = now;
+      values.open && fillTable();
+      const step = has(plot.cursor.idx) ? plot.data[0][plot.cursor.idx] : null;
+      plot.setData(joined());
+      moveTo(step);
+    }
+
+    function options(width) {
+      const style = getComputedStyle(document.documentElement);
+      const [text, muted, grid] = ["--text", "--muted", "--grid"].map((name) => style.getPropertyValue(name));
+      const font = "12px " + getComputedStyle(document.body).fontFamily;
+      const axis = {stroke: muted, font, grid: {stroke: grid, width: 1}, ticks: {show: false}, gap: 6};
+      const labels = endLabels(width, font, text);
+      const log = (on) => (on ? {distr: 3, log: 10} : {});
+      return {
+        width,
+        height: width < NARROW ? Math.min(definition.height, 300) : definition.height,
+        padding: [10, labels.width, 0, 0],
+        legend: {show: false},
+        scales: {
+          x: {time: false, range: () => view.zoom || allSteps(), ...log(view.logSteps)},
+          y: {range: (u, min, max) => valueRange(min, max, isLog()), ...log(isLog())},
+        },
+        axes: [
+          {
+            ...axis,
+            label: "step",
+            labelFont: font,
+            labelSize: 20,
+            labelGap: 2,
+            space: 70,
+            splits: view.logSteps ? (u, i, min, max) => logTicks(min, max) : undefined,
+            filter: (u, splits) => splits,
+            values: (u, splits) => splits.map(asCount),
+          },
+          {
+            ...axis,
+            space: 36,
+            size: (u, shown) => 14 + 7 * Math.max(3, ...(shown || []).map((value) => (value ? value.length : 0))),
+            splits: isLog() ? (u, i, min, max) => logTicks(min, max) : undefined,
+            filter: (u, splits) => splits,
+            values: (u, splits) => splits.map(definition.tick || ((value) => String(Number(value.toPrecision(6))))),
+          },
+        ],
+        series: [
+          {},
+          ...lines.map(({run, column, y}) => ({
+            stroke: colour(run),
+            width: column.training ? 1.25 : from === "steps" ? 1.25 : 2,
+            dash: column.training ? palette.trainDash : dashes(run),
+            points: {show: y.reduce((sum, value) => sum + has(value), 0) === 1, size: 6, fill: colour(run)},
+          })),
+        ],
+        cursor: {
+          y: false,
+          points: {show: lines.length <= 2 * MOST_LABELS, size: 7},
+          drag: {x: true, y: false, setScale: false, dist: 6},
+          bind: {dblclick: () => () => zoomTo(null)},
+        },
+        hooks: {
+          setCursor: [onCursor],
+          setSelect: [onSelect],
+          draw: [labels.draw],
+        },
+      };
+    }
+
+    // ------------------------------------------------------------------------------ names at the ends of lines
+
+    function endLabels(width, font, text) {
+      const first = columns.find((column) => lines.some((line) => line.column === column));
+      const named = lines.filter((line) => line.column === first);
+      if (!definition.labels || named.length === 0 || named.length > MOST_LABELS) {
+        return {width: 14, draw: () => {}};
+      }
+      const context = document.createElement("canvas").getContext("2d");
+      context.font = font;
+      const most = width < NARROW ? 24 : Math.min(220, width / 4);
+      const names = named.map((line) => (width < NARROW ? String(line.run.index + 1) : shortened(context, line.run.name, most)));
+      const widest = Math.max(...names.map((name) => context.measureText(name).width));
+      return {width: Math.ceil(widest) + 20, draw: (u) => drawLabels(u, named, names, font, text)};
+    }
+
+    function drawLabels(u, named, names, font, text) {
+      const ratio = uPlot.pxRatio;
+      const [from, to] = [u.scales.x.min, u.scales.x.max];
+      const labels = [];
+      named.forEach((line, i) => {
+        let end = indexUpTo(line.x, to);
+        while (end >= 0 && !has(line.y[end])) {
+          end--;
+        }
+        if (end >= 0 && line.x[end] >= from) {
+          const place = u.valToPos(line.y[end], "y", true);
+          const left = u.valToPos(line.x[end], "x", true);
+          labels.push({name: names[i], run: line.run, left, end: place, y: place});
+        }
+      });
+      spread(labels, 15 * ratio, u.bbox.top + 7 * ratio, u.bbox.top + u.bbox.height - 7 * ratio);
+      const {ctx} = u;
+      const right = u.bbox.left + u.bbox.width;
+      ctx.save();
+      ctx.font = font.replace(/^\d+/, (size) => String(size * ratio));
+      ctx.textBaseline = "middle";
+      ctx.textAlign = "left";
+      for (const label of labels) {
+        ctx.strokeStyle = colour(label.run);
+        ctx.lineWidth = ratio;
+        ctx.globalAlpha = 0.6;
+        ctx.beginPath();
+        ctx.moveTo(Math.min(label.left, right) + 2 * ratio, label.end);
+        ctx.lineTo(right + 4 * ratio, label.end);
+        ctx.lineTo(right + 12 * ratio, label.y);
+        ctx.stroke();
+        ctx.globalAlpha = 1;
+        ctx.fillStyle = colour(label.run);
+        ctx.fillText(label.name, right + 15 * ratio, label.y);
+      }
+      ctx.restore();
+    }
+
+    // ------------------------------------------------------------------------------ cursor
+
+    let byKeyboard = false;
+
+    function moveTo(step) {
+      if (plot === null) {
+        return;
+      }
+      const off = step === null || plot.data[0].length === 0 || step < plot.scales.x.min || step > plot.scales.x.max;
+      plot.setCursor(off ? {left: -10, top: -10} : {left: plot.valToPos(step, "x"), top: -10}, false);
+    }
+
+    function onCursor(u) {
+      const step = u.cursor.idx === null || u.cursor.idx === undefined || u.cursor.left < 0 ? null : u.data[0][u.cursor.idx];
+      charts.forEach((chart) => chart !== self && chart.follow(step));
+      showReadout(step, u.cursor.top);
+    }
+
+    function onSelect(u) {
+      const {left, width} = u.select;
+      if (width > 0) {
+        const from = u.posToVal(left, "x");
+        const to = u.posToVal(left + width, "x");
+        u.setSelect({left: 0, top: 0, width: 0, height: 0}, false);
+        zoomTo([from, to]);
+      }
+    }
+
+    /** The values of the runs at a step: each one's last up to there. */
+    function readings(step) {
+      const found = new Map();
+      for (const line of lines) {
+        const i = indexUpTo(line.x, step);
+        if (i >= 0 && step <= last(line.x)) {
+          const reading = found.get(line.run) || {run: line.run, step: line.x[i], values: new Map()};
+          reading.values.set(line.column, line.y[i]);
+          found.set(line.run, reading);
+        }
+      }
+      return [...found.values()];
+    }
+
+    /** @param top where the pointer is, in pixels; negative if there is none */
+    function showReadout(step, top) {
+      readout.hidden = step === null;
+      if (step === null) {
+        return;
+      }
+      const shown = columns.filter((column) => lines.some((line) => line.column === column));
+      const main = (reading) => shown.map((column) => reading.values.get(column)).find(has);
+      const all = readings(step);
+      const value = top >= 0 ? plot.posToVal(top, "y") : null;
+      const distance = (reading) =>
+        Math.min(...[...reading.values.values()].map((y) => (has(y) ? Math.abs(y - value) : Infinity)));
+      let nearest = null;
+      let listed = all;
+      if (value !== null && all.length > 1) {
+        listed = [...all].sort((a, b) => distance(a) - distance(b)).slice(0, MOST_IN_READOUT);
+        nearest = listed[0];
+      }
+      listed = [...listed].sort((a, b) => (main(b) ?? -Infinity) - (main(a) ?? -Infinity)); // as the lines lie
+      if (listed.length > MOST_IN_READOUT) {
+        listed = listed.slice(-MOST_IN_READOUT); // by keyboard: the lowest
+      }
+      const rows = listed.map((reading) =>
+        element(
+          "tr",
+          {class: reading === nearest ? "nearest" : null, "data-run": String(reading.run.index)},
+          element(
+            "th",
+            {scope: "row"},
+            keyLine(reading.run),
+            reading.run.name,
+            reading.step === step ? null : element("span", {class: "aside"}, " at " + asCount(reading.step))),
+          ...shown.map((column) => element("td", {class: "number-cell"}, definition.show(reading.values.get(column))))));
+      const titles = shown.length > 1 ? shown.map((column) => element("th", {class: "number-cell"}, column.name)) : [];
+      const content = element(
+        "table",
+        {},
+        element("thead", {}, element("tr", {}, element("th", {}, "step " + asCount(step)), ...titles)),
+        element("tbody", {}, ...rows));
+      const more = all.length - listed.length;
+      readout.replaceChildren(content, more > 0 ? element("div", {class: "aside"}, "and " + count(more, "more run")) : "");
+      placeReadout();
+      if (byKeyboard) {
+        spoken.textContent =
+          "Step " + asCount(step) + ". "
+          + listed
+            .map((r) => r.run.name + ": " + shown.map((c) => (shown.length > 1 ? c.name + " " : "") + definition.show(r.values.get(c))).join(", "))
+            .join("; ");
+      }
+    }
+
+    /** On the side of the cursor that has more room. */
+    function placeReadout() {
+      const place = plot.over.offsetLeft + plot.cursor.left;
+      const toTheRight = plot.cursor.left < plot.over.clientWidth / 2;
+      const room = host.clientWidth - readout.offsetWidth;
+      const left = toTheRight ? place + 14 : place - 14 - readout.offsetWidth;
+      readout.style.left = Math.max(0, Math.min(room, left)) + "px";
+      readout.style.top = host.offsetTop + 8 + "px";
+    }
+
+    host.addEventListener("keydown", (event) => {
+      if (plot === null || plot.data[0].length === 0 || event.ctrlKey || event.metaKey || event.altKey) {
+        return;
+      }
+      const steps = plot.data[0];
+      const first = indexUpTo(steps, plot.scales.x.min - 1e-9) + 1;
+      const end = indexUpTo(steps, plot.scales.x.max + 1e-9);
+      const now = plot.cursor.left >= 0 && has(plot.cursor.idx) ? plot.cursor.idx : null;
+      const page = Math.max(1, Math.round((end - first) / 20));
+      const moves = {
+        ArrowLeft: () => (now === null ? end : now - 1),
+        ArrowRight: () => (now === null ? first : now + 1),
+        PageUp: () => (now === null ? end : now - page),
+        PageDown: () => (now === null ? first : now + page),
+        Home: () => first,
+        End: () => end,
+      };
+      if (event.key in moves) {
+        const to = Math.max(first, Math.min(end, moves[event.key]()));
+        byKeyboard = true;
+        moveTo(steps[to]);
+        showReadout(steps[to], -1);
+        charts.forEach((chart) => chart !== self && chart.follow(steps[to]));
+        byKeyboard = false;
+      } else if (event.key === "Escape" && now !== null) {
+        leave();
+      } else if (event.key === "Escape") {
+        zoomTo(null);
+      } else if (event.key === "+" || event.key === "=" || event.key === "-") {
+        zoomAround(now === null ? null : steps[now], event.key === "-" ? 2 : 0.5);
+        moveTo(now === null ? null : steps[now]);
+      } else {
+        return;
+      }
+      event.preventDefault();
+    });
+
+    function leave() {
+      moveTo(null);
+      showReadout(null);
+      spoken.textContent = "";
+      charts.forEach((chart) => chart !== self && chart.follow(null));
+    }
+
+    host.addEventListener("blur", leave);
+
+    // ------------------------------------------------------------------------------ the same as a table
+
+    values.addEventListener("toggle", () => values.open && fillTable());
+
+    function fillTable() {
+      const [steps, ...ys] = joined();
+      const most = Math.max(20, Math.min(MOST_ROWS, Math.floor(MOST_CELLS / (lines.length + 1))));
+      const each = Math.max(1, Math.ceil(steps.length / most));
+      const rows = [];
+      for (let i = steps.length - 1; i >= 0; i -= each) {
+        rows.unshift(i); // the last one is always there
+      }
+      const tableColumns = [
+        {title: "step", value: (i) => steps[i], show: (i) => asCount(steps[i]), number: true},
+        ...lines.map(({run, column}, n) => ({
+          title: run.name + (columns.length > 1 ? ", " + column.name : ""),
+          value: (i) => ys[n][i],
+          show: (i) => definition.show(ys[n][i]),
+          number: true,
+        })),
+      ];
+      const content = [table(definition.title, tableColumns, [rows], {kind: "narrow"})];
+      if (each > 1) {
+        content.push(element("p", {class: "note"}, "One of " + each + " recorded steps; metrics.jsonl in the run's folder has all."));
+      }
+      values.replaceChildren(values.firstChild, ...content);
+    }
+
+    const self = {
+      render,
+      update,
+      scaleTo: (min, max) => plot?.setScale("x", {min, max}),
+      follow: (step) => {
+        readout.hidden = true;
+        if (plot !== null) {
+          plot.hooks.setCursor = []; // it would tell the others again
+          moveTo(step);
+          plot.hooks.setCursor = [onCursor];
+        }
+      },
+      /** After the page's width may have changed. */
+      fit: () => plot?.width !== host.clientWidth && render(),
+    };
+    return self;
+  }
+
+  const count = (n, what) => grouped.format(n) + " " + what + (n === 1 ? "" : "s");
+
+  function shortened(context, name, most) {
+    const characters = [...name];
+    let text = name;
+    while (characters.length > 1 && context.measureText(text).width > most) {
+      characters.pop();
+      text = characters.join("") + "\u2026";
+    }
+    return text;
+  }
+
+  /** Moves labels apart to a least distance, in their order from top to bottom, between two limits. */
+  function spread(labels, distance, top, bottom) {
+    labels.sort((a, b) => a.y - b.y);
+    labels.forEach((label, i) => {
+      label.y = Math.max(label.y, i ? labels[i - 1].y + distance : top);
+    });
+    for (let i = labels.length - 1; i >= 0; i--) {
+      labels[i].y = Math.min(labels[i].y, i === labels.length - 1 ? bottom : labels[i + 1].y - distance);
+    }
+  }
+
+  /** From the first step of all runs that are shown to the last. */
+  function allSteps() {
+    let [from, to] = [Infinity, 0];
+    for (const run of runs.filter(isShown)) {
+      for (const steps of [run.steps.step, run.evaluations.step]) {
+        if (steps && steps.length) {
+          from = Math.min(from, steps[0]);
+          to = Math.max(to, last(steps));
+        }
+      }
+    }
+    if (to === 0) {
+      return [1, 10];
+    }
+    if (from === to) {
+      return view.logSteps ? [from / 2, to * 2] : [0, to * 2];
+    }
+    return [view.logSteps ? from : from < to / 5 ? 0 : from, to];
+  }
+
+  /** The axis' range for the values that it has to show. */
+  function valueRange(min, max, log) {
+    if (!has(min)) {
+      return log ? [1, 10] : [0, 1];
+    }
+    if (log) {
+      const room = Math.max(1.01, Math.pow(max / min, 0.05));
+      return [min / room, max * room];
+    }
+    const room = max > min ? (max - min) * 0.05 : Math.abs(max) * 0.1 || 1;
+    return [min >= 0 ? Math.max(0, min - room) : min - room, max + room];
+  }
+
+  /** 1, 2, 5, 10, 20 and so on; of a range of less than a power of ten, even steps. */
+  function logTicks(min, max) {
+    if (max / min > 8) {
+      const many = max / min > 1e4;
+      const ticks = [];
+      for (let power = Math.floor(Math.log10(min)); power <= Math.ceil(Math.log10(max)); power++) {
+        for (const digit of many ? [1] : [1, 2, 5]) {
+          const tick = Number((digit * Math.pow(10, power)).toPrecision(6));
+          if (tick >= min && tick <= max) {
+            ticks.push(tick);
+          }
+        }
+      }
+      return ticks;
+    }
+    const rough = (max - min) / 6;
+    const power = Math.pow(10, Math.floor(Math.log10(rough)));
+    const step = power * ([1, 2, 5].find((digit) => digit * power >= rough) || 10);
+    const ticks = [];
+    for (let i = Math.ceil(min / step); i * step <= max; i++) {
+      ticks.push(Number((i * step).toPrecision(6)));
+    }
+    return ticks;
+  }
+
+  function zoomTo(range) {
+    view.zoom = range;
+    byId("reset-zoom").hidden = range === null;
+    const [min, max] = range || allSteps();
+    charts.forEach((chart) => chart.scaleTo(min, max));
+  }
+
+  /** @param step what stays where it is; null: the middle */
+  function zoomAround(step, factor) {
+    const [from, to] = view.zoom || allSteps();
+    const [all, end] = allSteps();
+    const centre = step ?? (from + to) / 2;
+    const zoomed = [Math.max(all, centre - (centre - from) * factor), Math.min(end, centre + (to - centre) * factor)];
+    if (zoomed[1] - zoomed[0] >= 1) {
+      zoomTo(zoomed[0] <= all && zoomed[1] >= end ? null : zoomed);
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- list of runs
+
+  function renderRunList() {
+    byId("runs").replaceChildren(
+      ...runs.map((run) => {
+        const box = element("input", {type: "checkbox"});
+        box.checked = isShown(run);
+        box.addEventListener("change", () => {
+          hidden[box.checked ? "delete" : "add"](run.name);
+          renderShown();
+        });
+        const label = element(
+          "label",
+          {title: run.name},
+          box,
+          keyLine(run),
+          element("span", {class: "number"}, String(run.index + 1)),
+          element("span", {class: "name"}, run.name),
+          element("span", {class: "value"}, asLoss(progress(run).valLoss)));
+        return element("li", {}, label);
+      }));
+  }
+
+  function showAll(shown) {
+    runs.forEach((run) => hidden[shown ? "delete" : "add"](run.name));
+    renderRunList();
+    renderShown();
+  }
+
+  /** What depends on which runs are shown. */
+  function renderShown() {
+    charts.forEach((chart) => chart.render());
+    renderSamples();
+  }
+
+  // ---------------------------------------------------------------------------------------------- tables
+
+  function renderModels() {
+    const at = new Map(runs.map((run) => [run, progress(run)]));
+    const best = Math.min(...runs.map((run) => at.get(run).bestValLoss ?? Infinity));
+    const field = (title, key, show, hint) => ({
+      title,
+      value: (run) => at.get(run)[key],
+      show: (run) => show(at.get(run)[key]),
+      number: true,
+      hint,
+    });
+    const columns = [
+      runColumn,
+      {title: "model", value: (run) => run.model},
+      {title: "adds", value: (run) => run.adds},
+      {title: "parameters", value: (run) => run.parameters, show: (run) => asCount(run.parameters), number: true},
+      {
+        title: "weight bytes",
+        value: (run) => run.weightBytes,
+        show: (run) => asCount(run.weightBytes),
+        number: true,
+        hint: "as a trained model holds them: 4 for each weight, those of a quantized model packed",
+      },
+      {
+        ...field("steps", "step"),
+        show: (run) => {
+          const {step} = at.get(run);
+          return step === 0 ? NOTHING : asCount(step) + (step < run.iters ? " of " + asCount(run.iters) : "");
+        },
+      },
+      field("train loss", "trainLoss", asLoss, "at the last evaluation"),
+      field("val loss", "valLoss", asLoss, "at the last evaluation"),
+      {...field("best val loss", "bestValLoss", asLoss), best: (run) => at.get(run).bestValLoss === best},
+      field("time", "seconds", asTime, "evaluations included"),
+      field("tokens/s", "tokensPerSecond", asCount, "of the training steps alone"),
+      field("steps/s", "stepsPerSecond", asCount, "of the training steps alone"),
+    ].filter((column) => column.title !== "model" || runs.some((run) => run.name !== run.model));
+    const sorted = [...byId("models").querySelectorAll("th")].findIndex((head) => head.hasAttribute("aria-sort"));
+    const order = sorted < 0 ? null : byId("models").querySelector("th[aria-sort]").getAttribute("aria-sort");
+    const made = table("Models", columns, [runs], {sortable: true});
+    byId("models").replaceChildren(
+      made,
+      element("p", {class: "note"}, "Losses in nats per character; the lowest validation loss is bold. Time with evaluations, speed without."));
+    if (sorted >= 0) {
+      const button = made.querySelectorAll("th button")[sorted];
+      button.click();
+      order === "descending" && button.click();
+    }
+  }
+
+  const WEIGHTS = {none: "fp32", "b1.58": "1.58 bits", bitnet: "1 bit"};
+
+  function renderQuantized() {
+    // compared is what differs in the weights alone
+    const groups = new Map();
+    for (const run of runs.filter((r) => r.model.startsWith("TransformerLM"))) {
+      const shape = ["vocab_size", "context_length", "embedding_dim", "num_heads", "num_layers"].map((key) => run.settings["model." + key]);
+      const key = JSON.stringify([...shape, run.settings["data.sha256"]]);
+      groups.set(key, [...(groups.get(key) || []), run]);
+    }
+    const compared = [...groups.values()]
+      .map((group) => [...group.filter((run) => run.quant === "none"), ...group.filter((run) => run.quant !== "none")])
+      .filter((group) => group[0].quant === "none" && last(group).quant !== "none");
+    byId("quantized").hidden = compared.length === 0;
+    if (compared.length === 0) {
+      return;
+    }
+    const full = new Map(compared.flatMap((group) => group.map((run) => [run, group[0]])));
+    const loss = (run) => progress(run).valLoss ?? run.profile?.val_loss ?? null;
+    const isFull = (run) => full.get(run) === run;
+    const differs = (run) => (isFull(run) || !has(loss(run)) || !has(loss(full.get(run))) ? null : loss(run) - loss(full.get(run)));
+    const times = (run) => full.get(run).weightBytes / run.weightBytes;
+    const speed = (run) => progress(run).tokensPerSecond;
+    const content = [
+      table(
+        "Quantized against full precision",
+        [
+          runColumn,
+          {title: "weights", value: (run) => WEIGHTS[run.quant]},
+          {title: "val loss", value: loss, show: (run) => asLoss(loss(run)), number: true},
+          {title: "difference", value: differs, show: (run) => asDifference(differs(run)), number: true},
+          {title: "weight bytes", value: (run) => run.weightBytes, show: (run) => asCount(run.weightBytes), number: true},
+          {title: "times smaller", value: times, show: (run) => (isFull(run) ? NOTHING : asTimes(times(run))), number: true},
+          {title: "training tokens/s", value: speed, show: (run) => asCount(speed(run)), number: true},
+        ],
+        compared),
+    ];
+    const profiled = compared.flat();
+    const devices = new Set(profiled.map((run) => run.profile?.device));
+    const device = [...devices][0];
+    if (devices.size === 1 && device) {
+      const measured = (run, phase, batch) =>
+        run.profile.speed?.find((row) => row.phase === phase && row.batch === batch)?.tokens_per_s ?? null;
+      const columns = ["prefill", "decode"].flatMap((phase) =>
+        [1, 8, 64].map((batch) => ({
+          title: phase + ", batch " + batch,
+          value: (run) => measured(run, phase, batch),
+          show: (run) => asCount(measured(run, phase, batch)),
+          number: true,
+        })));
+      content.push(
+        element("p", {class: "note"}, "Inference, tokens per second on " + device + ": prefill reads a prompt, decode writes."),
+        table("Speed of inference", [runColumn, ...columns], compared));
+    }
+    byId("quantized-tables").replaceChildren(...content);
+  }
+
+  // ---------------------------------------------------------------------------------------------- samples
+
+  function renderSamples() {
+    const written = runs.filter((run) => run.evaluations.sample?.some(has));
+    byId("samples").hidden = written.length === 0;
+    const steps = [...new Set(written.flatMap((run) => run.evaluations.step.filter((_, i) => has(run.evaluations.sample[i]))))].sort((a, b) => a - b);
+    const slider = byId("samples-step");
+    slider.max = String(Math.max(0, steps.length - 1));
+    slider.value = String(view.sampleStep === null ? steps.length - 1 : indexUpTo(steps, view.sampleStep));
+    byId("samples-control").hidden = steps.length < 2;
+    const cards = written.filter(isShown).map((run) => {
+      const about = element("p");
+      const text = element("pre");
+      return {
+        node: element("article", {class: "card"}, element("h3", {}, keyLine(run), run.name), about, text),
+        show(step) {
+          const {evaluations} = run;
+          let i = indexUpTo(evaluations.step, step);
+          while (i >= 0 && !has(evaluations.sample[i])) {
+            i--;
+          }
+          text.textContent = i < 0 ? "" : evaluations.sample[i];
+          about.textContent =
+            i < 0 ? "nothing yet" : "step " + asCount(evaluations.step[i]) + ", validation loss " + asLoss(evaluations.valLoss[i]);
+        },
+      };
+    });
+    const show = () => {
+      const step = steps[Number(slider.value)];
+      byId("samples-output").textContent = asCount(step);
+      slider.setAttribute("aria-valuetext", "step " + asCount(step));
+      cards.forEach((card) => card.show(step));
+    };
+    slider.oninput = () => {
+      // at the end it follows what is still to come
+      view.sampleStep = Number(slider.value) === steps.length - 1 ? null : steps[Number(slider.value)];
+      show();
+    };
+    byId("cards").replaceChildren(...cards.map((card) => card.node));
+    steps.length > 0 && show();
+  }
+
+  // ---------------------------------------------------------------------------------------------- settings, machines
+
+  function renderSettings() {
+    const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))];
+    const value = (run, key) => run.settings[key] ?? null;
+    const differing = keys.filter((key) => runs.some((run) => value(run, key) !== value(runs[0], key)));
+    const same = keys.filter((key) => !differing.includes(key));
+    const content = [];
+    if (differing.length > 0) {
+      // runs of the same settings share a column
+      const groups = new Map();
+      for (const run of runs) {
+        const settings = JSON.stringify(differing.map((key) => value(run, key)));
+        groups.set(settings, [...(groups.get(settings) || []), run]);
+      }
+      const distinct = [...groups.values()];
+      const few = 6;
+      const names = (group) =>
+        group.slice(0, few).map((run) => run.name).join(", ") + (group.length > few ? " and " + (group.length - few) + " more" : "");
+      const columns = distinct.map((group) => ({title: names(group), value: (key) => value(group[0], key) ?? NOTHING}));
+      const turned = differing.map((key) => ({title: key, value: (group) => value(group[0], key) ?? NOTHING}));
+      content.push(
+        element("h3", {}, "What differs"),
+        distinct.length <= 12
+          ? table("Settings that differ", [{title: "setting", value: (key) => key}, ...columns], [differing], {kind: "setting-table"})
+          : table("Settings that differ", [{title: "run", value: names}, ...turned], [distinct], {kind: "setting-table turned"}));
+    }
+    if (same.length > 0) {
+      content.push(
+        runs.length > 1 ? element("h3", {}, "The same in all runs") : "",
+        element("dl", {class: "same-settings"}, ...same.map((key) => pair(key, value(runs[0], key)))));
+    }
+    byId("settings").replaceChildren(...content);
+  }
+
+  const pair = (key, value) => element("div", {class: "pair"}, element("dt", {}, key), element("dd", {}, value));
+
+  function renderMachines() {
+    const machines = new Map();
+    for (const run of runs.filter((r) => Object.keys(r.machine).length > 0)) {
+      const key = JSON.stringify(run.machine);
+      machines.set(key, [...(machines.get(key) || []), run]);
+    }
+    byId("machine").hidden = machines.size === 0;
+    byId("machines").replaceChildren(
+      ...[...machines.values()].map((group) =>
+        element(
+          "div",
+          {class: "machine"},
+          group.length < runs.length ? element("h3", {}, group.map((run) => run.name).join(", ")) : null,
+          element("dl", {}, ...Object.entries(group[0].machine).map(([key, value]) => pair(key, value))))));
+  }
+
+  // ---------------------------------------------------------------------------------------------- the page
+
+  function load(data) {
+    palette = data.palette;
+    runs = data.runs;
+    runs.forEach((run, index) => {
+      run.index = index;
+    });
+    byId("report").hidden = false;
+    const name = runs.length === 1 ? runs[0].name : count(runs.length, "run");
+    document.title = name + " \u00b7 DrakeGPT " + (embedded.live ? "live" : "report");
+    byId("title").textContent = runs.length === 1 ? runs[0].name : "DrakeGPT report";
+    byId("subtitle").textContent = runs.length === 1 ? runs[0].model + ": " + runs[0].adds : count(runs.length, "run");
+    renderAll();
+  }
+
+  function renderAll() {
+    const batches = ["loss", "gradNorm", "learningRate", "tokensPerSecond"];
+    byId("training").hidden = !runs.some((run) => batches.some((key) => run.steps[key]) || run.evaluations.peakMemory);
+    renderRunList();
+    renderShown();
+    renderTables();
+  }
+
+  function renderTables() {
+    renderModels();
+    renderQuantized();
+    renderSettings();
+    renderMachines();
+  }
+
+  for (const radio of document.querySelectorAll("input[name=losses]")) {
+    radio.addEventListener("change", () => {
+      view.losses = radio.value;
+      charts.forEach((chart) => chart.render());
+    });
+  }
+  for (const [id, key] of [["log-loss", "logLoss"], ["log-steps", "logSteps"]]) {
+    byId(id).addEventListener("change", () => {
+      view[key] = byId(id).checked;
+      charts.forEach((chart) => chart.render());
+    });
+  }
+  byId("reset-zoom").addEventListener("click", () => zoomTo(null));
+  byId("all-runs").addEventListener("click", () => showAll(true));
+  byId("no-runs").addEventListener("click", () => showAll(false));
+  dark.addEventListener("change", () => palette && renderAll());
+  new ResizeObserver(() => palette && charts.forEach((chart) => chart.fit())).observe(byId("report"));
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
+
+  /** Paper is white. */
+  function print(printing) {
+    view.printing = printing;
+    palette && renderAll();
+  }
+
+  // ---------------------------------------------------------------------------------------------- live
+
+  function follow() {
+    let ended = null;
+    let latest = 0; // the run that the last metrics were of
+
+    const say = (text) => {
+      byId("status").hidden = false;
+      byId("status").textContent = text;
+    };
+    const standing = () => {
+      const run = runs[latest];
+      const {step, valLoss} = progress(run);
+      const speed = last(run.steps.tokensPerSecond);
+      return (
+        (runs.length > 1 ? run.name + ": " : "")
+        + "step " + asCount(step) + " of " + asCount(run.iters)
+        + (has(valLoss) ? ", validation loss " + asLoss(valLoss) : "")
+        + (has(speed) ? ", " + asCount(speed) + " tokens/s" : "")
+      );
+    };
+    const report = () => say(runs.length === 0 ? "Waiting for the first run." : ended === null ? standing() : standing() + ". " + ended);
+
+    // several lines may come in the time of one drawing
+    let waiting = false;
+    const draw = () => {
+      if (!waiting) {
+        waiting = true;
+        setTimeout(() => {
+          waiting = false;
+          charts.forEach((chart) => chart.update());
+          renderRunList();
+          renderTables();
+          renderSamples();
+        }, 200);
+      }
+    };
+
+    say("Waiting for the trainer.");
+    const connect = () => {
+      const events = new EventSource("events");
+      events.addEventListener("report", (event) => {
+        ended = null;
+        load(JSON.parse(event.data));
+        latest = Math.min(latest, Math.max(0, runs.length - 1));
+        report();
+      });
+      events.addEventListener("metrics", (event) => {
+        const {run, metrics} = JSON.parse(event.data);
+        latest = run;
+        append(runs[run], metrics);
+        report();
+        draw();
+      });
+      events.addEventListener("end", (event) => {
+        ended = "Training has ended: " + JSON.parse(event.data).reason;
+        report();
+      });
+      events.onerror = () => {
+        if (ended === null) {
+          say("The connection to the trainer is lost; the page keeps what it has and goes on when the trainer is there again.");
+        }
+        if (events.readyState === EventSource.CLOSED) { // refused, which a browser does not try again
+          setTimeout(connect, 5000);
+        }
+      };
+    };
+    connect();
+  }
+
+  /** Adds a line of metrics.jsonl to a run. */
+  function append(run, line) {
+    const add = (columns, values) => {
+      const before = (columns.step || []).length;
+      for (const [name, value] of Object.entries(values)) {
+        if (!columns[name] && has(value)) {
+          columns[name] = new Array(before).fill(null);
+        }
+        columns[name]?.push(name === "sample" || Number.isFinite(value) ? value : null); // "NaN" is a text there
+      }
+    };
+    add(run.steps, {
+      step: line.step,
+      loss: line.loss,
+      gradNorm: line.grad_norm,
+      learningRate: line.lr,
+      tokensPerSecond: line.tokens_per_s,
+      seconds: line.elapsed_s,
+    });
+    if (has(line.val_loss)) {
+      add(run.evaluations, {
+        step: line.step,
+        trainLoss: line.train_loss,
+        valLoss: line.val_loss,
+        peakMemory: line.peak_memory_bytes,
+        sample: line.sample ?? null,
+      });
+    }
+  }
+
+  if (embedded.live) {
+    follow();
+  } else {
+    load(embedded);
+  }
+})();
