@@ -9,11 +9,12 @@
   const MOST_IN_READOUT = 12;
   const MOST_ROWS = 1000; // of a chart's table
   const MOST_CELLS = 20000;
-  const NARROW = 560; // pixels: too few for names beside the lines
+  const MOST_CARDS = 24;
 
   const embedded = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const narrow = matchMedia("(max-width: 600px)"); // as in page.css: lines end in numbers there, for which names are too long
 
   let palette;
   let runs = [];
@@ -101,7 +102,7 @@
                 i === 0 ? "th" : "td",
                 {
                   scope: i === 0 ? "row" : null,
-                  class: (column.number ? "number-cell" : i === 0 ? "name-cell" : "") + (column.best?.(row) ? " best" : ""),
+                  class: (column.number ? "number-cell" : "") + (column.best?.(row) ? " best" : ""),
                 },
                 column.show ? column.show(row) : column.value(row))))));
     bodies.forEach((body, i) => fill(body, groups[i]));
@@ -193,7 +194,7 @@
       : !has(run.state) && !last(run.steps.step)
         ? "no checkpoint yet"
         : null;
-    return element("span", {}, keyLine(run), run.name, note && element("span", {class: "aside"}, " \u00b7 " + note));
+    return element("span", {class: "run-name"}, keyLine(run), element("span", {}, run.name, note && element("span", {class: "aside"}, " \u00b7 " + note)));
   }
 
   const runColumn = {title: "run", value: (run) => run.name, show: runName};
@@ -209,7 +210,7 @@
       id: "loss",
       place: "loss-charts",
       title: "Loss at evaluations",
-      unit: "nats per character",
+      unit: "nats per character; validation solid, training dashed",
       from: "evaluations",
       columns: [
         {key: "valLoss", name: "validation", losses: "val", training: false},
@@ -312,6 +313,7 @@
           .map((column) => ({run, column, x: run[from].step, y: run[from][column.key]})));
     }
 
+    /** All steps, and for each line its values there. */
     function joined() {
       if (lines.length === 0) {
         return [[]];
@@ -336,8 +338,13 @@
         definition.title + (definition.unit ? ", " + definition.unit : "") + ", of " + count(new Set(lines.map((l) => l.run)).size, "run")
           + ". Arrow keys move the cursor through the steps, plus and minus zoom, escape ends both; the values are in the table below.");
       values.open && fillTable();
-      if (!figure.hidden && host.clientWidth > 0) {
-        plot = new uPlot(options(host.clientWidth), joined(), host);
+      host.replaceChildren();
+      readout.hidden = true;
+      if (lines.length === 0) {
+        host.append(element("p", {class: "empty"}, "No run is shown that has these values."));
+      } else if (host.clientWidth > 0) {
+        const width = view.printing ? Math.min(host.clientWidth, definition.height > 250 ? 680 : 330) : host.clientWidth;
+        plot = new uPlot(options(width), joined(), host);
         moveTo(step);
       }
     }
@@ -364,9 +371,10 @@
       const axis = {stroke: muted, font, grid: {stroke: grid, width: 1}, ticks: {show: false}, gap: 6};
       const labels = endLabels(width, font, text);
       const log = (on) => (on ? {distr: 3, log: 10} : {});
+      const crowded = lines.length > 50;
       return {
         width,
-        height: width < NARROW ? Math.min(definition.height, 300) : definition.height,
+        height: narrow.matches ? Math.min(definition.height, 320) : definition.height,
         padding: [10, labels.width, 0, 0],
         legend: {show: false},
         scales: {
@@ -376,10 +384,11 @@
         axes: [
           {
             ...axis,
-            label: "step",
+            size: 28,
+            label: definition.height > 250 ? "step" : null,
             labelFont: font,
-            labelSize: 20,
-            labelGap: 2,
+            labelSize: 18,
+            labelGap: 0,
             space: 70,
             splits: view.logSteps ? (u, i, min, max) => logTicks(min, max) : undefined,
             filter: (u, splits) => splits,
@@ -398,14 +407,15 @@
           {},
           ...lines.map(({run, column, y}) => ({
             stroke: colour(run),
-            width: column.training ? 1.25 : from === "steps" ? 1.25 : 2,
+            width: crowded ? 1 : column.training || from === "steps" ? 1.25 : 2,
+            alpha: crowded ? 0.6 : 1,
             dash: column.training ? palette.trainDash : dashes(run),
             points: {show: y.reduce((sum, value) => sum + has(value), 0) === 1, size: 6, fill: colour(run)},
           })),
         ],
         cursor: {
           y: false,
-          points: {show: lines.length <= 2 * MOST_LABELS, size: 7},
+          points: lines.length <= 2 * MOST_LABELS ? {size: 8} : {show: false},
           drag: {x: true, y: false, setScale: false, dist: 6},
           bind: {dblclick: () => () => zoomTo(null)},
         },
@@ -423,14 +433,14 @@
       const first = columns.find((column) => lines.some((line) => line.column === column));
       const named = lines.filter((line) => line.column === first);
       if (!definition.labels || named.length === 0 || named.length > MOST_LABELS) {
-        return {width: 14, draw: () => {}};
+        return {width: 26, draw: () => {}}; // half of the last step
       }
       const context = document.createElement("canvas").getContext("2d");
       context.font = font;
-      const most = width < NARROW ? 24 : Math.min(220, width / 4);
-      const names = named.map((line) => (width < NARROW ? String(line.run.index + 1) : shortened(context, line.run.name, most)));
+      const most = Math.min(220, width / 4);
+      const names = named.map((line) => (narrow.matches ? String(line.run.index + 1) : shortened(context, line.run.name, most)));
       const widest = Math.max(...names.map((name) => context.measureText(name).width));
-      return {width: Math.ceil(widest) + 20, draw: (u) => drawLabels(u, named, names, font, text)};
+      return {width: Math.max(26, Math.ceil(widest) + 20), draw: (u) => drawLabels(u, named, names, font, text)};
     }
 
     function drawLabels(u, named, names, font, text) {
@@ -453,6 +463,7 @@
       const right = u.bbox.left + u.bbox.width;
       ctx.save();
       ctx.font = font.replace(/^\d+/, (size) => String(size * ratio));
+      ctx.setLineDash([]);
       ctx.textBaseline = "middle";
       ctx.textAlign = "left";
       for (const label of labels) {
@@ -661,7 +672,7 @@
         }
       },
       /** After the page's width may have changed. */
-      fit: () => plot?.width !== host.clientWidth && render(),
+      fit: () => !view.printing && plot?.width !== host.clientWidth && render(),
     };
     return self;
   }
@@ -815,7 +826,7 @@
     const columns = [
       runColumn,
       {title: "model", value: (run) => run.model},
-      {title: "adds", value: (run) => run.adds},
+      {title: "adds", value: (run) => run.adds, show: (run) => element("span", {class: "adds"}, run.adds)},
       {title: "parameters", value: (run) => run.parameters, show: (run) => asCount(run.parameters), number: true},
       {
         title: "weight bytes",
@@ -918,7 +929,8 @@
     slider.max = String(Math.max(0, steps.length - 1));
     slider.value = String(view.sampleStep === null ? steps.length - 1 : indexUpTo(steps, view.sampleStep));
     byId("samples-control").hidden = steps.length < 2;
-    const cards = written.filter(isShown).map((run) => {
+    const shown = written.filter(isShown);
+    const cards = shown.slice(0, MOST_CARDS).map((run) => {
       const about = element("p");
       const text = element("pre");
       return {
@@ -947,6 +959,9 @@
       show();
     };
     byId("cards").replaceChildren(...cards.map((card) => card.node));
+    byId("more-cards").hidden = shown.length <= MOST_CARDS;
+    byId("more-cards").textContent =
+      "Of " + count(shown.length, "run") + " the first " + MOST_CARDS + "; hide some in the list at the top to see others.";
     steps.length > 0 && show();
   }
 
@@ -969,10 +984,12 @@
       const few = 6;
       const names = (group) =>
         group.slice(0, few).map((run) => run.name).join(", ") + (group.length > few ? " and " + (group.length - few) + " more" : "");
-      const columns = distinct.map((group) => ({title: names(group), value: (key) => value(group[0], key) ?? NOTHING}));
-      const turned = differing.map((key) => ({title: key, value: (group) => value(group[0], key) ?? NOTHING}));
+      const marked = (group, key) => element("span", value(group[0], key) === usuals.get(key) ? {} : {class: "unusual"}, value(group[0], key) ?? NOTHING);
+      const usuals = new Map(differing.map((key) => [key, usual(key, runs) ?? null]));
+      const columns = distinct.map((group) => ({title: names(group), value: (key) => value(group[0], key), show: (key) => marked(group, key)}));
+      const turned = differing.map((key) => ({title: key, value: (group) => value(group[0], key), show: (group) => marked(group, key)}));
       content.push(
-        element("h3", {}, "What differs"),
+        element("h3", {}, "What differs", element("span", {class: "aside"}, ", marked where it is not what most runs have")),
         distinct.length <= 12
           ? table("Settings that differ", [{title: "setting", value: (key) => key}, ...columns], [differing], {kind: "setting-table"})
           : table("Settings that differ", [{title: "run", value: names}, ...turned], [distinct], {kind: "setting-table turned"}));
@@ -983,6 +1000,13 @@
         element("dl", {class: "same-settings"}, ...same.map((key) => pair(key, value(runs[0], key)))));
     }
     byId("settings").replaceChildren(...content);
+  }
+
+  /** The value that most of some runs have; the first of several. */
+  function usual(key, some) {
+    const times = new Map();
+    some.forEach((run) => times.set(run.settings[key], (times.get(run.settings[key]) || 0) + 1));
+    return [...times].reduce((most, each) => (each[1] > most[1] ? each : most))[0];
   }
 
   const pair = (key, value) => element("div", {class: "pair"}, element("dt", {}, key), element("dd", {}, value));
@@ -1015,7 +1039,9 @@
     const name = runs.length === 1 ? runs[0].name : count(runs.length, "run");
     document.title = name + " \u00b7 DrakeGPT " + (embedded.live ? "live" : "report");
     byId("title").textContent = runs.length === 1 ? runs[0].name : "DrakeGPT report";
-    byId("subtitle").textContent = runs.length === 1 ? runs[0].model + ": " + runs[0].adds : count(runs.length, "run");
+    const sources = new Set(runs.map((run) => run.settings["data.source"]));
+    const source = sources.size === 1 && [...sources][0] ? " on " + [...sources][0] : "";
+    byId("subtitle").textContent = (runs.length === 1 ? runs[0].model : count(runs.length, "run")) + source;
     renderAll();
   }
 
