@@ -366,10 +366,10 @@
 
     function options(width) {
       const style = getComputedStyle(document.documentElement);
-      const [text, muted, grid] = ["--text", "--muted", "--grid"].map((name) => style.getPropertyValue(name));
+      const [muted, grid] = ["--muted", "--grid"].map((name) => style.getPropertyValue(name));
       const font = "12px " + getComputedStyle(document.body).fontFamily;
       const axis = {stroke: muted, font, grid: {stroke: grid, width: 1}, ticks: {show: false}, gap: 6};
-      const labels = endLabels(width, font, text);
+      const labels = endLabels(width, font);
       const log = (on) => (on ? {distr: 3, log: 10} : {});
       const crowded = lines.length > 50;
       return {
@@ -429,23 +429,27 @@
 
     // ------------------------------------------------------------------------------ names at the ends of lines
 
-    function endLabels(width, font, text) {
-      const first = columns.find((column) => lines.some((line) => line.column === column));
-      const named = lines.filter((line) => line.column === first);
-      if (!definition.labels || named.length === 0 || named.length > MOST_LABELS) {
-        return {width: 26, draw: () => {}}; // half of the last step
-      }
+    function endLabels(width, font) {
       const context = document.createElement("canvas").getContext("2d");
       context.font = font;
+      const lastStep = context.measureText(asCount((view.zoom || allSteps())[1])).width / 2 + 6;
+      const first = columns.find((column) => lines.some((line) => line.column === column));
+      const named = lines.filter((line) => line.column === first);
+      if (!definition.labels || named.length > MOST_LABELS) {
+        return {width: lastStep, draw: () => {}};
+      }
       const most = Math.min(220, width / 4);
       const names = named.map((line) => (narrow.matches ? String(line.run.index + 1) : shortened(context, line.run.name, most)));
       const widest = Math.max(...names.map((name) => context.measureText(name).width));
-      return {width: Math.max(26, Math.ceil(widest) + 20), draw: (u) => drawLabels(u, named, names, font, text)};
+      return {width: Math.max(lastStep, widest + 20), draw: (u) => drawLabels(u, named, names, font)};
     }
 
-    function drawLabels(u, named, names, font, text) {
+    function drawLabels(u, named, names, font) {
       const ratio = uPlot.pxRatio;
+      const {ctx} = u;
+      const right = u.bbox.left + u.bbox.width;
       const [from, to] = [u.scales.x.min, u.scales.x.max];
+      const place = (line, i) => [u.valToPos(line.x[i], "x", true), u.valToPos(line.y[i], "y", true)];
       const labels = [];
       named.forEach((line, i) => {
         let end = indexUpTo(line.x, to);
@@ -453,14 +457,17 @@
           end--;
         }
         if (end >= 0 && line.x[end] >= from) {
-          const place = u.valToPos(line.y[end], "y", true);
-          const left = u.valToPos(line.x[end], "x", true);
-          labels.push({name: names[i], run: line.run, left, end: place, y: place});
+          let [x, y] = place(line, end);
+          if (has(line.y[end + 1])) {
+            // it goes on beyond the axis
+            const [nextX, nextY] = place(line, end + 1);
+            y += ((nextY - y) * (right - x)) / (nextX - x);
+            x = right;
+          }
+          labels.push({name: names[i], run: line.run, end: [x, y], y});
         }
       });
       spread(labels, 15 * ratio, u.bbox.top + 7 * ratio, u.bbox.top + u.bbox.height - 7 * ratio);
-      const {ctx} = u;
-      const right = u.bbox.left + u.bbox.width;
       ctx.save();
       ctx.font = font.replace(/^\d+/, (size) => String(size * ratio));
       ctx.setLineDash([]);
@@ -471,8 +478,8 @@
         ctx.lineWidth = ratio;
         ctx.globalAlpha = 0.6;
         ctx.beginPath();
-        ctx.moveTo(Math.min(label.left, right) + 2 * ratio, label.end);
-        ctx.lineTo(right + 4 * ratio, label.end);
+        ctx.moveTo(label.end[0] + 2 * ratio, label.end[1]);
+        ctx.lineTo(right + 4 * ratio, label.end[1]);
         ctx.lineTo(right + 12 * ratio, label.y);
         ctx.stroke();
         ctx.globalAlpha = 1;
@@ -1083,6 +1090,7 @@
   /** Paper is white. */
   function print(printing) {
     view.printing = printing;
+    document.documentElement.classList.toggle("printing", printing);
     palette && renderAll();
   }
 
