@@ -1,0 +1,58 @@
+package io.github.drakegpt.report;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.data.CharTokenizer;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Models;
+import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tracking.Metrics;
+import io.github.drakegpt.tracking.MetricsFile;
+import java.io.IOException;
+import java.nio.file.Path;
+
+/** Run folders as training leaves them, without the training. */
+final class TestRuns {
+    static final CharTokenizer TOKENIZER = CharTokenizer.of("abcde");
+
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    private TestRuns() {}
+
+    static ModelConfig model(Quantization quantization) {
+        return new ModelConfig(Models.TRANSFORMER, 5, 3, 4, 4, 2, 1, 0, false, Init.PYTORCH, quantization, false);
+    }
+
+    static ObjectNode config(Quantization quantization) {
+        ObjectNode config = JSON.createObjectNode();
+        config.set("model", JSON.valueToTree(model(quantization)));
+        config.putObject("train").put("iters", 1000).put("batch_size", 4).put("grad_accum", 2);
+        return config;
+    }
+
+    /** A folder without a checkpoint, with these metrics. */
+    static Path create(Path folder, Metrics... metrics) throws IOException {
+        RunFolder.create(folder, config(Quantization.NONE), TOKENIZER);
+        write(folder, metrics);
+        return folder;
+    }
+
+    static void write(Path folder, Metrics... metrics) throws IOException {
+        try (MetricsFile file = new MetricsFile(folder.resolve(RunFolder.METRICS))) {
+            for (Metrics line : metrics) {
+                file.add(line);
+            }
+        }
+    }
+
+    /** A step between evaluations. */
+    static Metrics step(int step, double loss) {
+        return new Metrics(step, loss, null, null, 0.001, 0.5, 1000, null, step / 10.0, null);
+    }
+
+    static Metrics evaluation(int step, double trainLoss, double valLoss, String sample) {
+        return new Metrics(step, trainLoss, trainLoss, valLoss, 0.001, 0.5, 1000, 1_000_000L, step / 10.0, sample);
+    }
+}
