@@ -30,7 +30,8 @@ import java.util.function.Function;
  */
 public final class ReportPage {
     private static final ObjectMapper JSON = new ObjectMapper();
-    private static final MathContext DIGITS = new MathContext(6); // more than a chart or table shows
+    private static final MathContext DIGITS =
+            new MathContext(8); // so many more than are shown that rounding twice does no harm
 
     private ReportPage() {}
 
@@ -46,7 +47,7 @@ public final class ReportPage {
 
     /**
      * Runs as the page takes them: a JSON object in one line, which can stand within a script element of HTML. Numbers have
-     * six digits; those that are not finite are null.
+     * eight digits; those that are not finite are null.
      */
     public static String data(List<RunReport> runs) {
         ObjectNode root = JsonNodeFactory.instance.objectNode();

@@ -39,17 +39,17 @@ class ReportPageTest {
     }
 
     @Test
-    void metricsAreColumnsOfSixDigits() throws IOException {
+    void metricsAreColumnsOfEightDigits() throws IOException {
         Path folder = TestRuns.create(
                 temp.resolve("one"),
                 TestRuns.step(10, 2.123456789),
                 TestRuns.step(20, 2),
-                TestRuns.evaluation(30, 1.99999999, Double.NaN, null));
+                TestRuns.evaluation(30, 1.999999999, Double.NaN, null));
 
         JsonNode run =
                 JSON.readTree(ReportPage.data(RunReport.read(List.of(folder)))).at("/runs/0");
         assertThat(run.path("steps").path("step")).hasToString("[10,20,30]");
-        assertThat(run.path("steps").path("loss")).hasToString("[2.12346,2,2]");
+        assertThat(run.path("steps").path("loss")).hasToString("[2.1234568,2,2]");
         assertThat(run.path("evaluations").path("step")).hasToString("[30]");
         assertThat(run.path("evaluations").path("valLoss")).hasToString("[null]");
         assertThat(run.path("evaluations").path("peakMemory")).hasToString("[1000000]");
