@@ -84,47 +84,45 @@
    * @param columns {title, value(row), show(row): text or element, number: right-aligned, hint}; the first one heads the row
    * @param groups lists of rows
    * @param sortable whether a click on a column's title sorts
+   * @returns {node, refresh: shows the rows' values as they are now}
    */
   function table(label, columns, groups, {sortable = false, kind = "wide"} = {}) {
+    let sorted = null; // {column, sign}
+    const cell = (row) => (column, i) =>
+      element(
+        i === 0 ? "th" : "td",
+        {scope: i === 0 ? "row" : null, class: (column.number ? "number-cell" : "") + (column.best?.(row) ? " best" : "")},
+        column.show ? column.show(row) : column.value(row));
+    const compare = (a, b) => {
+      const [x, y] = [sorted.column.value(a), sorted.column.value(b)];
+      if (!has(x) || !has(y)) {
+        return has(y) - has(x); // what is not known goes last
+      }
+      return sorted.sign * (typeof x === "number" ? x - y : x.localeCompare(y, "en", {numeric: true}));
+    };
     const bodies = groups.map(() => element("tbody", {class: "group"}));
+    const refresh = () =>
+      bodies.forEach((body, i) => {
+        const rows = sorted === null ? groups[i] : [...groups[i]].sort(compare);
+        body.replaceChildren(...rows.map((row) => element("tr", {}, ...columns.map(cell(row)))));
+      });
     const heads = columns.map((column) => {
       const title = sortable ? element("button", {type: "button"}, column.title) : column.title;
-      return element("th", {scope: "col", class: column.number ? "number-cell" : null, title: column.hint || null}, title);
-    });
-    const fill = (body, rows) =>
-      body.replaceChildren(
-        ...rows.map((row) =>
-          element(
-            "tr",
-            {},
-            ...columns.map((column, i) =>
-              element(
-                i === 0 ? "th" : "td",
-                {
-                  scope: i === 0 ? "row" : null,
-                  class: (column.number ? "number-cell" : "") + (column.best?.(row) ? " best" : ""),
-                },
-                column.show ? column.show(row) : column.value(row))))));
-    bodies.forEach((body, i) => fill(body, groups[i]));
-    if (sortable) {
-      heads.forEach((head, i) =>
-        head.firstChild.addEventListener("click", () => {
-          const order = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+      const head = element("th", {scope: "col", class: column.number ? "number-cell" : null, title: column.hint || null}, title);
+      if (sortable) {
+        title.addEventListener("click", () => {
+          const again = head.getAttribute("aria-sort") === "ascending";
           heads.forEach((other) => other.removeAttribute("aria-sort"));
-          head.setAttribute("aria-sort", order);
-          const sign = order === "ascending" ? 1 : -1;
-          const compare = (a, b) => {
-            const [x, y] = [columns[i].value(a), columns[i].value(b)];
-            if (!has(x) || !has(y)) {
-              return has(y) - has(x); // what is not known goes last
-            }
-            return sign * (typeof x === "number" ? x - y : x.localeCompare(y, "en", {numeric: true}));
-          };
-          bodies.forEach((body, j) => fill(body, [...groups[j]].sort(compare)));
-        }));
-    }
+          head.setAttribute("aria-sort", again ? "descending" : "ascending");
+          sorted = {column, sign: again ? -1 : 1};
+          refresh();
+        });
+      }
+      return head;
+    });
+    refresh();
     const content = element("table", {class: kind}, element("thead", {}, element("tr", {}, ...heads)), ...bodies);
-    return scrolling(label, content);
+    return {node: scrolling(label, content), refresh};
   }
 
   /** What is too wide scrolls within itself, by keyboard too. */
@@ -156,7 +154,9 @@
   }
 
   /** Where a run stands: by its metrics, or by its checkpoint where that has come further. */
-  function progress(run) {
+  const progress = (run) => (run.progress ??= progressNow(run));
+
+  function progressNow(run) {
     const {steps, evaluations, state} = run;
     const step = last(steps.step) || 0;
     const checkpointed = has(state) && state.step >= step;
@@ -330,7 +330,7 @@
     function render() {
       const step = plot && has(plot.cursor.idx) ? plot.data[0][plot.cursor.idx] : null;
       lines = findLines();
-      figure.hidden = !runs.some((run) => columns.some((column) => run[from][column.key]));
+      figure.hidden = id !== "loss" && !runs.some((run) => columns.some((column) => run[from][column.key]));
       plot?.destroy();
       plot = null;
       host.setAttribute(
@@ -659,7 +659,7 @@
           number: true,
         })),
       ];
-      const content = [table(definition.title, tableColumns, [rows], {kind: "narrow"})];
+      const content = [table(definition.title, tableColumns, [rows], {kind: "narrow"}).node];
       if (each > 1) {
         content.push(element("p", {class: "note"}, "One of " + each + " recorded steps; metrics.jsonl in the run's folder has all."));
       }
@@ -801,9 +801,16 @@
           keyLine(run),
           element("span", {class: "number"}, String(run.index + 1)),
           element("span", {class: "name"}, run.name),
-          element("span", {class: "value"}, asLoss(progress(run).valLoss)));
+          element("span", {class: "value"}));
         return element("li", {}, label);
       }));
+    refreshRunList();
+  }
+
+  function refreshRunList() {
+    byId("runs").querySelectorAll(".value").forEach((value, i) => {
+      value.textContent = asLoss(progress(runs[i]).valLoss);
+    });
   }
 
   function showAll(shown) {
@@ -820,13 +827,18 @@
 
   // ---------------------------------------------------------------------------------------------- tables
 
+  let models; // the table
+
+  function isBest(run) {
+    const loss = (of) => progress(of).bestValLoss ?? Infinity;
+    return runs.every((other) => loss(run) <= loss(other)) && loss(run) < Infinity;
+  }
+
   function renderModels() {
-    const at = new Map(runs.map((run) => [run, progress(run)]));
-    const best = Math.min(...runs.map((run) => at.get(run).bestValLoss ?? Infinity));
     const field = (title, key, show, hint) => ({
       title,
-      value: (run) => at.get(run)[key],
-      show: (run) => show(at.get(run)[key]),
+      value: (run) => progress(run)[key],
+      show: (run) => show(progress(run)[key]),
       number: true,
       hint,
     });
@@ -845,28 +857,21 @@
       {
         ...field("steps", "step"),
         show: (run) => {
-          const {step} = at.get(run);
+          const {step} = progress(run);
           return step === 0 ? NOTHING : asCount(step) + (step < run.iters ? " of " + asCount(run.iters) : "");
         },
       },
       field("train loss", "trainLoss", asLoss, "at the last evaluation"),
       field("val loss", "valLoss", asLoss, "at the last evaluation"),
-      {...field("best val loss", "bestValLoss", asLoss), best: (run) => at.get(run).bestValLoss === best},
+      {...field("best val loss", "bestValLoss", asLoss), best: (run) => isBest(run)},
       field("time", "seconds", asTime, "evaluations included"),
       field("tokens/s", "tokensPerSecond", asCount, "of the training steps alone"),
       field("steps/s", "stepsPerSecond", asCount, "of the training steps alone"),
     ].filter((column) => column.title !== "model" || runs.some((run) => run.name !== run.model));
-    const sorted = [...byId("models").querySelectorAll("th")].findIndex((head) => head.hasAttribute("aria-sort"));
-    const order = sorted < 0 ? null : byId("models").querySelector("th[aria-sort]").getAttribute("aria-sort");
-    const made = table("Models", columns, [runs], {sortable: true});
+    models = table("Models", columns, [runs], {sortable: true});
     byId("models").replaceChildren(
-      made,
+      models.node,
       element("p", {class: "note"}, "Losses in nats per character; the lowest validation loss is bold. Time with evaluations, speed without."));
-    if (sorted >= 0) {
-      const button = made.querySelectorAll("th button")[sorted];
-      button.click();
-      order === "descending" && button.click();
-    }
   }
 
   const WEIGHTS = {none: "fp32", "b1.58": "1.58 bits", bitnet: "1 bit"};
@@ -904,7 +909,7 @@
           {title: "times smaller", value: times, show: (run) => (isFull(run) ? NOTHING : asTimes(times(run))), number: true},
           {title: "training tokens/s", value: speed, show: (run) => asCount(speed(run)), number: true},
         ],
-        compared),
+        compared).node,
     ];
     const profiled = compared.flat();
     const devices = new Set(profiled.map((run) => run.profile?.device));
@@ -921,7 +926,7 @@
         })));
       content.push(
         element("p", {class: "note"}, "Inference, tokens per second on " + device + ": prefill reads a prompt, decode writes."),
-        table("Speed of inference", [runColumn, ...columns], compared));
+        table("Speed of inference", [runColumn, ...columns], compared).node);
     }
     byId("quantized-tables").replaceChildren(...content);
   }
@@ -998,8 +1003,8 @@
       content.push(
         element("h3", {}, "What differs", element("span", {class: "aside"}, ", marked where it is not what most runs have")),
         distinct.length <= 12
-          ? table("Settings that differ", [{title: "setting", value: (key) => key}, ...columns], [differing], {kind: "setting-table"})
-          : table("Settings that differ", [{title: "run", value: names}, ...turned], [distinct], {kind: "setting-table turned"}));
+          ? table("Settings that differ", [{title: "setting", value: (key) => key}, ...columns], [differing], {kind: "setting-table"}).node
+          : table("Settings that differ", [{title: "run", value: names}, ...turned], [distinct], {kind: "setting-table turned"}).node);
     }
     if (same.length > 0) {
       content.push(
@@ -1053,19 +1058,17 @@
   }
 
   function renderAll() {
-    const batches = ["loss", "gradNorm", "learningRate", "tokensPerSecond"];
-    byId("training").hidden = !runs.some((run) => batches.some((key) => run.steps[key]) || run.evaluations.peakMemory);
+    byId("training").hidden = !isRecorded();
     renderRunList();
     renderShown();
-    renderTables();
-  }
-
-  function renderTables() {
     renderModels();
     renderQuantized();
     renderSettings();
     renderMachines();
   }
+
+  /** Whether any run has come to its first line of metrics. */
+  const isRecorded = () => runs.some((run) => run.steps.step);
 
   for (const radio of document.querySelectorAll("input[name=losses]")) {
     radio.addEventListener("change", () => {
@@ -1100,8 +1103,10 @@
     let ended = null;
     let latest = 0; // the run that the last metrics were of
 
-    const say = (text) => {
+    /** @param aloud whether screen readers should say it, which every step would be too much of */
+    const say = (text, aloud = true) => {
       byId("status").hidden = false;
+      byId("status").setAttribute("aria-live", aloud ? "polite" : "off");
       byId("status").textContent = text;
     };
     const standing = () => {
@@ -1115,19 +1120,32 @@
         + (has(speed) ? ", " + asCount(speed) + " tokens/s" : "")
       );
     };
-    const report = () => say(runs.length === 0 ? "Waiting for the first run." : ended === null ? standing() : standing() + ". " + ended);
+    const report = () => {
+      if (runs.length === 0) {
+        say("Waiting for the first run.");
+      } else {
+        say(ended === null ? standing() : standing() + ". " + ended, ended !== null);
+      }
+    };
 
     // several lines may come in the time of one drawing
     let waiting = false;
-    const draw = () => {
+    let evaluated = false;
+    const draw = (line) => {
+      evaluated ||= has(line.val_loss);
       if (!waiting) {
         waiting = true;
         setTimeout(() => {
-          waiting = false;
+          byId("training").hidden = !isRecorded();
           charts.forEach((chart) => chart.update());
-          renderRunList();
-          renderTables();
-          renderSamples();
+          models.refresh();
+          if (evaluated) {
+            refreshRunList();
+            renderQuantized();
+            renderSamples();
+          }
+          waiting = false;
+          evaluated = false;
         }, 200);
       }
     };
@@ -1146,7 +1164,7 @@
         latest = run;
         append(runs[run], metrics);
         report();
-        draw();
+        draw(metrics);
       });
       events.addEventListener("end", (event) => {
         ended = "Training has ended: " + JSON.parse(event.data).reason;
@@ -1183,6 +1201,7 @@
       tokensPerSecond: line.tokens_per_s,
       seconds: line.elapsed_s,
     });
+    run.progress = null;
     if (has(line.val_loss)) {
       add(run.evaluations, {
         step: line.step,

@@ -132,6 +132,26 @@ class LivePageBrowserTest {
     }
 
     @Test
+    void aRunThatHasJustBegunFillsWhileItIsLookedAt() throws IOException {
+        run = TestRuns.create(temp.resolve("begun"));
+        report();
+        browser.await(STATUS, "step 0 of 1,000"::equals);
+        assertThat(browser.text("#chart-loss")).isEqualTo("No run is shown that has these values.");
+        assertThat(browser.find("#training").isDisplayed()).isFalse();
+        assertThat(browser.find("#samples").isDisplayed()).isFalse();
+        browser.js("document.querySelectorAll('#models th button')[4].focus()");
+
+        metrics(TestRuns.step(10, 3));
+        browser.await("#models tbody", text -> text.contains("10 of 1,000"));
+        assertThat(browser.findAll("#chart-batch canvas")).hasSize(1);
+        metrics(TestRuns.evaluation(20, 2.5, 2.75, "words"));
+        browser.await(".card pre", "words"::equals);
+        assertThat(browser.js("return document.activeElement.textContent")).isEqualTo("weight bytes");
+        assertThat(lastReading()).contains("step 20", "2.7500");
+        assertThat(browser.errors()).isEmpty();
+    }
+
+    @Test
     void zoomStaysWhileTheRunGrows() throws IOException {
         report();
         browser.await(STATUS, text -> text.startsWith("step 20"));
