@@ -378,7 +378,7 @@
         padding: [10, labels.width, 0, 0],
         legend: {show: false},
         scales: {
-          x: {time: false, range: () => view.zoom || allSteps(), ...log(view.logSteps)},
+          x: {time: false, range: () => view.zoom || allSteps(from), ...log(view.logSteps)},
           y: {range: (u, min, max) => valueRange(min, max, isLog()), ...log(isLog())},
         },
         axes: [
@@ -432,7 +432,7 @@
     function endLabels(width, font) {
       const context = document.createElement("canvas").getContext("2d");
       context.font = font;
-      const lastStep = context.measureText(asCount((view.zoom || allSteps())[1])).width / 2 + 6;
+      const lastStep = context.measureText(asCount((view.zoom || allSteps(from))[1])).width / 2 + 6;
       const first = columns.find((column) => lines.some((line) => line.column === column));
       const named = lines.filter((line) => line.column === first);
       if (!definition.labels || named.length > MOST_LABELS) {
@@ -621,7 +621,7 @@
       } else if (event.key === "Escape") {
         zoomTo(null);
       } else if (event.key === "+" || event.key === "=" || event.key === "-") {
-        zoomAround(now === null ? null : steps[now], event.key === "-" ? 2 : 0.5);
+        zoomAround(now === null ? null : steps[now], event.key === "-" ? 2 : 0.5, allSteps(from));
         moveTo(now === null ? null : steps[now]);
       } else {
         return;
@@ -669,7 +669,10 @@
     const self = {
       render,
       update,
-      scaleTo: (min, max) => plot?.setScale("x", {min, max}),
+      zoom() {
+        const [min, max] = view.zoom || allSteps(from);
+        plot?.setScale("x", {min, max});
+      },
       follow: (step) => {
         readout.hidden = true;
         if (plot !== null) {
@@ -707,24 +710,15 @@
     }
   }
 
-  /** From the first step of all runs that are shown to the last. */
-  function allSteps() {
-    let [from, to] = [Infinity, 0];
-    for (const run of runs.filter(isShown)) {
-      for (const steps of [run.steps.step, run.evaluations.step]) {
-        if (steps && steps.length) {
-          from = Math.min(from, steps[0]);
-          to = Math.max(to, last(steps));
-        }
-      }
+  /** From the first step or evaluation of all runs that are shown to the last. */
+  function allSteps(from) {
+    const shown = runs.filter((run) => isShown(run) && run[from].step);
+    const first = Math.min(...shown.map((run) => run[from].step[0]));
+    const end = Math.max(...shown.map((run) => last(run[from].step)));
+    if (first === end) {
+      return [view.logSteps ? first / 2 : 0, end * 2];
     }
-    if (to === 0) {
-      return [1, 10];
-    }
-    if (from === to) {
-      return view.logSteps ? [from / 2, to * 2] : [0, to * 2];
-    }
-    return [view.logSteps ? from : from < to / 5 ? 0 : from, to];
+    return [view.logSteps || first > end / 5 ? first : 0, end];
   }
 
   /** The axis' range for the values that it has to show. */
@@ -768,18 +762,19 @@
   function zoomTo(range) {
     view.zoom = range;
     byId("reset-zoom").hidden = range === null;
-    const [min, max] = range || allSteps();
-    charts.forEach((chart) => chart.scaleTo(min, max));
+    charts.forEach((chart) => chart.zoom());
   }
 
-  /** @param step what stays where it is; null: the middle */
-  function zoomAround(step, factor) {
-    const [from, to] = view.zoom || allSteps();
-    const [all, end] = allSteps();
+  /**
+   * @param step what stays where it is; null: the middle
+   * @param all from the first step that can be seen to the last
+   */
+  function zoomAround(step, factor, all) {
+    const [from, to] = view.zoom || all;
     const centre = step ?? (from + to) / 2;
-    const zoomed = [Math.max(all, centre - (centre - from) * factor), Math.min(end, centre + (to - centre) * factor)];
+    const zoomed = [Math.max(all[0], centre - (centre - from) * factor), Math.min(all[1], centre + (to - centre) * factor)];
     if (zoomed[1] - zoomed[0] >= 1) {
-      zoomTo(zoomed[0] <= all && zoomed[1] >= end ? null : zoomed);
+      zoomTo(zoomed[0] <= all[0] && zoomed[1] >= all[1] ? null : zoomed);
     }
   }
 
