@@ -112,6 +112,7 @@ class LayersTest {
         "cli, picocli..",
         "cli, me.tongfei.progressbar..",
         "cli, ch.qos.logback..",
+        "report, com.github.weisj..",
         "backend.cpu, org.bytedeco.openblas..",
         "backend.cpu, dev.ludovic.netlib.."
     })

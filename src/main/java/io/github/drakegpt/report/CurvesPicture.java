@@ -1,0 +1,539 @@
+package io.github.drakegpt.report;
+
+import io.github.drakegpt.tracking.Metrics;
+import java.math.BigDecimal;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+
+/**
+ * The loss curves of runs as a picture, an SVG: validation solid and training dashed, on shared axes. The same runs give the
+ * same bytes. Runs that were not evaluated yet are left out.
+ */
+public final class CurvesPicture {
+    /** Pixels across. */
+    public static final int WIDTH = 960;
+
+    private static final int PLOT_TOP = 84;
+    private static final int PLOT_BOTTOM = 536;
+    private static final int MARGIN = 24;
+    private static final int TICK_GAP = 8; // between a loss and its line
+    private static final int AXIS_HEIGHT = 54; // steps and their title, below the plot
+
+    private static final int FONT_SIZE = 13;
+    private static final double CHARACTER = 0.62 * FONT_SIZE; // about as wide as that of a wide font
+    private static final int LABEL_HEIGHT = 18;
+    private static final int LABEL_INDENT = 30; // from the plot to the labels
+    private static final int LOSS_WIDTH = 46; // of a loss before a name
+    private static final int BASELINE = 4; // below the middle of a line of text
+
+    /** More runs have a key below the plot in place of labels at the ends of their lines. */
+    private static final int MAX_LABELS = 12;
+
+    private static final int MAX_LABEL_LENGTH = 30;
+    private static final int KEY_COLUMNS = 4;
+    private static final int KEY_ROWS = 6;
+    private static final int KEY_LINE = 26; // a piece of a run's line before its loss
+
+    private static final int TICKS = 8; // at most, about, on each axis
+
+    /** A run's name, and what was recorded of it by ascending steps. */
+    public record Curve(String name, List<Metrics> metrics) {}
+
+    private record Point(int step, double loss) {}
+
+    /** A curve that can be drawn. */
+    private record Line(int run, String name, List<Point> val, List<Point> train) {
+        Point end() {
+            return val.get(val.size() - 1);
+        }
+    }
+
+    /** A stretch of values, and the pixels that it is drawn on. */
+    private record Axis(double low, double high, double lowPixel, double highPixel, double tick) {
+        double pixel(double value) {
+            return lowPixel + (value - low) / (high - low) * (highPixel - lowPixel);
+        }
+
+        List<Double> ticks() {
+            long first = (long) Math.ceil(low / tick - 1e-6);
+            long last = (long) Math.floor(high / tick + 1e-6);
+            return IntStream.rangeClosed(0, Math.toIntExact(last - first))
+                    .mapToObj(i -> (first + i) * tick)
+                    .toList();
+        }
+    }
+
+    private final StringBuilder svg = new StringBuilder();
+    private final List<Line> lines;
+    private final boolean labelled;
+    private final int height;
+    private final Axis steps;
+    private final Axis losses;
+
+    private CurvesPicture(List<Curve> curves) {
+        lines = IntStream.range(0, curves.size())
+                .mapToObj(run -> line(run, curves.get(run)))
+                .filter(line -> !line.val().isEmpty())
+                .toList();
+        if (lines.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "There is no curve to draw: none of the runs has been evaluated yet; give"
+                            + " one that has, or train on.");
+        }
+        labelled = lines.size() <= MAX_LABELS;
+        height = PLOT_BOTTOM + AXIS_HEIGHT + (labelled ? 0 : keyRows() * LABEL_HEIGHT + 10);
+        losses = losses();
+        steps = steps();
+    }
+
+    /**
+     * Draws the curves for a page that is light or dark, as its reader prefers.
+     *
+     * @throws IllegalArgumentException if none of the runs was evaluated
+     */
+    public static String svg(List<Curve> curves) {
+        return new CurvesPicture(curves).draw(true);
+    }
+
+    /** Draws the curves in light colours. */
+    static String lightSvg(List<Curve> curves) {
+        return new CurvesPicture(curves).draw(false);
+    }
+
+    private static Line line(int run, Curve curve) {
+        return new Line(
+                run,
+                curve.name(),
+                points(curve.metrics(), Metrics::valLoss),
+                points(curve.metrics(), Metrics::trainLoss));
+    }
+
+    private static List<Point> points(List<Metrics> metrics, Function<Metrics, Double> loss) {
+        return metrics.stream()
+                .filter(at -> loss.apply(at) != null && Double.isFinite(loss.apply(at)))
+                .map(at -> new Point(at.step(), loss.apply(at)))
+                .toList();
+    }
+
+    // ------------------------------------------------------------------------------------------------------ axes
+
+    private Axis steps() {
+        int last = points().mapToInt(Point::step).max().orElseThrow();
+        double left = MARGIN + TICK_GAP + widest(losses.ticks().stream().map(this::tickText));
+        double right = labelled
+                ? LABEL_INDENT + LOSS_WIDTH + widest(lines.stream().map(CurvesPicture::label))
+                : width(stepText(last)) / 2;
+        return new Axis(0, last, left, WIDTH - MARGIN - right, Math.max(1, tick(last)));
+    }
+
+    private static double widest(Stream<String> texts) {
+        return texts.mapToDouble(CurvesPicture::width).max().orElse(0);
+    }
+
+    /** From a little below the lowest loss to a little above the highest. */
+    private Axis losses() {
+        double low = points().mapToDouble(Point::loss).min().orElseThrow();
+        double high = points().mapToDouble(Point::loss).max().orElseThrow();
+        double margin = 0.04 * (high - low);
+        double least =
+                1e-3 * Math.max(1, Math.max(Math.abs(low), Math.abs(high))); // of what hardly differs, or not at all
+        margin = Math.max(margin, least);
+        return new Axis(low - margin, high + margin, PLOT_BOTTOM, PLOT_TOP, tick(high - low + 2 * margin));
+    }
+
+    private Stream<Point> points() {
+        return lines.stream().flatMap(line -> Stream.concat(line.val().stream(), line.train().stream()));
+    }
+
+    /** The least of 1, 2 and 5 times a power of ten that does not cut a range into too many parts. */
+    private static double tick(double range) {
+        double power = Math.pow(10, Math.floor(Math.log10(range / TICKS)));
+        return Stream.of(1, 2, 5, 10)
+                .map(times -> times * power)
+                .filter(tick -> range / tick <= TICKS)
+                .findFirst()
+                .orElseThrow();
+    }
+
+    // --------------------------------------------------------------------------------------------------- drawing
+
+    private String draw(boolean dark) {
+        svg.append(String.format(
+                Locale.ROOT,
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\""
+                        + " aria-labelledby=\"title desc\" font-family=\"system-ui,-apple-system,'Segoe UI',Roboto,"
+                        + "'Helvetica Neue',Arial,sans-serif\" font-size=\"%d\">\n",
+                WIDTH,
+                height,
+                WIDTH,
+                height,
+                FONT_SIZE));
+        svg.append("<title id=\"title\">Loss curves</title>\n<desc id=\"desc\">")
+                .append(escape(description()))
+                .append("</desc>\n");
+        style(dark);
+        svg.append(String.format(
+                Locale.ROOT,
+                "<rect class=\"page\" x=\"0.5\" y=\"0.5\" width=\"%d\" height=\"%d\" rx=\"6\"/>\n",
+                WIDTH - 1,
+                height - 1));
+        head();
+        axes();
+        svg.append("<g fill=\"none\" stroke-linejoin=\"round\" stroke-linecap=\"butt\">\n");
+        svg.append("<g class=\"train\">\n");
+        lines.forEach(line -> curve(line, line.train(), Palette.TRAIN_DASH));
+        svg.append("</g>\n<g class=\"val\">\n");
+        lines.forEach(line -> curve(line, line.val(), Palette.dash(line.run())));
+        svg.append("</g>\n</g>\n");
+        if (labelled) {
+            labels();
+        } else {
+            key();
+        }
+        return svg.append("</svg>\n").toString();
+    }
+
+    private String description() {
+        int listed = Math.min(lines.size(), KEY_COLUMNS * KEY_ROWS);
+        return "Validation loss (solid) and training loss (dashed), in nats per character, over training steps. Last"
+                + " validation loss: "
+                + lines.stream()
+                        .limit(listed)
+                        .map(line -> line.name() + " " + loss(line))
+                        .collect(Collectors.joining(", "))
+                + (listed < lines.size() ? ", and " + (lines.size() - listed) + " more" : "") + ".";
+    }
+
+    private void style(boolean dark) {
+        svg.append("<style>\n")
+                .append(
+                        labelled
+                                ? ".train{stroke-width:1.25;stroke-opacity:.7}.val{stroke-width:2.25}\n"
+                                : ".train{stroke-width:1;stroke-opacity:.4}.val{stroke-width:1.5}\n")
+                .append(".lead{stroke-opacity:.45}text{font-variant-numeric:tabular-nums}\n");
+        theme("#1f2328", "#59636e", "#e4e7eb", Palette.LIGHT_BACKGROUND, Palette.Colour::light);
+        if (dark) {
+            svg.append("@media (prefers-color-scheme:dark){\n");
+            theme("#f0f3f6", "#9aa4af", "#30363d", Palette.DARK_BACKGROUND, Palette.Colour::dark);
+            svg.append("}\n");
+        }
+        svg.append("</style>\n");
+    }
+
+    private void theme(String ink, String muted, String grid, String page, Function<Palette.Colour, String> colour) {
+        svg.append(String.format(
+                Locale.ROOT,
+                ".page{fill:%s;stroke:%s}.ink{fill:%s}.muted{fill:%s}.grid{stroke:%s}.axis{stroke:%s}\n",
+                page,
+                grid,
+                ink,
+                muted,
+                grid,
+                muted));
+        new TreeSet<>(lines.stream().map(CurvesPicture::colourOf).toList())
+                .forEach(index -> svg.append(String.format(
+                        Locale.ROOT,
+                        ".s%d{stroke:%s}.f%d{fill:%s}\n",
+                        index,
+                        colour.apply(Palette.colour(index)),
+                        index,
+                        colour.apply(Palette.colour(index)))));
+    }
+
+    private static int colourOf(Line line) {
+        return line.run() % Palette.COLOURS.size();
+    }
+
+    /** The title, what solid and dashed lines are, and the title of the axis of losses. */
+    private void head() {
+        text("ink", MARGIN, 34, "Loss while training", " font-size=\"17\" font-weight=\"700\"");
+        text("muted", MARGIN, 60, "loss, nats per character", "");
+        double x = steps.highPixel();
+        for (boolean train : List.of(true, false)) {
+            String word = train ? "training" : "validation";
+            x -= width(word);
+            text("muted", x, 60, word, "");
+            x -= 38;
+            svg.append(String.format(
+                    Locale.ROOT,
+                    "<path class=\"axis\" stroke-width=\"%s\"%s d=\"M%s 56h30\"/>\n",
+                    train ? "1.25" : "2.25",
+                    train ? dashes(Palette.TRAIN_DASH) : "",
+                    number(x)));
+            x -= 22;
+        }
+    }
+
+    private void axes() {
+        for (double loss : losses.ticks()) {
+            double y = losses.pixel(loss);
+            svg.append(String.format(
+                    Locale.ROOT,
+                    "<path class=\"grid\" d=\"M%s %sH%s\"/>",
+                    number(steps.lowPixel()),
+                    number(y),
+                    number(steps.highPixel())));
+            text("muted", steps.lowPixel() - TICK_GAP, y + BASELINE, tickText(loss), " text-anchor=\"end\"");
+        }
+        for (double step : steps.ticks()) {
+            double x = steps.pixel(step);
+            svg.append(String.format(Locale.ROOT, "<path class=\"axis\" d=\"M%s %dv5\"/>", number(x), PLOT_BOTTOM));
+            text("muted", x, PLOT_BOTTOM + 20, stepText(step), " text-anchor=\"middle\"");
+        }
+        svg.append(String.format(
+                Locale.ROOT,
+                "<path class=\"axis\" d=\"M%s %dH%s\"/>",
+                number(steps.lowPixel()),
+                PLOT_BOTTOM,
+                number(steps.highPixel())));
+        text("muted", (steps.lowPixel() + steps.highPixel()) / 2, PLOT_BOTTOM + 40, "step", " text-anchor=\"middle\"");
+    }
+
+    private static String stepText(double step) {
+        return String.format(Locale.ROOT, "%,.0f", step);
+    }
+
+    /** With the digits that tell ticks apart. */
+    private String tickText(double loss) {
+        if (Math.max(Math.abs(losses.low()), Math.abs(losses.high())) >= 1e6) {
+            return String.format(Locale.ROOT, "%.1e", loss);
+        }
+        int digits = Math.max(0, (int) -Math.floor(Math.log10(losses.tick()) + 1e-9));
+        return String.format(Locale.ROOT, "%,." + digits + "f", loss + 0.0); // not -0
+    }
+
+    /** A line through all points, or a dot where there is but one. */
+    private void curve(Line line, List<Point> points, List<Integer> dash) {
+        if (points.size() == 1) {
+            dot(line, points.get(0), "2");
+        } else if (!points.isEmpty()) {
+            svg.append(String.format(
+                    Locale.ROOT, "<path class=\"s%d\"%s d=\"%s\"/>\n", colourOf(line), dashes(dash), path(points)));
+        }
+    }
+
+    private void dot(Line line, Point point, String radius) {
+        svg.append(String.format(
+                Locale.ROOT,
+                "<circle class=\"f%d\" cx=\"%s\" cy=\"%s\" r=\"%s\"/>\n",
+                colourOf(line),
+                number(steps.pixel(point.step())),
+                number(losses.pixel(point.loss())),
+                radius));
+    }
+
+    /** Of points that share a column of pixels no more than the first, the lowest, the highest and the last. */
+    private String path(List<Point> points) {
+        StringBuilder path = new StringBuilder();
+        points.stream()
+                .collect(Collectors.groupingBy(
+                        point -> (int) steps.pixel(point.step()), TreeMap::new, Collectors.toList()))
+                .values()
+                .forEach(column -> Stream.of(
+                                column.get(0),
+                                column.stream()
+                                        .min(Comparator.comparing(Point::loss))
+                                        .orElseThrow(),
+                                column.stream()
+                                        .max(Comparator.comparing(Point::loss))
+                                        .orElseThrow(),
+                                column.get(column.size() - 1))
+                        .distinct()
+                        .sorted(Comparator.comparing(Point::step))
+                        .forEach(point -> path.append(path.isEmpty() ? 'M' : 'L')
+                                .append(number(steps.pixel(point.step())))
+                                .append(' ')
+                                .append(number(losses.pixel(point.loss())))));
+        return path.toString();
+    }
+
+    private static String dashes(List<Integer> dash) {
+        return dash.isEmpty()
+                ? ""
+                : " stroke-dasharray=\"" + dash.stream().map(Object::toString).collect(Collectors.joining(" ")) + "\"";
+    }
+
+    // ---------------------------------------------------------------------------------------- labels and the key
+
+    /** A loss and a name for each run, as near to the end of its line as the others leave room. */
+    private void labels() {
+        List<Line> sorted = lines.stream()
+                .sorted(Comparator.comparingDouble(
+                        line -> losses.pixel(line.end().loss())))
+                .toList();
+        double[] wanted = sorted.stream()
+                .mapToDouble(line -> losses.pixel(line.end().loss()))
+                .toArray();
+        double[] found = apart(wanted, LABEL_HEIGHT, PLOT_TOP, PLOT_BOTTOM - 4.0);
+        double right = steps.highPixel();
+        for (int i = 0; i < found.length; i++) {
+            Line line = sorted.get(i);
+            double end = steps.pixel(line.end().step());
+            svg.append(String.format(
+                    Locale.ROOT,
+                    "<path class=\"lead s%d\" fill=\"none\" d=\"M%s %sH%sL%s %sh4\"/>\n",
+                    colourOf(line),
+                    number(end),
+                    number(wanted[i]),
+                    number(right + 6),
+                    number(right + LABEL_INDENT - 10),
+                    number(found[i])));
+            dot(line, line.end(), "3.5");
+            text("ink", right + LABEL_INDENT, found[i] + BASELINE, loss(line), "");
+            text(
+                    "f" + colourOf(line),
+                    right + LABEL_INDENT + LOSS_WIDTH,
+                    found[i] + BASELINE,
+                    label(line),
+                    " font-weight=\"500\"");
+        }
+    }
+
+    /**
+     * Places as near to the wanted ones as can be where none is nearer than {@code gap} to the next: where labels would
+     * overlap, they are moved as a block, to the middle of what they want.
+     *
+     * @param wanted ascending
+     */
+    private static double[] apart(double[] wanted, double gap, double low, double high) {
+        record Block(double sum, int count) {
+            double mean() {
+                return sum / count;
+            }
+        }
+        List<Block> blocks = new ArrayList<>(); // of places less the gaps before them
+        for (int i = 0; i < wanted.length; i++) {
+            Block block = new Block(wanted[i] - i * gap, 1);
+            while (!blocks.isEmpty() && blocks.get(blocks.size() - 1).mean() >= block.mean()) {
+                Block before = blocks.remove(blocks.size() - 1);
+                block = new Block(before.sum() + block.sum(), before.count() + block.count());
+            }
+            blocks.add(block);
+        }
+        double[] places = new double[wanted.length];
+        int i = 0;
+        for (Block block : blocks) {
+            double first = Math.max(low, Math.min(high - (wanted.length - 1) * gap, block.mean()));
+            for (int j = 0; j < block.count(); j++, i++) {
+                places[i] = first + i * gap;
+            }
+        }
+        return places;
+    }
+
+    private int keyRows() {
+        return Math.min(KEY_ROWS, (lines.size() + KEY_COLUMNS - 1) / KEY_COLUMNS);
+    }
+
+    /** Line, loss and name of each run, column by column; of too many runs, of the first. */
+    private void key() {
+        int rows = keyRows();
+        int cells = rows * KEY_COLUMNS;
+        int listed = lines.size() <= cells ? lines.size() : cells - 1;
+        double columnWidth = (WIDTH - 2.0 * MARGIN) / KEY_COLUMNS;
+        for (int i = 0; i < Math.min(cells, lines.size()); i++) {
+            double x = MARGIN + i / rows * columnWidth;
+            double y = PLOT_BOTTOM + AXIS_HEIGHT + (i % rows + 0.5) * LABEL_HEIGHT;
+            if (i == listed) {
+                text(
+                        "muted",
+                        x + KEY_LINE + 8,
+                        y + BASELINE,
+                        String.format(Locale.ROOT, "and %,d more", lines.size() - listed),
+                        "");
+                return;
+            }
+            Line line = lines.get(i);
+            svg.append(String.format(
+                    Locale.ROOT,
+                    "<path class=\"s%d\" stroke-width=\"2.25\"%s d=\"M%s %sh%d\"/>",
+                    colourOf(line),
+                    dashes(Palette.dash(line.run())),
+                    number(x),
+                    number(y),
+                    KEY_LINE));
+            text("muted", x + KEY_LINE + 8, y + BASELINE, loss(line), "");
+            int length = (int) ((columnWidth - KEY_LINE - 8 - LOSS_WIDTH - 8) / CHARACTER);
+            text("ink", x + KEY_LINE + 8 + LOSS_WIDTH, y + BASELINE, shortened(line.name(), length), "");
+        }
+    }
+
+    private static String loss(Line line) {
+        double loss = line.end().loss();
+        return Math.abs(loss) < 1000
+                ? String.format(Locale.ROOT, "%.3f", loss)
+                : String.format(Locale.ROOT, "%.0e", loss);
+    }
+
+    private static String label(Line line) {
+        return shortened(line.name(), MAX_LABEL_LENGTH);
+    }
+
+    /** A long name without its middle: names of one folder often begin alike. */
+    private static String shortened(String name, int length) {
+        int[] characters = name.codePoints().toArray();
+        if (characters.length <= length) {
+            return name;
+        }
+        int tail = (length - 1) / 2;
+        int head = length - 1 - tail;
+        return new String(characters, 0, head) + '\u2026' + new String(characters, characters.length - tail, tail);
+    }
+
+    // ------------------------------------------------------------------------------------------------------ text
+
+    private void text(String style, double x, double y, String text, String attributes) {
+        svg.append(String.format(
+                Locale.ROOT,
+                "<text class=\"%s\" x=\"%s\" y=\"%s\"%s>%s</text>\n",
+                style,
+                number(x),
+                number(y),
+                attributes,
+                escape(text)));
+    }
+
+    /** About how wide a text is; ideographs and the like are as wide as high. */
+    private static double width(String text) {
+        return text.codePoints()
+                .mapToDouble(character -> character < 0x2e80 ? CHARACTER : FONT_SIZE)
+                .sum();
+    }
+
+    private static String number(double value) {
+        return BigDecimal.valueOf(Math.round(value * 100), 2)
+                .stripTrailingZeros()
+                .toPlainString();
+    }
+
+    /** A text as XML; what XML 1.0 does not have becomes U+FFFD. */
+    private static String escape(String text) {
+        StringBuilder escaped = new StringBuilder();
+        text.codePoints().forEach(character -> {
+            switch (character) {
+                case '&' -> escaped.append("&amp;");
+                case '<' -> escaped.append("&lt;");
+                case '>' -> escaped.append("&gt;");
+                default -> escaped.appendCodePoint(isXml(character) ? character : 0xfffd);
+            }
+        });
+        return escaped.toString();
+    }
+
+    /** What may be in text as it is. A carriage return may not: it would be read as a line feed. */
+    private static boolean isXml(int character) {
+        return character == '\t'
+                || character == '\n'
+                || character >= 0x20 && character < 0xd800
+                || character >= 0xe000 && character < 0xfffe
+                || character >= 0x10000;
+    }
+}
