@@ -113,6 +113,7 @@ class LayersTest {
         "cli, me.tongfei.progressbar..",
         "cli, ch.qos.logback..",
         "report, com.github.weisj..",
+        "report, com.sun.net.httpserver..",
         "backend.cpu, org.bytedeco.openblas..",
         "backend.cpu, dev.ludovic.netlib.."
     })

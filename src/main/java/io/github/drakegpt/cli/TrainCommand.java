@@ -6,6 +6,7 @@ import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.report.LiveServer;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -27,6 +28,7 @@ import picocli.CommandLine.Option;
             "  train --model BigramLM --iters 2000",
             "  train --config laptop --data data/drake --set train.patience=4",
             "  train --quant b1.58 --init-from runs/journey/TransformerLM",
+            "  train --config laptop --live",
             "  train --resume runs/TransformerLM-20261123-093000"
         })
 final class TrainCommand implements Callable<Integer> {
@@ -66,6 +68,9 @@ final class TrainCommand implements Callable<Integer> {
     private Path initFrom;
 
     @Mixin
+    private LiveOption live;
+
+    @Mixin
     private SettingsOptions settings;
 
     @Mixin
@@ -92,11 +97,12 @@ final class TrainCommand implements Callable<Integer> {
         DeviceSettings deviceSettings = resume == null
                 ? resolved.device()
                 : Settings.deviceSettings(RunFolder.open(resume).config());
-        try (Backend backend = device.open(deviceSettings);
+        try (LiveServer page = live.serve();
+                Backend backend = device.open(deviceSettings);
                 Interrupts interrupts = new Interrupts()) {
             TrainingRun training = resume == null ? create(backend, resolved) : resume(backend);
             log.info("Run folder {}", training.folder().path());
-            TrainingResult result = training.train(interrupts, progress);
+            TrainingResult result = training.train(interrupts, progress, LiveOption.sinks(page, training.folder()));
             if (result.end() == TrainingResult.End.INTERRUPTED) {
                 log.info("To go on: {}", resumeCommand(training.folder().path()));
                 return 0;

@@ -15,6 +15,7 @@ import io.github.drakegpt.profile.TrainingCost;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tracking.MetricsFile;
 import io.github.drakegpt.tracking.MetricsRecorder;
+import io.github.drakegpt.tracking.MetricsSink;
 import io.github.drakegpt.tracking.TensorBoardFile;
 import io.github.drakegpt.train.TextSampler;
 import io.github.drakegpt.train.TrainConfig;
@@ -28,6 +29,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
@@ -147,11 +149,15 @@ final class TrainingRun {
         return folder;
     }
 
-    /** Trains to the end, or until it is asked to stop. A new run that fails before its first checkpoint is removed. */
-    TrainingResult train(BooleanSupplier stop, ProgressOptions progress) throws IOException {
+    /**
+     * Trains to the end, or until it is asked to stop. A new run that fails before its first checkpoint is removed.
+     *
+     * @param sinks are told of the metrics too, after they were written
+     */
+    TrainingResult train(BooleanSupplier stop, ProgressOptions progress, MetricsSink... sinks) throws IOException {
         FileChannel lock = folder.lock();
         try (lock) {
-            return trainLocked(stop, progress);
+            return trainLocked(stop, progress, sinks);
         } catch (IOException | RuntimeException | OutOfMemoryError e) {
             if (fresh && !folder.hasStarted()) {
                 folder.discard();
@@ -196,12 +202,14 @@ final class TrainingRun {
         }
     }
 
-    private TrainingResult trainLocked(BooleanSupplier stop, ProgressOptions progress) throws IOException {
-        List<TrainingListener> listeners = List.of(
-                new MachineNote(),
-                progress.show(settings, secondsAtPeak()),
-                new MetricsRecorder(List.of(
-                        new MetricsFile(folder.path().resolve(RunFolder.METRICS)), new TensorBoardFile(folder))));
+    private TrainingResult trainLocked(BooleanSupplier stop, ProgressOptions progress, MetricsSink... more)
+            throws IOException {
+        List<MetricsSink> sinks = new ArrayList<>();
+        sinks.add(new MetricsFile(folder.path().resolve(RunFolder.METRICS)));
+        sinks.add(new TensorBoardFile(folder));
+        sinks.addAll(List.of(more));
+        List<TrainingListener> listeners =
+                List.of(new MachineNote(), progress.show(settings, secondsAtPeak()), new MetricsRecorder(sinks));
         RunLog log = new RunLog(folder.path().resolve(RunFolder.LOG));
         try (log;
                 Trainer trainer = new Trainer(backend, folder.modelConfig(), train, corpus, folder, listeners)) {
