@@ -1,8 +1,12 @@
 package io.github.drakegpt.cli;
 
+import io.github.drakegpt.data.AtomicFiles;
+import io.github.drakegpt.report.CurvesImage;
+import io.github.drakegpt.report.CurvesPicture;
 import io.github.drakegpt.report.ReportPage;
 import io.github.drakegpt.report.RunReport;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -19,13 +23,14 @@ import picocli.CommandLine.Parameters;
         description = {
             "Writes one HTML file that shows runs side by side: curves of loss and speed, a table of the models, quantized ones"
                     + " against full precision, samples, settings, the machine. It needs no network and can be sent to others.",
-            "Prints the path of the file."
+            "Prints the path of each file that it wrote."
         },
         footer = {
             "",
             "Examples:",
             "  report runs/journey",
-            "  report runs/journey/TransformerLM runs/laptop --out comparison.html"
+            "  report runs/journey/TransformerLM runs/laptop --out comparison.html",
+            "  report runs/journey --svg curves.svg"
         })
 final class ReportCommand implements Callable<Integer> {
     @Parameters(
@@ -41,6 +46,15 @@ final class ReportCommand implements Callable<Integer> {
             description = "Where the page goes (default: ${DEFAULT-VALUE}).")
     private Path out;
 
+    @Option(
+            names = "--svg",
+            paramLabel = "FILE",
+            description = "Also draw the loss curves as a picture, light and dark.")
+    private Path svg;
+
+    @Option(names = "--png", paramLabel = "FILE", description = "The same in pixels, light.")
+    private Path png;
+
     @Override
     public Integer call() throws IOException {
         if (folders.isEmpty() && !Files.isDirectory(Runs.FOLDER)) {
@@ -48,8 +62,20 @@ final class ReportCommand implements Callable<Integer> {
                     "There are no runs under " + Runs.FOLDER + " yet; train one, or give the folder of a run.");
         }
         List<Path> runs = Runs.within(folders.isEmpty() ? List.of(Runs.FOLDER) : folders);
-        ReportPage.write(out, RunReport.read(runs));
+        List<RunReport> reports = RunReport.read(runs);
+        List<CurvesPicture.Curve> curves = reports.stream()
+                .map(run -> new CurvesPicture.Curve(run.name(), run.metrics()))
+                .toList();
+        ReportPage.write(out, reports);
         System.out.println(out);
+        if (svg != null) {
+            AtomicFiles.write(svg, CurvesPicture.svg(curves).getBytes(StandardCharsets.UTF_8));
+            System.out.println(svg);
+        }
+        if (png != null) {
+            AtomicFiles.write(png, CurvesImage.png(curves));
+            System.out.println(png);
+        }
         return 0;
     }
 }
