@@ -10,7 +10,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -66,15 +68,18 @@ final class ReportCommand implements Callable<Integer> {
         List<CurvesPicture.Curve> curves = reports.stream()
                 .map(run -> new CurvesPicture.Curve(run.name(), run.metrics()))
                 .toList();
-        ReportPage.write(out, reports);
-        System.out.println(out);
+        Map<Path, byte[]> pictures = new LinkedHashMap<>(); // drawn before the first file is written
         if (svg != null) {
-            AtomicFiles.write(svg, CurvesPicture.svg(curves).getBytes(StandardCharsets.UTF_8));
-            System.out.println(svg);
+            pictures.put(svg, CurvesPicture.svg(curves).getBytes(StandardCharsets.UTF_8));
         }
         if (png != null) {
-            AtomicFiles.write(png, CurvesImage.png(curves));
-            System.out.println(png);
+            pictures.put(png, CurvesImage.png(curves));
+        }
+        ReportPage.write(out, reports);
+        System.out.println(out);
+        for (Map.Entry<Path, byte[]> picture : pictures.entrySet()) {
+            AtomicFiles.write(picture.getKey(), picture.getValue());
+            System.out.println(picture.getKey());
         }
         return 0;
     }

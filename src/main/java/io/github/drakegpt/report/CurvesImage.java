@@ -20,7 +20,6 @@ import javax.imageio.ImageIO;
 /** {@link CurvesPicture} as pixels, for where an SVG is not shown. The only class that draws with Java's desktop module. */
 public final class CurvesImage {
     private static final int SCALE = 2; // for screens with twice the pixels
-    private static final String INSTEAD = "; give --svg FILE, which needs neither.";
 
     private CurvesImage() {}
 
@@ -33,7 +32,8 @@ public final class CurvesImage {
      */
     public static byte[] png(List<CurvesPicture.Curve> curves) throws IOException {
         if (ModuleLayer.boot().findModule("java.desktop").isEmpty()) {
-            throw new IOException("This Java runtime was made without what draws pixels (java.desktop)" + INSTEAD);
+            throw new IOException(
+                    "This Java was made without what draws pixels (java.desktop); draw the picture with --svg FILE instead.");
         }
         return Drawing.png(CurvesPicture.lightSvg(curves));
     }
@@ -66,14 +66,14 @@ public final class CurvesImage {
             return png.toByteArray();
         }
 
-        /** Java says in many ways, and in no sentence, that it finds no fonts. */
+        /** What Java says in many ways, and in no sentence. */
         private static void requireFonts() throws IOException {
             try {
                 new Font(Font.SANS_SERIF, Font.PLAIN, 12).getStringBounds("a", new FontRenderContext(null, true, true));
             } catch (RuntimeException | LinkageError | InternalError e) {
                 throw new IOException(
-                        "Java finds no fonts on this machine; install some (apt install fontconfig fonts-dejavu-core), or"
-                                + " draw without them: --svg FILE needs none.",
+                        "Java cannot draw text here, for want of fonts or of what reads them; install them (apt install"
+                                + " fontconfig fonts-dejavu-core libharfbuzz0b), or draw the picture with --svg FILE.",
                         e);
             }
         }
