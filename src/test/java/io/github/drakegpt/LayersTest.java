@@ -114,6 +114,7 @@ class LayersTest {
         "cli, ch.qos.logback..",
         "report, com.github.weisj..",
         "report, com.sun.net.httpserver..",
+        "report, java.awt..",
         "backend.cpu, org.bytedeco.openblas..",
         "backend.cpu, dev.ludovic.netlib.."
     })

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.report.Browser;
 import io.github.drakegpt.report.LiveClient;
 import io.github.drakegpt.report.LiveServer;
 import io.github.drakegpt.tracking.Metrics;
@@ -14,8 +15,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeEach;
@@ -44,7 +47,8 @@ class LiveOptionTest {
 
     @Test
     void metricsArriveUntilTheEnd() throws IOException, InterruptedException {
-        Process process = start("--live", "0", "--set", "train.iters=1000", "--set", "train.eval_interval=100");
+        Process process = start(TinyRuns.args(
+                corpus, run, "--live", "0", "--set", "train.iters=1000", "--set", "train.eval_interval=100"));
         try {
             int port = port();
             List<Integer> steps = new ArrayList<>();
@@ -90,8 +94,94 @@ class LiveOptionTest {
         }
     }
 
-    private Process start(String... more) throws IOException {
-        return new ProcessBuilder(Cli.command(temp, List.of(), TinyRuns.args(corpus, run, more)))
+    @Test
+    void aBrowserFollowsTheTrainingThroughReloadsAndAStop() throws IOException, InterruptedException {
+        Process process = null;
+        try (Browser browser = Browser.open()) {
+            process = start(TinyRuns.args(
+                    corpus, run, "--live", "0", "--set", "train.iters=1000000", "--set", "train.eval_interval=20"));
+            int port = port();
+            browser.go("http://localhost:" + port + "/");
+            browser.await("#status", text -> text.matches("step [\\d,]+ of 1,000,000, validation loss .*tokens/s"));
+            browser.js("document.querySelector('#loss-charts details').open = true");
+            int rows = rows(browser, 3);
+            browser.find("input[name=losses][value=val]").click();
+            rows = rows(browser, rows + 3);
+            assertThat(table(browser).get(0)).containsExactly("20", first(Metrics::valLoss)); // what was chosen stays
+
+            browser.go("http://localhost:" + port + "/");
+            browser.await("#status", text -> text.startsWith("step "));
+            browser.js("document.querySelector('#loss-charts details').open = true");
+            rows(browser, rows);
+            assertThat(table(browser).get(0)).containsExactly("20", first(Metrics::valLoss), first(Metrics::trainLoss));
+
+            process.destroy(); // like Ctrl-C
+            browser.await("#status", text -> text.contains("Training has ended: interrupted at step "));
+            assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
+            assertThat(process.exitValue()).as(err()).isZero();
+
+            int last = RunFolder.open(run).state().step() + 100;
+            process = start(
+                    "train",
+                    "--resume",
+                    run.toString(),
+                    "--live",
+                    "" + port,
+                    "--iters",
+                    "" + last,
+                    "--data",
+                    "" + corpus);
+            String end = browser.await("#status", text -> text.contains("Training has ended: all "));
+            assertThat(end)
+                    .startsWith(String.format(Locale.ROOT, "step %,d of ", last))
+                    .endsWith(String.format(Locale.ROOT, "Training has ended: all %,d steps are done.", last));
+            List<Metrics> recorded = MetricsFile.read(run.resolve(RunFolder.METRICS)).stream()
+                    .filter(Metrics::isEvaluation)
+                    .toList();
+            rows(browser, recorded.size());
+            assertThat(table(browser))
+                    .extracting(row -> row.get(0))
+                    .containsExactlyElementsOf(recorded.stream()
+                            .map(at -> String.format(Locale.ROOT, "%,d", at.step()))
+                            .toList());
+            assertThat(browser.requests()).allMatch(url -> url.startsWith("http://localhost:" + port + "/"));
+            assertThat(browser.errors())
+                    .filteredOn(
+                            error -> !error.contains("/events - Failed to load resource: net::ERR_CONNECTION_REFUSED"))
+                    .isEmpty();
+        } finally {
+            if (process != null) {
+                process.destroyForcibly();
+            }
+        }
+    }
+
+    /** A loss of the first evaluation, as the page shows it. */
+    private String first(Function<Metrics, Double> loss) throws IOException {
+        return MetricsFile.read(run.resolve(RunFolder.METRICS)).stream()
+                .filter(Metrics::isEvaluation)
+                .map(at -> String.format(Locale.ROOT, "%.4f", loss.apply(at)))
+                .findFirst()
+                .orElseThrow();
+    }
+
+    /** Waits until the table of losses has as many rows, and says how many it has. */
+    private static int rows(Browser browser, int least) throws InterruptedException {
+        int rows;
+        while ((rows = table(browser).size()) < least) {
+            Thread.sleep(20);
+        }
+        return rows;
+    }
+
+    @SuppressWarnings("unchecked")
+    private static List<List<String>> table(Browser browser) {
+        return (List<List<String>>) browser.js("return [...document.querySelectorAll('#loss-charts details tbody tr')]"
+                + ".map(row => [...row.children].map(cell => cell.textContent))");
+    }
+
+    private Process start(String... args) throws IOException {
+        return new ProcessBuilder(Cli.command(temp, List.of(), args))
                 .redirectOutput(temp.resolve("out").toFile())
                 .redirectError(temp.resolve("err").toFile())
                 .start();
