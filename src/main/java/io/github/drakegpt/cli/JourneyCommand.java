@@ -10,6 +10,9 @@ import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.report.LiveServer;
+import io.github.drakegpt.report.ReportPage;
+import io.github.drakegpt.report.RunReport;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -33,11 +36,12 @@ import picocli.CommandLine.Option;
         mixinStandardHelpOptions = true,
         description = {
             "Trains the six models one after the other on one corpus, each adding something to the one before, then the"
-                    + " last one with weights of 1.58 bits and of one; prints a table and a sample of each.",
+                    + " last one with weights of 1.58 bits and of one; prints a table and a sample of each and writes a report.",
             "Run again with the same settings, it goes on where it was interrupted."
         })
 final class JourneyCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(JourneyCommand.class);
+    private static final String REPORT = "report.html";
     private static final int SAMPLE_LENGTH = 200;
     private static final int PROFILE_TOKENS = 10_000;
     private static final double PROFILE_SECONDS = 0.1;
@@ -71,6 +75,9 @@ final class JourneyCommand implements Callable<Integer> {
     @Mixin
     private ProgressOptions progress;
 
+    @Mixin
+    private LiveOption live;
+
     @Override
     public Integer call() throws IOException {
         Map<Stage, Settings> resolved = new LinkedHashMap<>();
@@ -80,13 +87,15 @@ final class JourneyCommand implements Callable<Integer> {
             resolved.put(stage, stageSettings);
         }
         List<Row> rows = new ArrayList<>();
-        try (Backend backend = device.open(resolved.values().iterator().next().device());
+        try (LiveServer page = live.serve();
+                Backend backend =
+                        device.open(resolved.values().iterator().next().device());
                 Interrupts interrupts = new Interrupts()) {
             Corpora.Found corpus = Corpora.find(data);
             log.info("Corpus {}", corpus.description());
             for (Stage stage : resolved.keySet()) {
                 TrainingRun run = open(backend, out.resolve(stage.name()), resolved.get(stage), corpus);
-                TrainingResult result = run.train(interrupts, progress);
+                TrainingResult result = run.train(interrupts, progress, LiveOption.sinks(page, run.folder()));
                 if (result.end() == TrainingResult.End.INTERRUPTED) {
                     log.info("To go on: give the same command again.");
                     return 0;
@@ -94,8 +103,14 @@ final class JourneyCommand implements Callable<Integer> {
                 rows.add(new Row(
                         stage, run.folder(), result, run.folder().loadWeights().bytes(), run.sample(SAMPLE_LENGTH)));
             }
+            profile(backend, rows, corpus);
         }
         print(rows);
+        Path report = out.resolve(REPORT);
+        ReportPage.write(
+                report,
+                RunReport.read(rows.stream().map(row -> row.folder().path()).toList()));
+        log.info("Report {}", report);
         return 0;
     }
 

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.checkpoint.RunFolder;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -30,13 +31,19 @@ class JourneyCommandTest {
     }
 
     @Test
-    void trainsTheSixModelsAndTheQuantizedOnesAndComparesThem() {
+    void trainsTheSixModelsAndTheQuantizedOnesAndComparesThem() throws IOException {
         List<String> stages = new ArrayList<>(TrainCommandTest.MODELS);
         stages.addAll(List.of("TransformerLM-b1.58", "TransformerLM-bitnet"));
         Cli.Result result = journey();
 
         assertThat(result.code()).as(result.err()).isZero();
-        assertThat(out.toFile().list()).containsExactlyInAnyOrder(stages.toArray(String[]::new));
+        assertThat(out.toFile().list()).contains(stages.toArray(String[]::new)).hasSize(stages.size() + 1);
+        assertThat(result.err()).endsWith("Report " + out.resolve("report.html") + "\n");
+        String report = Files.readString(out.resolve("report.html"));
+        assertThat(stages).allSatisfy(stage -> assertThat(report).contains("\"name\":\"" + stage + "\""));
+        for (String stage : List.of("TransformerLM", "TransformerLM-b1.58", "TransformerLM-bitnet")) {
+            assertThat(out.resolve(stage).resolve(RunFolder.PROFILE)).exists();
+        }
         assertThat(result.out().lines().filter(line -> line.startsWith("=== ")))
                 .extracting(line -> line.substring(4, line.indexOf(':')))
                 .isEqualTo(stages);
@@ -60,8 +67,9 @@ class JourneyCommandTest {
 
         assertThat(result.code()).as(result.err()).isZero();
         assertThat(result.err()).contains("already trained", "SingleHeadAttentionLM: ");
+        before.remove("report.html");
         assertThat(TinyRuns.contents(out)).containsAllEntriesOf(before);
-        assertThat(out.toFile().list()).containsExactlyInAnyOrder("BigramLM", "SingleHeadAttentionLM");
+        assertThat(out.toFile().list()).containsExactlyInAnyOrder("BigramLM", "SingleHeadAttentionLM", "report.html");
     }
 
     /** What their config.json does not name had no other choice then. */
@@ -79,7 +87,7 @@ class JourneyCommandTest {
 
         assertThat(result.code()).as(result.err()).isZero();
         assertThat(result.err()).contains("already trained");
-        assertThat(out.toFile().list()).containsExactly("BigramLM");
+        assertThat(out.toFile().list()).containsExactlyInAnyOrder("BigramLM", "report.html");
     }
 
     @Test
@@ -102,7 +110,7 @@ class JourneyCommandTest {
         try (lock) {
             assertFails(journey("--models", "BigramLM", "--seed", "7"), 1, "is being trained already");
         }
-        assertThat(out.toFile().list()).containsExactly("BigramLM");
+        assertThat(out.toFile().list()).containsExactlyInAnyOrder("BigramLM", "report.html");
     }
 
     @Test
