@@ -42,6 +42,9 @@ public final class CurvesPicture {
     private static final int KEY_ROWS = 6;
     private static final int KEY_LINE = 26; // a piece of a run's line before its loss
 
+    /** Share of the steps in which a line may come from above the picture. */
+    private static final double BEGINNING = 0.1;
+
     private static final int TICKS = 8; // at most, about, on each axis
 
     /** A run's name, and what was recorded of it by ascending steps. */
@@ -138,10 +141,20 @@ public final class CurvesPicture {
         return texts.mapToDouble(CurvesPicture::width).max().orElse(0);
     }
 
-    /** From a little below the lowest loss to a little above the highest. */
+    /**
+     * From a little below the lowest loss to a little above the highest after the beginning: the fall from what an untrained
+     * model has would press together all that matters later. The end of
+     * a line is always in sight.
+     */
     private Axis losses() {
         double low = points().mapToDouble(Point::loss).min().orElseThrow();
-        double high = points().mapToDouble(Point::loss).max().orElseThrow();
+        double beginning = BEGINNING * points().mapToInt(Point::step).max().orElseThrow();
+        double high = Stream.concat(
+                        points().filter(point -> point.step() > beginning),
+                        lines.stream().map(Line::end))
+                .mapToDouble(Point::loss)
+                .max()
+                .orElseThrow();
         double margin = 0.04 * (high - low);
         double least =
                 1e-3 * Math.max(1, Math.max(Math.abs(low), Math.abs(high))); // of what hardly differs, or not at all
@@ -187,7 +200,13 @@ public final class CurvesPicture {
                 height - 1));
         head();
         axes();
-        svg.append("<g fill=\"none\" stroke-linejoin=\"round\" stroke-linecap=\"butt\">\n");
+        svg.append(String.format(
+                Locale.ROOT,
+                "<clipPath id=\"plot\"><rect x=\"0\" y=\"%d\" width=\"%d\" height=\"%d\"/></clipPath>\n",
+                PLOT_TOP,
+                WIDTH,
+                PLOT_BOTTOM - PLOT_TOP));
+        svg.append("<g fill=\"none\" stroke-linejoin=\"round\" stroke-linecap=\"butt\" clip-path=\"url(#plot)\">\n");
         svg.append("<g class=\"train\">\n");
         lines.forEach(line -> curve(line, line.train(), Palette.TRAIN_DASH));
         svg.append("</g>\n<g class=\"val\">\n");

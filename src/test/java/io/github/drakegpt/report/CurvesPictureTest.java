@@ -140,6 +140,26 @@ class CurvesPictureTest {
         assertThat(train.get(1)[1]).isCloseTo(pixel(losses, "y", 2.25) - middle, within(0.02));
     }
 
+    /** What falls from far above in the first tenth comes from above the picture; the end of a line is always in it. */
+    @Test
+    void theBeginningDoesNotPressTheRestTogether() {
+        Document svg = parse(CurvesPicture.svg(List.of(
+                curve("long", at(50, 90, 100), at(200, 2, 2.5), at(1000, 1, 2)),
+                curve("short", at(40, 90, 95), at(60, 2.5, 3)))));
+        Element clip = (Element)
+                all(svg, "clipPath").get(0).getElementsByTagName("rect").item(0);
+        double top = number(clip, "y");
+        double bottom = top + number(clip, "height");
+
+        assertThat(line(svg, "val", 0).get(0)[1]).isLessThan(top);
+        assertThat(line(svg, "val", 0).get(1)[1] - line(svg, "val", 0).get(2)[1])
+                .isLessThan(-(bottom - top) / 5);
+        for (int n = 0; n < 2; n++) {
+            List<double[]> points = line(svg, "val", n);
+            assertThat(points.get(points.size() - 1)[1]).isBetween(top, bottom);
+        }
+    }
+
     @Test
     void ticksAreRoundAndNamed() {
         Document svg = parse(CurvesPicture.svg(TWO));
