@@ -93,24 +93,16 @@ public final class LiveClient implements AutoCloseable {
         return Optional.of(block);
     }
 
-    /** The steps of a run that the events hold up to the end, or until the server breaks off, in order. */
-    public List<Integer> steps(int run) throws IOException {
+    /** The steps of a run, as a page has them that takes the events in order; up to one. */
+    public List<Integer> steps(int run, int last) throws IOException {
         List<Integer> steps = new ArrayList<>();
-        for (Optional<Event> event = next(); event.isPresent(); event = next()) {
-            JsonNode data = event.get().data();
-            switch (event.get().name()) {
-                case "report" -> {
-                    steps.clear();
-                    data.at("/runs/" + run + "/steps/step").forEach(step -> steps.add(step.asInt()));
-                }
-                case "metrics" -> {
-                    if (data.get("run").asInt() == run) {
-                        steps.add(data.at("/metrics/step").asInt());
-                    }
-                }
-                default -> {
-                    return steps;
-                }
+        while (steps.isEmpty() || steps.get(steps.size() - 1) < last) {
+            Event event = next().orElseThrow();
+            if (event.name().equals("report")) {
+                steps.clear();
+                event.data().at("/runs/" + run + "/steps/step").forEach(step -> steps.add(step.asInt()));
+            } else if (event.data().path("run").asInt() == run) {
+                steps.add(event.data().at("/metrics/step").asInt());
             }
         }
         return steps;
