@@ -66,9 +66,15 @@ public final class LiveServer implements AutoCloseable {
             "X-Content-Type-Options", "nosniff",
             "X-Frame-Options", "DENY");
 
-    /** Something that a client is to be sent; {@code report} is put together when its turn comes. */
-    private record Event(String name, int run, int step, String data) {
-        static final Event REPORT = new Event("report", 0, 0, null);
+    /** Something that clients are to be sent; a report is read when the first of them comes to it. */
+    private record Event(String name, int run, int step, String data, Report report) {
+        Event(String name, int run, int step, String data) {
+            this(name, run, step, data, null);
+        }
+
+        Event(Report report) {
+            this("report", 0, 0, null, report);
+        }
     }
 
     private final HttpServer server;
@@ -143,7 +149,7 @@ public final class LiveServer implements AutoCloseable {
     public MetricsSink show(Path folder) {
         synchronized (clients) {
             runs.add(folder);
-            tell(Event.REPORT);
+            tell(new Event(new Report()));
             return new Sink(runs.size() - 1);
         }
     }
@@ -158,7 +164,7 @@ public final class LiveServer implements AutoCloseable {
         /** What was shown of steps that will be done again is no more. */
         @Override
         public void start(TrainingListener.Start start) {
-            tell(Event.REPORT);
+            tell(new Event(new Report()));
         }
 
         @Override
@@ -203,7 +209,7 @@ public final class LiveServer implements AutoCloseable {
             closed = true;
             String data =
                     JsonNodeFactory.instance.objectNode().put("reason", ending).toString();
-            tell(Event.REPORT); // the last checkpoint was saved after the last line
+            tell(new Event(new Report())); // the last checkpoint was saved after the last line
             tell(new Event("end", 0, 0, data));
             long deadline = System.nanoTime() + FAREWELL.toNanos();
             try {
@@ -291,7 +297,7 @@ public final class LiveServer implements AutoCloseable {
         Client client = new Client();
         synchronized (clients) {
             if (!closed && clients.size() < MAX_CLIENTS) {
-                client.offer(Event.REPORT);
+                client.offer(new Event(new Report()));
                 clients.add(client); // before the report is read: what is recorded meanwhile is in the queue
             }
         }
@@ -312,6 +318,37 @@ public final class LiveServer implements AutoCloseable {
                 clients.notifyAll();
             }
             client.leave();
+        }
+    }
+
+    /** All that the run folders hold, read once for all clients that are sent it at a time. */
+    private final class Report {
+        private String data; // null until it was read
+        private List<Integer> lastSteps; // of each run
+
+        synchronized void read() throws IOException {
+            if (data != null) {
+                return;
+            }
+            List<Path> folders;
+            synchronized (clients) {
+                folders = List.copyOf(runs);
+            }
+            try {
+                List<RunReport> reports = RunReport.read(folders);
+                lastSteps = reports.stream()
+                        .map(RunReport::metrics)
+                        .map(metrics -> metrics.isEmpty()
+                                ? 0
+                                : metrics.get(metrics.size() - 1).step())
+                        .toList();
+                data = ReportPage.data(reports);
+            } catch (ClosedByInterruptException e) {
+                throw e; // the client whose thread this is is being dropped
+            } catch (IOException e) {
+                log.warn("The live page cannot be filled: {}", e.getMessage());
+                throw e;
+            }
         }
     }
 
@@ -347,39 +384,16 @@ public final class LiveServer implements AutoCloseable {
                 Event event = queue.poll(heartbeat.toMillis(), TimeUnit.MILLISECONDS);
                 if (event == null) {
                     write(out, ":\n\n"); // a comment: fails if the client is gone
-                } else if (event == Event.REPORT) {
-                    write(out, event.name(), report());
+                } else if (event.report() != null) {
+                    event.report().read();
+                    lastSteps = event.report().lastSteps;
+                    write(out, event.name(), event.report().data);
                 } else if (event.name().equals("end")) {
                     write(out, event.name(), event.data());
                     return;
                 } else if (event.step() > lastSteps.get(event.run())) { // else it was in the report
                     write(out, event.name(), event.data());
                 }
-            }
-        }
-
-        private String report() throws IOException {
-            List<Path> folders;
-            synchronized (clients) {
-                folders = List.copyOf(runs);
-            }
-            List<RunReport> reports = read(folders);
-            lastSteps = reports.stream()
-                    .map(report -> report.metrics().isEmpty()
-                            ? 0
-                            : report.metrics().get(report.metrics().size() - 1).step())
-                    .toList();
-            return ReportPage.data(reports);
-        }
-
-        private List<RunReport> read(List<Path> folders) throws IOException {
-            try {
-                return RunReport.read(folders);
-            } catch (ClosedByInterruptException e) {
-                throw e; // this client is being dropped
-            } catch (IOException e) {
-                log.warn("The live page cannot be filled: {}", e.getMessage());
-                throw e;
             }
         }
 
