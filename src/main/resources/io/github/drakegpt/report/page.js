@@ -10,6 +10,7 @@
   const MOST_ROWS = 1000; // of a chart's table
   const MOST_CELLS = 20000;
   const MOST_CARDS = 24;
+  const MOST_DRAWN = 2e6; // steps of a chart times its lines
 
   const embedded = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
@@ -289,6 +290,10 @@
     });
     const readout = element("div", {class: "readout", hidden: "", "aria-hidden": "true"});
     const spoken = element("div", {class: "spoken", "aria-live": "polite"});
+    const thinning = element(
+      "p",
+      {class: "note", hidden: ""},
+      "Of long runs only the highest and lowest points are drawn; zoom in to see all.");
     const values = element("details", {}, element("summary", {}, "Values as a table"));
     const figure = element(
       "figure",
@@ -297,11 +302,13 @@
       host,
       readout,
       spoken,
+      thinning,
       values);
     byId(definition.place).append(figure);
 
     let plot = null;
     let lines = []; // {run, column, x, y}, as in plot.data from 1 on
+    let isPart = false; // whether plot.data has not all points of the lines
 
     const isLog = () => definition.loss && view.logLoss;
 
@@ -313,17 +320,24 @@
           .map((column) => ({run, column, x: run[from].step, y: run[from][column.key]})));
     }
 
-    /** All steps, and for each line its values there. */
+    /** What is drawn: all steps, and for each line its values there. */
     function joined() {
-      if (lines.length === 0) {
-        return [[]];
-      }
       const positive = (y) => (isLog() ? y.map((value) => (value > 0 ? value : null)) : y);
+      const all = lines.map((line) => [line.x, positive(line.y)]);
+      const areTooMany = (points) => countSteps(points) * lines.length > MOST_DRAWN;
+      const visible = (most) => all.map(([x, y]) => thinned(x, y, view.zoom || [0, Infinity], most));
+      let tables = all;
+      isPart = areTooMany(all);
+      thinning.hidden = true;
+      if (isPart) {
+        tables = visible(Infinity);
+        thinning.hidden = !areTooMany(tables);
+        for (let most = 1 << 14; areTooMany(tables) && most > 100; most /= 2) {
+          tables = visible(most);
+        }
+      }
       // the runs' columns themselves must not become uPlot's: they grow
-      const same = lines.every((line) => line.x === lines[0].x);
-      return same
-        ? [lines[0].x.slice(), ...lines.map((line) => positive(line.y).slice())]
-        : uPlot.join(lines.map((line) => [line.x, positive(line.y)]));
+      return lines.length === 1 ? tables[0].map((column) => column.slice()) : uPlot.join(tables);
     }
 
     /** Draws anew, with the cursor where it was. */
@@ -345,7 +359,7 @@
       } else if (host.clientWidth > 0) {
         const width = view.printing ? Math.min(host.clientWidth, definition.height > 250 ? 680 : 330) : host.clientWidth;
         plot = new uPlot(options(width), joined(), host);
-        moveTo(step);
+        queueMicrotask(() => moveTo(step)); // uPlot has then done its part, which it queues too
       }
     }
 
@@ -361,7 +375,7 @@
       values.open && fillTable();
       const step = has(plot.cursor.idx) ? plot.data[0][plot.cursor.idx] : null;
       plot.setData(joined());
-      moveTo(step);
+      queueMicrotask(() => moveTo(step));
     }
 
     function options(width) {
@@ -415,7 +429,8 @@
         ],
         cursor: {
           y: false,
-          points: lines.length <= 2 * MOST_LABELS ? {size: 8} : {show: false},
+          // without points no line's value needs to be searched for
+          ...(lines.length <= 2 * MOST_LABELS ? {points: {size: 8}} : {points: {show: false}, dataIdx: (u, line, i) => i}),
           drag: {x: true, y: false, setScale: false, dist: 6},
           bind: {dblclick: () => () => zoomTo(null)},
         },
@@ -621,8 +636,12 @@
       } else if (event.key === "Escape") {
         zoomTo(null);
       } else if (event.key === "+" || event.key === "=" || event.key === "-") {
-        zoomAround(now === null ? null : steps[now], event.key === "-" ? 2 : 0.5, allSteps(from));
-        moveTo(now === null ? null : steps[now]);
+        const step = now === null ? null : steps[now];
+        zoomAround(step, event.key === "-" ? 2 : 0.5, allSteps(from));
+        queueMicrotask(() => {
+          moveTo(step);
+          showReadout(step, -1);
+        });
       } else {
         return;
       }
@@ -643,25 +662,26 @@
     values.addEventListener("toggle", () => values.open && fillTable());
 
     function fillTable() {
-      const [steps, ...ys] = joined();
+      const steps = [...new Set(lines.flatMap((line) => line.x))].sort((a, b) => a - b);
       const most = Math.max(20, Math.min(MOST_ROWS, Math.floor(MOST_CELLS / (lines.length + 1))));
       const each = Math.max(1, Math.ceil(steps.length / most));
-      const rows = [];
-      for (let i = steps.length - 1; i >= 0; i -= each) {
-        rows.unshift(i); // the last one is always there
-      }
+      const rows = steps.filter((_, i) => (steps.length - 1 - i) % each === 0); // the last one is always there
+      const value = ({x, y}) => (step) => {
+        const i = indexUpTo(x, step);
+        return i >= 0 && step <= last(x) && (each > 1 || x[i] === step) ? y[i] : null;
+      };
       const tableColumns = [
-        {title: "step", value: (i) => steps[i], show: (i) => asCount(steps[i]), number: true},
-        ...lines.map(({run, column}, n) => ({
-          title: run.name + (columns.length > 1 ? ", " + column.name : ""),
-          value: (i) => ys[n][i],
-          show: (i) => definition.show(ys[n][i]),
+        {title: "step", value: (step) => step, show: asCount, number: true},
+        ...lines.map((line) => ({
+          title: line.run.name + (columns.length > 1 ? ", " + line.column.name : ""),
+          value: value(line),
+          show: (step) => definition.show(value(line)(step)),
           number: true,
         })),
       ];
       const content = [table(definition.title, tableColumns, [rows], {kind: "narrow"}).node];
       if (each > 1) {
-        content.push(element("p", {class: "note"}, "One of " + each + " recorded steps; metrics.jsonl in the run's folder has all."));
+        content.push(element("p", {class: "note"}, "One of " + each + " recorded steps, with each run's last value up to it; metrics.jsonl in a run's folder has all."));
       }
       values.replaceChildren(values.firstChild, ...content);
     }
@@ -670,6 +690,10 @@
       render,
       update,
       zoom() {
+        if (isPart) {
+          render(); // with other points
+          return;
+        }
         const [min, max] = view.zoom || allSteps(from);
         plot?.setScale("x", {min, max});
       },
@@ -685,6 +709,37 @@
       fit: () => !view.printing && plot?.width !== host.clientWidth && render(),
     };
     return self;
+  }
+
+  /** How many different steps the first columns of tables have. */
+  function countSteps(tables) {
+    const [first] = tables;
+    if (tables.every(([x]) => x.length === first[0].length && last(x) === last(first[0]))) {
+      return first[0].length; // as in runs of the same settings
+    }
+    return new Set(tables.flatMap(([x]) => x)).size;
+  }
+
+  /** Of the points between two steps, and one beyond each, the lowest and the highest of every few. */
+  function thinned(x, y, [from, to], most) {
+    const start = Math.max(0, indexUpTo(x, from));
+    const end = Math.min(x.length, indexUpTo(x, to) + 2);
+    if (end - start <= most) {
+      return [x.slice(start, end), y.slice(start, end)];
+    }
+    const kept = new Set([start]);
+    const each = Math.ceil((2 * (end - start)) / most);
+    for (let i = start; i < end; i += each) {
+      let [low, high] = [i, i];
+      for (let j = i; j < Math.min(end, i + each); j++) {
+        low = y[j] < y[low] || !has(y[low]) ? j : low;
+        high = y[j] > y[high] || !has(y[high]) ? j : high;
+      }
+      kept.add(Math.min(low, high)).add(Math.max(low, high));
+    }
+    kept.add(end - 1);
+    const places = [...kept];
+    return [places.map((i) => x[i]), places.map((i) => y[i])];
   }
 
   const count = (n, what) => grouped.format(n) + " " + what + (n === 1 ? "" : "s");
