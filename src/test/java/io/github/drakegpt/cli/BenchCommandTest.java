@@ -26,6 +26,7 @@ class BenchCommandTest {
             "name",
             "description",
             "precision",
+            "isSynchronous",
             "newArena",
             "shards",
             "workers",
