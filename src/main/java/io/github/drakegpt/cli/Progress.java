@@ -26,6 +26,8 @@ final class Progress implements TrainingListener {
     private static final Logger log = LoggerFactory.getLogger(Progress.class);
     private static final double SECONDS_BETWEEN_MESSAGES = 0.2;
     private static final int SAMPLE_WIDTH = 76;
+    private static final int WIDTH_FOR_SPEED =
+            120; // of a terminal; on a narrower one the bar itself would have no room
 
     private static volatile ProgressBar drawn; // the bar that is on the terminal now, or null
 
@@ -36,6 +38,7 @@ final class Progress implements TrainingListener {
     private final double secondsBetweenLines;
     private final StepTimes times = new StepTimes();
 
+    private Line line; // that the bar is in
     private Start start;
     private long tokensPerStep;
     private int lastDone; // step, whose time is known
@@ -73,7 +76,6 @@ final class Progress implements TrainingListener {
         tokensPerStep = (long) start.train().sequencesPerStep() * start.model().contextLength();
         lastDone = start.firstStep() - 1;
         lastDoneSeconds = start.clock().trainSeconds();
-        nextLine = lastDoneSeconds + secondsBetweenLines;
         elapsedAtStart = start.clock().elapsedSeconds();
         SettingsTable news = settings.without(before);
         if (!news.isEmpty()) {
@@ -93,6 +95,7 @@ final class Progress implements TrainingListener {
                         ? "from the start"
                         : start.firstStep() > iters ? "already trained" : "resuming at step " + start.firstStep()));
         if (style == ProgressOptions.Style.BAR && start.firstStep() <= iters) {
+            line = new Line();
             drawn = new ProgressBarBuilder()
                     .setTaskName(name)
                     .setInitialMax(iters)
@@ -100,9 +103,38 @@ final class Progress implements TrainingListener {
                     .setStyle(ProgressBarStyle.ASCII)
                     .setUpdateIntervalMillis(200)
                     .setUnit(" steps", 1)
-                    .setConsumer(new ConsoleProgressBarConsumer(System.err))
+                    .setConsumer(line)
                     .continuousUpdate()
                     .build();
+        }
+        nextLine = lastDoneSeconds + (drawn == null ? secondsBetweenLines : 0);
+    }
+
+    /**
+     * Where the bar is drawn. What the library knows the width by takes Ctrl-C from Java: the process would end without saving.
+     */
+    private static final class Line extends ConsoleProgressBarConsumer {
+        private static final long NANOS_BETWEEN_LOOKS = 1_000_000_000;
+
+        private int width = Terminal.width();
+        private long looked = System.nanoTime();
+
+        Line() {
+            super(System.err);
+        }
+
+        /** Of the terminal, which may have become narrower. */
+        synchronized int width() {
+            if (System.nanoTime() - looked > NANOS_BETWEEN_LOOKS) {
+                width = Terminal.width();
+                looked = System.nanoTime();
+            }
+            return width;
+        }
+
+        @Override
+        public int getMaxRenderedLength() {
+            return width() - 1; // in the last column some terminals begin another line
         }
     }
 
@@ -132,7 +164,8 @@ final class Progress implements TrainingListener {
                         ? format(" | MFU %.1f%%", 100 * secondsAtPeak.getAsDouble() / seconds)
                         : "");
         if (drawn != null) {
-            drawn.setExtraMessage(format(" loss %.3f | %s", step.loss(), speed));
+            boolean narrow = line.width() < WIDTH_FOR_SPEED;
+            drawn.setExtraMessage(format(" loss %.3f", step.loss()) + (narrow ? "" : " | " + speed));
             return;
         }
         int done = step.number() - start.firstStep() + 1;
@@ -167,7 +200,7 @@ final class Progress implements TrainingListener {
 
     /** The beginning of a text, its line breaks as slashes, without what a terminal would take for a command. */
     private static String oneLine(String sample) {
-        String line = sample.strip().replaceAll("\\s*\\n\\s*", " / ").replaceAll("\\p{Cntrl}", " ");
+        String line = sample.strip().replaceAll("\\s*\\n\\s*", " / ").replaceAll("\\p{Cc}", " ");
         int width = line.codePointCount(0, line.length());
         return width <= SAMPLE_WIDTH ? line : line.substring(0, line.offsetByCodePoints(0, SAMPLE_WIDTH - 3)) + "...";
     }

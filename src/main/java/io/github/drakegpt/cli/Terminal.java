@@ -1,10 +1,28 @@
 package io.github.drakegpt.cli;
 
 import java.io.Console;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 
 /** Whether a person sits in front of this program. */
 final class Terminal {
+    private static final int USUAL_WIDTH = 80;
+
     private Terminal() {}
+
+    /** Characters in a line of it now, by {@code stty}; 80 where that does not know, or is not there. */
+    static int width() {
+        try {
+            Process stty = new ProcessBuilder("stty", "size")
+                    .redirectInput(ProcessBuilder.Redirect.INHERIT)
+                    .redirectError(ProcessBuilder.Redirect.DISCARD)
+                    .start();
+            String size = new String(stty.getInputStream().readAllBytes(), StandardCharsets.US_ASCII).strip();
+            return size.matches("\\d+ [1-9]\\d{0,4}") ? Integer.parseInt(size.split(" ")[1]) : USUAL_WIDTH;
+        } catch (IOException e) {
+            return USUAL_WIDTH; // Windows
+        }
+    }
 
     /** Whether there is one that understands control sequences, so that a progress bar can be drawn. */
     static boolean canDraw() {

@@ -236,25 +236,75 @@ class ProgressTest {
         assertThat(screen).contains("step 10/20 | train loss ").doesNotContain(ESCAPE, "% [");
     }
 
-    /** What a training writes on a terminal, which the program script pretends to be. */
+    /** Not so by itself: what tells the terminal's width would take Ctrl-C from Java, and end the process at once. */
+    @Test
+    void ctrlCBelowABarSavesAndSaysHowToGoOn() throws IOException, InterruptedException {
+        Process process = startOnATerminal(
+                Map.of("TERM", "xterm"), "--set", "train.iters=10000000", "--set", "train.eval_interval=100");
+        try {
+            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+            while (!screen().contains(" 200/10000000 | train loss ")) {
+                assertThat(process.waitFor(10, TimeUnit.MILLISECONDS))
+                        .as(screen())
+                        .isFalse();
+                assertThat(System.nanoTime()).as("the deadline").isLessThan(deadline);
+            }
+            process.getOutputStream().write(3); // Ctrl-C
+            process.getOutputStream().flush();
+
+            assertThat(process.waitFor(20, TimeUnit.SECONDS)).as(screen()).isTrue();
+        } finally {
+            process.destroyForcibly();
+        }
+        assertThat(screen()).contains("interrupted at step ", "To go on: drakegpt train --resume " + run);
+        assertThat(process.exitValue()).isZero();
+        assertThat(RunFolder.open(run).state().step()).isGreaterThanOrEqualTo(200);
+    }
+
+    /** On a usual terminal there is room for the bar. */
+    @Test
+    void aNarrowTerminalShowsTheBarRatherThanTheSpeed() throws IOException, InterruptedException {
+        Process process = startOnATerminal(
+                Map.of("TERM", "xterm", "COLUMNS", "80"),
+                "--set",
+                "train.iters=3000",
+                "--set",
+                "train.eval_interval=3000");
+        assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
+
+        assertThat(screen())
+                .containsPattern("\\[[= ]{5,}\\] [0-9 ]+/3000 steps \\([0-9:]+ / [0-9:]+\\)  loss [0-9.]+ *[\r\n]");
+    }
+
+    /** What a training writes on a terminal. */
     private String onATerminal(Map<String, String> environment) throws IOException, InterruptedException {
+        Process process = startOnATerminal(environment);
+        assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
+        assertThat(process.exitValue()).as(screen()).isZero();
+        return screen();
+    }
+
+    private String screen() throws IOException {
+        return Files.readString(temp.resolve("screen"));
+    }
+
+    /** Trains on a terminal, which the program script pretends to be; it is as wide as COLUMNS says. */
+    private Process startOnATerminal(Map<String, String> environment, String... options) throws IOException {
         Path script = Path.of("/usr/bin/script");
         assumeTrue(Files.isExecutable(script), "there is no " + script + " (util-linux)");
-        StringBuilder command = new StringBuilder("stty cols 120;");
-        for (String word : Cli.command(temp, List.of(), TinyRuns.args(corpus, run, "--model", "BigramLM"))) {
+        StringBuilder command = new StringBuilder("stty cols " + environment.getOrDefault("COLUMNS", "120")
+                + "; exec env --default-signal=INT"); // which is ignored by what a shell runs in the background
+        List<String> args = new ArrayList<>(List.of("--model", "BigramLM"));
+        args.addAll(List.of(options));
+        for (String word : Cli.command(temp, List.of(), TinyRuns.args(corpus, run, args.toArray(String[]::new)))) {
             command.append(" '").append(word).append('\'');
         }
-        Path out = temp.resolve("screen");
         ProcessBuilder builder = new ProcessBuilder(script.toString(), "-qec", command.toString(), "/dev/null")
                 .redirectErrorStream(true)
-                .redirectOutput(out.toFile());
-        builder.environment().keySet().removeAll(List.of("NO_COLOR", "TERM"));
+                .redirectOutput(temp.resolve("screen").toFile());
+        builder.environment().keySet().removeAll(List.of("NO_COLOR", "TERM", "COLUMNS"));
         builder.environment().putAll(environment);
-        Process process = builder.start();
-        assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
-        String screen = Files.readString(out);
-        assertThat(process.exitValue()).as(screen).isZero();
-        return screen;
+        return builder.start();
     }
 
     // ---------------------------------------------------------------------------------------------- helpers
