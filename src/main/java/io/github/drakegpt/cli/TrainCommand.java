@@ -124,9 +124,13 @@ final class TrainCommand implements Callable<Integer> {
         return command.toString();
     }
 
-    private static String quoted(Path path) {
+    /** As a shell takes it for one word. */
+    static String quoted(Path path) {
         String text = path.toString();
-        return text.contains(" ") ? '"' + text + '"' : text;
+        if (text.matches("[\\p{L}\\p{N}._/\\\\:~+=@%,-]+")) {
+            return text;
+        }
+        return text.matches("[^\"$`!\\p{Cc}]+") ? '"' + text + '"' : "'" + text.replace("'", "'\\''") + "'";
     }
 
     private Settings resolve() throws IOException {

@@ -564,4 +564,26 @@ class TrainCommandTest {
                 .map(Metrics::step)
                 .toList();
     }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "runs/a-1",
+                "a b",
+                "it's",
+                "a \"b\" $HOME `x`!",
+                "two\nlines",
+                "(a) & b; c > d",
+                "\u05d0\u05d1 \ud83d\ude00"
+            })
+    void theCommandThatResumesNamesTheFolderAsAShellReadsIt(String name) throws IOException, InterruptedException {
+        Path shell = Path.of("/bin/sh");
+        assumeThat(shell).isExecutable();
+        Process echo =
+                new ProcessBuilder(shell.toString(), "-c", "printf %s " + TrainCommand.quoted(Path.of(name))).start();
+
+        assertThat(new String(echo.getInputStream().readAllBytes(), StandardCharsets.UTF_8))
+                .isEqualTo(name);
+        assertThat(echo.waitFor()).isZero();
+    }
 }
