@@ -57,6 +57,8 @@ public final class LiveServer implements AutoCloseable {
     private static final int MAX_CLIENTS = 32;
     private static final int MAX_THREADS = 2 * MAX_CLIENTS; // some are left for pages
 
+    private static final String FAILED = "it has failed.";
+
     private static final Map<String, String> HEADERS = Map.of(
             "Cache-Control", "no-store",
             "Content-Security-Policy", "frame-ancestors 'none'", // the rest is in the page
@@ -85,7 +87,7 @@ public final class LiveServer implements AutoCloseable {
 
     private final Set<Client> clients = new HashSet<>(); // also the lock of what follows
     private final List<Path> runs = new ArrayList<>();
-    private String ending = "it has failed.";
+    private String ending = FAILED;
     private boolean closed;
 
     /**
@@ -164,6 +166,9 @@ public final class LiveServer implements AutoCloseable {
         /** What was shown of steps that will be done again is no more. */
         @Override
         public void start(TrainingListener.Start start) {
+            synchronized (clients) {
+                ending = FAILED; // unless its end is told, whatever became of a run before
+            }
             tell(new Event(new Report()));
         }
 

@@ -406,7 +406,7 @@
             space: 70,
             splits: view.logSteps ? (u, i, min, max) => logTicks(min, max) : undefined,
             filter: (u, splits) => splits,
-            values: (u, splits) => splits.map(asCount),
+            values: (u, splits) => splits.map((step) => (Number.isInteger(step) ? asCount(step) : null)), // none between two steps
           },
           {
             ...axis,
@@ -1151,7 +1151,6 @@
 
   function follow() {
     let ended = null;
-    let latest = 0; // the run that the last metrics were of
 
     /** @param aloud whether screen readers should say it, which every step would be too much of */
     const say = (text, aloud = true) => {
@@ -1160,7 +1159,7 @@
       byId("status").textContent = text;
     };
     const standing = () => {
-      const run = runs[latest];
+      const run = last(runs); // each is trained after those before it
       const {step, valLoss} = progress(run);
       const speed = last(run.steps.tokensPerSecond);
       return (
@@ -1206,12 +1205,10 @@
       events.addEventListener("report", (event) => {
         ended = null;
         load(JSON.parse(event.data));
-        latest = Math.min(latest, Math.max(0, runs.length - 1));
         report();
       });
       events.addEventListener("metrics", (event) => {
         const {run, metrics} = JSON.parse(event.data);
-        latest = run;
         append(runs[run], metrics);
         report();
         draw(metrics);

@@ -389,6 +389,24 @@ class LiveServerTest {
     }
 
     @Test
+    void aRunThatFailsAfterAnotherWasDoneIsNotCalledDone() throws IOException {
+        server.show(run)
+                .end(new TrainingResult(
+                        TrainingResult.End.COMPLETED, new TrainingState(2000, 2.0, 2.0, 1.9, 1500, 1, 10, 12), 25));
+        MetricsSink second = server.show(run);
+        try (LiveClient client = LiveClient.events(server.port())) {
+            client.next();
+            second.start(null);
+            server.close();
+            Event event = client.next().orElseThrow();
+            while (event.name().equals("report")) {
+                event = client.next().orElseThrow();
+            }
+            assertThat(event.data().get("reason").asText()).isEqualTo("it has failed.");
+        }
+    }
+
+    @Test
     void afterTheEndNothingIsLeft() throws Exception {
         server.show(run);
         try (LiveClient client = LiveClient.events(server.port())) {
