@@ -120,7 +120,7 @@ public final class Main implements Callable<Integer> {
     }
 
     /** What is wrong and what to do, also for the exceptions of java.nio.file, which name only the file. */
-    private static String sentence(Throwable e) {
+    static String sentence(Throwable e) {
         if (e instanceof UncheckedIOException wrapped) {
             return sentence(wrapped.getCause());
         }

@@ -10,10 +10,14 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -62,6 +66,13 @@ final class ReportCommand implements Callable<Integer> {
         if (folders.isEmpty() && !Files.isDirectory(Runs.FOLDER)) {
             throw new IOException(
                     "There are no runs under " + Runs.FOLDER + " yet; train one, or give the folder of a run.");
+        }
+        Set<Path> files = new HashSet<>();
+        for (Path file : Stream.of(out, svg, png).filter(Objects::nonNull).toList()) {
+            if (!files.add(file.toAbsolutePath().normalize())) {
+                throw new IllegalArgumentException(
+                        "The page and each picture need a file of their own; give another name than " + file + ".");
+            }
         }
         List<Path> runs = Runs.within(folders.isEmpty() ? List.of(Runs.FOLDER) : folders);
         List<RunReport> reports = RunReport.read(runs);

@@ -111,7 +111,7 @@ final class Runs {
                     runs.add(run);
                 }
             } catch (IOException e) {
-                log.warn("Passing over a run: {}", e.getMessage());
+                log.warn("Passing over a run: {}", Main.sentence(e));
             }
         }
         RunFolder newest = null;
@@ -159,7 +159,7 @@ final class Runs {
                 RunFolder run = RunFolder.open(config.getParent());
                 stages.put(run.path(), Stage.ALL.indexOf(Stage.of(run.modelConfig())));
             } catch (IOException e) {
-                log.warn("Passing over a run: {}", e.getMessage());
+                log.warn("Passing over a run: {}", Main.sentence(e));
             }
         }
         return stages.keySet().stream()

@@ -116,7 +116,23 @@ public final class ReportPage {
         flatten("", run.config(), node.putObject("settings"));
         ObjectNode machine = node.putObject("machine");
         run.machine().forEach(machine::put);
-        run.profile().ifPresent(profile -> node.set("profile", profile));
+        run.profile().ifPresent(profile -> node.set("profile", profile(profile)));
+        return node;
+    }
+
+    /** What the page shows of it, whatever else the file holds. */
+    private static ObjectNode profile(JsonNode kept) {
+        ObjectNode node = JsonNodeFactory.instance
+                .objectNode()
+                .put("device", kept.path("device").asText());
+        node.set("val_loss", number(kept.path("val_loss").numberValue()));
+        ArrayNode speeds = node.putArray("speed");
+        for (JsonNode speed : kept.path("speed")) {
+            speeds.addObject()
+                    .put("phase", speed.path("phase").asText())
+                    .put("batch", speed.path("batch").asInt())
+                    .set("tokens_per_s", number(speed.path("tokens_per_s").numberValue()));
+        }
         return node;
     }
 

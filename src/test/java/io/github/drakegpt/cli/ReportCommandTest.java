@@ -98,6 +98,49 @@ class ReportCommandTest {
     }
 
     @Test
+    void twoThingsInOneFileAreRefused() {
+        Path file = temp.resolve("a");
+        String again = temp.resolve("b/../a").toString();
+
+        for (List<String> options : List.of(
+                List.of("--out", file.toString(), "--svg", again), List.of("--svg", file.toString(), "--png", again))) {
+            List<String> args = new ArrayList<>(List.of("report", runs.toString()));
+            args.addAll(options);
+            assertFails(Cli.run(args.toArray(String[]::new)), 2, "a file of their own");
+        }
+        assertThat(file).doesNotExist();
+    }
+
+    @Test
+    void ofAProfileOnlyWhatIsShownIsTaken() throws IOException {
+        Path run = Files.createDirectories(temp.resolve("profiled"));
+        for (String name : List.of(RunFolder.CONFIG, RunFolder.VOCAB)) {
+            Files.copy(runs.resolve("z").resolve(name), run.resolve(name));
+        }
+        Path profile = run.resolve(RunFolder.PROFILE);
+        Files.writeString(
+                profile,
+                "{\"device\":\"cpu\",\"val_loss\":2.5,\"agreement\":1,"
+                        + "\"speed\":[{\"phase\":\"decode\",\"batch\":8,\"tokens_per_s\":9.5,\"p50_ms\":1}]}");
+        assertThat(report(run.toString()).at("/0/profile"))
+                .hasToString("{\"device\":\"cpu\",\"val_loss\":2.5,"
+                        + "\"speed\":[{\"phase\":\"decode\",\"batch\":8,\"tokens_per_s\":9.5}]}");
+
+        Files.writeString(profile, "{\"device\":7,\"val_loss\":\"low\",\"speed\":5}");
+        assertThat(report(run.toString()).at("/0/profile"))
+                .hasToString("{\"device\":\"7\",\"val_loss\":null,\"speed\":[]}");
+    }
+
+    @Test
+    void ofARunThatIsPassedOverASentenceSaysWhatIsMissing() throws IOException {
+        Path run = Files.createDirectories(temp.resolve("some/run"));
+        Files.copy(runs.resolve("z").resolve(RunFolder.CONFIG), run.resolve(RunFolder.CONFIG));
+
+        assertThat(Cli.run("report", temp.resolve("some").toString()).err())
+                .contains("Passing over a run: " + run.resolve(RunFolder.VOCAB) + " does not exist; check the path.");
+    }
+
+    @Test
     void aDamagedRunAmongOthersIsPassedOver() throws IOException {
         Path folder = temp.resolve("some");
         for (String name : List.of("good", "bad")) {
