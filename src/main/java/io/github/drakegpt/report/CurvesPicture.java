@@ -121,7 +121,7 @@ public final class CurvesPicture {
 
     private static List<Point> points(List<Metrics> metrics, Function<Metrics, Double> loss) {
         return metrics.stream()
-                .filter(at -> loss.apply(at) != null && Double.isFinite(loss.apply(at)))
+                .filter(at -> loss.apply(at) != null && Math.abs(loss.apply(at)) <= Float.MAX_VALUE) // as losses are
                 .map(at -> new Point(at.step(), loss.apply(at)))
                 .toList();
     }
@@ -143,8 +143,7 @@ public final class CurvesPicture {
 
     /**
      * From a little below the lowest loss to a little above the highest after the beginning: the fall from what an untrained
-     * model has would press together all that matters later. The end of
-     * a line is always in sight.
+     * model has would press together all that matters later. The end of a line is always in sight.
      */
     private Axis losses() {
         double low = points().mapToDouble(Point::loss).min().orElseThrow();

@@ -275,6 +275,7 @@ class CurvesPictureTest {
                 "diverged",
                 at(1, 3, 3),
                 at(2, Double.NaN, Double.NaN),
+                at(2, Double.MAX_VALUE, -Double.MAX_VALUE), // whose distance is infinite
                 at(3, 2, Double.POSITIVE_INFINITY),
                 at(4, 2, 2)))));
         assertThat(line(svg, "val", 0)).hasSize(2);
