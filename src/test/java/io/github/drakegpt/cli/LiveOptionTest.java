@@ -120,21 +120,16 @@ class LiveOptionTest {
             assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
             assertThat(process.exitValue()).as(err()).isZero();
 
-            int last = RunFolder.open(run).state().step() + 100;
-            process = start(
-                    "train",
-                    "--resume",
-                    run.toString(),
-                    "--live",
-                    "" + port,
-                    "--iters",
-                    "" + last,
-                    "--data",
-                    "" + corpus);
-            String end = browser.await("#status", text -> text.contains("Training has ended: all "));
+            int stopped = RunFolder.open(run).state().step();
+            process = start("train", "--resume", run.toString(), "--live", "" + port, "--data", "" + corpus);
+            browser.await("#status", text -> !text.contains("ended") && step(text) > stopped);
+            process.destroy();
+            String end = browser.await("#status", text -> text.contains("Training has ended: "));
+            assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
+            int last = RunFolder.open(run).state().step();
             assertThat(end)
-                    .startsWith(String.format(Locale.ROOT, "step %,d of ", last))
-                    .endsWith(String.format(Locale.ROOT, "Training has ended: all %,d steps are done.", last));
+                    .startsWith(String.format(Locale.ROOT, "step %,d of 1,000,000, ", last))
+                    .endsWith(String.format(Locale.ROOT, "interrupted at step %,d; it can be resumed.", last));
             List<Metrics> recorded = MetricsFile.read(run.resolve(RunFolder.METRICS)).stream()
                     .filter(Metrics::isEvaluation)
                     .toList();
@@ -154,6 +149,12 @@ class LiveOptionTest {
                 process.destroyForcibly();
             }
         }
+    }
+
+    /** Where the page says that training stands; 0 if it does not. */
+    private static int step(String status) {
+        Matcher step = Pattern.compile("step ([\\d,]+) of .*").matcher(status);
+        return step.matches() ? Integer.parseInt(step.group(1).replace(",", "")) : 0;
     }
 
     /** A loss of the first evaluation, as the page shows it. */
