@@ -63,16 +63,22 @@ def read_object(file):
     return value
 
 
+def number(value):
+    """JSON has no NaN and no Infinity; metrics.jsonl has them as texts."""
+    return value if isinstance(value, int) else float(value)
+
+
 def read_metrics(file):
-    """Lines of metrics.jsonl by ascending steps, but for those that were not written to their end."""
+    """Lines of metrics.jsonl by ascending steps, but for those that were not written to their end, or are no metrics."""
     metrics = {}
     for line in file.read_bytes().split(b"\n"):
         try:
             value = json.loads(line)
-        except ValueError:
+            if isinstance(value, dict) and isinstance(value.get("step"), int) and value["step"] > 0:
+                value.update((key, number(value[key])) for key in TAGS if value.get(key) is not None)
+                metrics[value["step"]] = value
+        except (ValueError, TypeError):
             continue
-        if isinstance(value, dict) and isinstance(value.get("step"), int) and value["step"] > 0:
-            metrics[value["step"]] = value
     return [metrics[step] for step in sorted(metrics)]
 
 
@@ -80,11 +86,6 @@ def run_id(config, metrics):
     """The same for the same run, however far it is; another for each training of the same settings, by its times."""
     identity = json.dumps([config, metrics[0]], sort_keys=True)
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
-
-
-def number(value):
-    """JSON has no NaN and no Infinity; metrics.jsonl has them as texts."""
-    return float(value) if isinstance(value, str) else value
 
 
 def import_run(wandb, folder, project, entity, offline):
@@ -111,12 +112,12 @@ def import_run(wandb, folder, project, entity, offline):
         run.define_metric("loss/train", summary="min,last")
         new = [line for line in metrics if line["step"] >= run.starting_step]  # W&B's steps only ascend
         for line in new:
-            values = {tag: number(line[key]) for key, tag in TAGS.items() if line.get(key) is not None}
+            values = {tag: line[key] for key, tag in TAGS.items() if line.get(key) is not None}
             if line is new[-1]:
                 samples = [[line["step"], line["sample"]] for line in metrics if line.get("sample") is not None]
                 values["samples"] = wandb.Table(columns=["step", "sample"], data=samples)
             run.log(values, step=line["step"])
-        losses = [(number(line["val_loss"]), line["step"]) for line in metrics if line.get("val_loss") is not None]
+        losses = [(line["val_loss"], line["step"]) for line in metrics if line.get("val_loss") is not None]
         losses = [(loss, step) for loss, step in losses if math.isfinite(loss)]
         if losses:
             run.summary["best_val_loss"], run.summary["best_step"] = min(losses)
@@ -133,7 +134,10 @@ def arguments():
     args = parser.parse_args()
     args.folders = []
     for path in args.runs:
-        folders = run_folders(path)
+        try:
+            folders = run_folders(path)
+        except OSError as e:
+            parser.error(f"{path} cannot be read: {e.strerror}; mend that, or name another folder")
         if not folders:
             parser.error(f"{path} is no run folder (with config.json and metrics.jsonl) and has none in it: name one that"
                          " `drakegpt train` wrote")

@@ -59,7 +59,13 @@ public final class Main implements Callable<Integer> {
         // Text is UTF-8 wherever it goes, whatever Java takes the terminal's encoding for.
         System.setOut(new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8));
         System.setErr(new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8));
-        int code = run(args);
+        int code;
+        try {
+            code = run(args);
+        } catch (Error e) { // a defect; a signal that came before must still end the process
+            e.printStackTrace();
+            code = 1;
+        }
         if (System.out.checkError() && code == 0) {
             System.err.println("drakegpt: " + OUTPUT_CLOSED);
             code = 1;

@@ -26,8 +26,7 @@ final class Progress implements TrainingListener {
     private static final Logger log = LoggerFactory.getLogger(Progress.class);
     private static final double SECONDS_BETWEEN_MESSAGES = 0.2;
     private static final int SAMPLE_WIDTH = 76;
-    private static final int WIDTH_FOR_SPEED =
-            120; // of a terminal; on a narrower one the bar itself would have no room
+    private static final int WIDTH_FOR_SPEED = 120; // of a terminal: on a narrower one the bar would have no room
 
     private static volatile ProgressBar drawn; // the bar that is on the terminal now, or null
 
@@ -116,25 +115,25 @@ final class Progress implements TrainingListener {
     private static final class Line extends ConsoleProgressBarConsumer {
         private static final long NANOS_BETWEEN_LOOKS = 1_000_000_000;
 
-        private int width = Terminal.width();
+        private volatile int width = Terminal.width();
         private long looked = System.nanoTime();
 
         Line() {
             super(System.err);
         }
 
-        /** Of the terminal, which may have become narrower. */
-        synchronized int width() {
+        int width() {
+            return width;
+        }
+
+        /** Looks now and then, since the terminal may have become narrower; the bar's own thread asks most often. */
+        @Override
+        public synchronized int getMaxRenderedLength() {
             if (System.nanoTime() - looked > NANOS_BETWEEN_LOOKS) {
                 width = Terminal.width();
                 looked = System.nanoTime();
             }
-            return width;
-        }
-
-        @Override
-        public int getMaxRenderedLength() {
-            return width() - 1; // in the last column some terminals begin another line
+            return width - 1; // in the last column some terminals begin another line
         }
     }
 

@@ -74,8 +74,7 @@ final class ReportCommand implements Callable<Integer> {
                         "The page and each picture need a file of their own; give another name than " + file + ".");
             }
         }
-        List<Path> runs = Runs.within(folders.isEmpty() ? List.of(Runs.FOLDER) : folders);
-        List<RunReport> reports = RunReport.read(runs);
+        List<RunReport> reports = Runs.reports(folders.isEmpty() ? List.of(Runs.FOLDER) : folders);
         List<CurvesPicture.Curve> curves = reports.stream()
                 .map(run -> new CurvesPicture.Curve(run.name(), run.metrics()))
                 .toList();

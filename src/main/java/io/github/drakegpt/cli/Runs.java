@@ -5,6 +5,7 @@ import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.ProjectHome;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.report.RunReport;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
@@ -14,7 +15,6 @@ import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Comparator;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -127,44 +127,42 @@ final class Runs {
     }
 
     /**
-     * The folders of runs: those given, and of a folder that is none all that are in it, in the order of the stages, then by
-     * name.
+     * What the folders of runs tell: those given, and of a folder that is none all that are in it, in the order of the stages,
+     * then by name. Of these, damaged ones are passed over.
      *
-     * @throws IOException if one is no folder, or no run is in it
+     * @throws IOException if one is no folder, no run is in it, or a run that is given itself is damaged
      */
-    static List<Path> within(List<Path> folders) throws IOException {
-        Map<Path, Path> found = new LinkedHashMap<>(); // each once, however it is written
+    static List<RunReport> reports(List<Path> folders) throws IOException {
+        Map<Path, RunReport> found = new LinkedHashMap<>(); // each once, however it is written
         for (Path folder : folders) {
-            List<Path> runs = List.of(folder);
-            if (Files.isDirectory(folder) && !Files.exists(folder.resolve(RunFolder.CONFIG))) {
-                runs = below(folder);
-                if (runs.isEmpty()) {
-                    throw new IOException(folder
-                            + " has no runs in it; give the folder of a run, or one that holds such" + " folders.");
-                }
+            boolean holdsRuns = Files.isDirectory(folder) && !Files.exists(folder.resolve(RunFolder.CONFIG));
+            for (RunReport run : holdsRuns ? below(folder) : List.of(RunReport.read(folder))) {
+                found.putIfAbsent(run.folder().toAbsolutePath().normalize(), run);
             }
-            runs.forEach(run -> found.putIfAbsent(run.toAbsolutePath().normalize(), run));
         }
-        return List.copyOf(found.values());
+        return RunReport.named(List.copyOf(found.values()));
     }
 
-    private static List<Path> below(Path folder) throws IOException {
+    private static List<RunReport> below(Path folder) throws IOException {
         List<Path> configs;
         try (Stream<Path> files = Files.walk(folder, DEPTH)) {
             configs = files.filter(file -> file.endsWith(RunFolder.CONFIG)).toList();
         }
-        Map<Path, Integer> stages = new HashMap<>();
+        List<RunReport> runs = new ArrayList<>();
         for (Path config : configs) {
             try {
-                RunFolder run = RunFolder.open(config.getParent());
-                stages.put(run.path(), Stage.ALL.indexOf(Stage.of(run.modelConfig())));
+                runs.add(RunReport.read(config.getParent()));
             } catch (IOException e) {
                 log.warn("Passing over a run: {}", Main.sentence(e));
             }
         }
-        return stages.keySet().stream()
-                .sorted(Comparator.<Path>comparingInt(stages::get).thenComparing(Comparator.naturalOrder()))
-                .toList();
+        if (runs.isEmpty()) {
+            throw new IOException(
+                    folder + " has no runs in it; give the folder of a run, or one that holds such folders.");
+        }
+        runs.sort(Comparator.<RunReport>comparingInt(run -> Stage.ALL.indexOf(run.stage()))
+                .thenComparing(RunReport::folder));
+        return runs;
     }
 
     /** The validation split of a corpus as tokens; empty if the corpus has another vocabulary than the run. */

@@ -208,11 +208,17 @@ final class TrainingRun {
         sinks.add(new MetricsFile(folder.path().resolve(RunFolder.METRICS)));
         sinks.add(new TensorBoardFile(folder));
         sinks.addAll(List.of(more));
-        List<TrainingListener> listeners =
-                List.of(new MachineNote(), progress.show(settings, secondsAtPeak()), new MetricsRecorder(sinks));
         RunLog log = new RunLog(folder.path().resolve(RunFolder.LOG));
         try (log;
-                Trainer trainer = new Trainer(backend, folder.modelConfig(), train, corpus, folder, listeners)) {
+                Progress shown = progress.show(settings, secondsAtPeak());
+                MetricsRecorder recorder = new MetricsRecorder(sinks);
+                Trainer trainer = new Trainer(
+                        backend,
+                        folder.modelConfig(),
+                        train,
+                        corpus,
+                        folder,
+                        List.of(new MachineNote(), shown, recorder))) {
             folder.recover();
             if (folder.hasCheckpoint()) {
                 trainer.restore(folder.load(trainer.parameters()));
@@ -221,10 +227,6 @@ final class TrainingRun {
                 trainer.save(); // so that a run that is killed before its first evaluation goes on with these weights
             }
             return trainer.train(stop);
-        } finally {
-            for (TrainingListener listener : listeners) {
-                listener.close();
-            }
         }
     }
 

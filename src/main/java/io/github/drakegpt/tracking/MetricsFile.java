@@ -32,14 +32,16 @@ public final class MetricsFile implements MetricsSink {
      * passed over: the last one of a run that was killed, or is being written.
      */
     public static List<Metrics> read(Path file) throws IOException {
-        TreeMap<Integer, Metrics> metrics = new TreeMap<>();
-        if (Files.exists(file)) {
-            // bytes of a torn file need not be UTF-8
-            for (String line :
-                    (Iterable<String>) new String(Files.readAllBytes(file), StandardCharsets.UTF_8).lines()::iterator) {
-                parse(line).ifPresent(read -> metrics.put(read.step(), read));
-            }
+        if (!Files.exists(file)) {
+            return List.of();
         }
+        if (Files.isDirectory(file)) {
+            throw new IOException(file + " is a folder, where a run has its metrics; remove it.");
+        }
+        TreeMap<Integer, Metrics> metrics = new TreeMap<>();
+        new String(Files.readAllBytes(file), StandardCharsets.UTF_8) // bytes of a torn file need not be that
+                .lines()
+                .forEach(line -> parse(line).ifPresent(read -> metrics.put(read.step(), read)));
         return List.copyOf(metrics.values());
     }
 

@@ -84,10 +84,23 @@ public final class MetricsRecorder implements TrainingListener {
         }
     }
 
+    /** Closes all sinks, also if one fails. */
     @Override
     public void close() throws IOException {
+        IOException failure = null;
         for (MetricsSink sink : sinks) {
-            sink.close();
+            try {
+                sink.close();
+            } catch (IOException e) {
+                if (failure == null) {
+                    failure = e;
+                } else {
+                    failure.addSuppressed(e);
+                }
+            }
+        }
+        if (failure != null) {
+            throw failure;
         }
     }
 }

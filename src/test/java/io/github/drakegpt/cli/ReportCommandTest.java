@@ -16,6 +16,8 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ReportCommandTest {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -140,8 +142,9 @@ class ReportCommandTest {
                 .contains("Passing over a run: " + run.resolve(RunFolder.VOCAB) + " does not exist; check the path.");
     }
 
-    @Test
-    void aDamagedRunAmongOthersIsPassedOver() throws IOException {
+    @ParameterizedTest
+    @ValueSource(strings = {RunFolder.CONFIG, RunFolder.STATE, RunFolder.MACHINE, RunFolder.PROFILE})
+    void aDamagedRunAmongOthersIsPassedOver(String damaged) throws IOException {
         Path folder = temp.resolve("some");
         for (String name : List.of("good", "bad")) {
             Path run = Files.createDirectories(folder.resolve(name));
@@ -149,7 +152,7 @@ class ReportCommandTest {
                 Files.copy(runs.resolve("z").resolve(copied), run.resolve(copied));
             }
         }
-        Files.writeString(folder.resolve("bad").resolve(RunFolder.CONFIG), "{");
+        Files.writeString(folder.resolve("bad").resolve(damaged), "{");
 
         assertThat(report(folder.toString()).findValuesAsText("name")).containsExactly("good");
         assertFails(Cli.run("report", folder.resolve("bad").toString()), 1, "is damaged");

@@ -158,6 +158,14 @@ class MetricsFileTest {
     }
 
     @Test
+    void aFolderInItsPlaceIsAnError() throws IOException {
+        Files.createDirectory(file);
+
+        assertThatThrownBy(() -> MetricsFile.read(file))
+                .hasMessage(file + " is a folder, where a run has its metrics; remove it.");
+    }
+
+    @Test
     void aFileThatCannotBeWrittenIsAnError() {
         MetricsFile orphan = new MetricsFile(folder.resolve("missing/metrics.jsonl"));
 
