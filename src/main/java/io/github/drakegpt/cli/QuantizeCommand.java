@@ -151,6 +151,6 @@ final class QuantizeCommand implements Callable<Integer> {
     private Path packedFolder(RunFolder run) {
         Path source = run.path().toAbsolutePath().normalize(); // "." has no name to put anything behind
         String name = source.getFileName() + "-packed";
-        return out != null ? out : runs.pretrained(run) ? Runs.FOLDER.resolve(name) : source.resolveSibling(name);
+        return out != null ? out : Runs.isPretrained(run) ? Runs.FOLDER.resolve(name) : source.resolveSibling(name);
     }
 }

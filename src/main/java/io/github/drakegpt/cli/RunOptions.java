@@ -3,7 +3,6 @@ package io.github.drakegpt.cli;
 import io.github.drakegpt.checkpoint.RunFolder;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.Optional;
 import picocli.CommandLine.Option;
 
 /** The options that say which run to use. */
@@ -20,10 +19,5 @@ final class RunOptions {
     /** The run that is meant. */
     RunFolder find() throws IOException {
         return Runs.find(run, model);
-    }
-
-    /** Whether a run is one that comes with the project. */
-    boolean pretrained(RunFolder folder) {
-        return model != null && Runs.pretrained(model).equals(Optional.of(folder.path()));
     }
 }
