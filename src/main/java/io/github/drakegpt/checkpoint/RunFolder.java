@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -169,6 +170,25 @@ public final class RunFolder {
     /** The run's resolved configuration. */
     public ObjectNode config() {
         return config;
+    }
+
+    /** What a config.json says, by full names such as {@code train.iters}. */
+    public static Map<String, String> settings(ObjectNode config) {
+        Map<String, String> settings = new LinkedHashMap<>();
+        addSettings("", config, settings);
+        return settings;
+    }
+
+    private static void addSettings(String prefix, ObjectNode section, Map<String, String> settings) {
+        section.properties().forEach(setting -> {
+            String name = prefix + setting.getKey();
+            JsonNode value = setting.getValue();
+            if (value instanceof ObjectNode part) {
+                addSettings(name + ".", part, settings);
+            } else {
+                settings.put(name, value.isValueNode() ? value.asText() : value.toString());
+            }
+        });
     }
 
     public ModelConfig modelConfig() {

@@ -33,6 +33,7 @@ final class DownloadBar implements DownloadListener, AutoCloseable {
                     .setInitialMax(total)
                     .setStyle(ProgressBarStyle.ASCII)
                     .setUnit(" MB", MEGABYTE)
+                    .setConsumer(new BarLine())
                     .showSpeed()
                     .build();
         }

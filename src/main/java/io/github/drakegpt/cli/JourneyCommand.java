@@ -9,6 +9,7 @@ import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Stage;
+import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.report.LiveServer;
 import io.github.drakegpt.report.ReportPage;
@@ -100,8 +101,7 @@ final class JourneyCommand implements Callable<Integer> {
                     log.info("To go on: give the same command again.");
                     return 0;
                 }
-                rows.add(new Row(
-                        stage, run.folder(), result, run.folder().loadWeights().bytes(), run.sample(SAMPLE_LENGTH)));
+                rows.add(new Row(stage, run.folder(), result, run.sample(SAMPLE_LENGTH)));
             }
             profile(backend, rows, corpus);
         }
@@ -140,7 +140,7 @@ final class JourneyCommand implements Callable<Integer> {
         }
     }
 
-    private record Row(Stage stage, RunFolder folder, TrainingResult result, long weightBytes, String sample) {}
+    private record Row(Stage stage, RunFolder folder, TrainingResult result, String sample) {}
 
     /** Goes on with a run of the same settings; moves one of other settings out of the way. */
     private static TrainingRun open(Backend backend, Path folder, Settings settings, Corpora.Found corpus)
@@ -186,7 +186,7 @@ final class JourneyCommand implements Callable<Integer> {
             table.add(
                     row.stage().name(),
                     String.format(Locale.ROOT, "%,d", row.result().parameters()),
-                    String.format(Locale.ROOT, "%,d", row.weightBytes()),
+                    String.format(Locale.ROOT, "%,d", Weights.bytes(row.folder().modelConfig())),
                     String.format(Locale.ROOT, "%.4f", state.trainLoss()),
                     String.format(Locale.ROOT, "%.4f", state.valLoss()),
                     String.format(Locale.ROOT, "%.1f", state.elapsedSeconds()),

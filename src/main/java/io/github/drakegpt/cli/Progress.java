@@ -6,7 +6,6 @@ import io.github.drakegpt.train.TrainingResult;
 import java.time.Duration;
 import java.util.Locale;
 import java.util.OptionalDouble;
-import me.tongfei.progressbar.ConsoleProgressBarConsumer;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
@@ -37,7 +36,7 @@ final class Progress implements TrainingListener {
     private final double secondsBetweenLines;
     private final StepTimes times = new StepTimes();
 
-    private Line line; // that the bar is in
+    private BarLine line; // that the bar is in
     private Start start;
     private long tokensPerStep;
     private int lastDone; // step, whose time is known
@@ -94,7 +93,7 @@ final class Progress implements TrainingListener {
                         ? "from the start"
                         : start.firstStep() > iters ? "already trained" : "resuming at step " + start.firstStep()));
         if (style == ProgressOptions.Style.BAR && start.firstStep() <= iters) {
-            line = new Line();
+            line = new BarLine();
             drawn = new ProgressBarBuilder()
                     .setTaskName(name)
                     .setInitialMax(iters)
@@ -107,34 +106,6 @@ final class Progress implements TrainingListener {
                     .build();
         }
         nextLine = lastDoneSeconds + (drawn == null ? secondsBetweenLines : 0);
-    }
-
-    /**
-     * Where the bar is drawn. What the library knows the width by takes Ctrl-C from Java: the process would end without saving.
-     */
-    private static final class Line extends ConsoleProgressBarConsumer {
-        private static final long NANOS_BETWEEN_LOOKS = 1_000_000_000;
-
-        private volatile int width = Terminal.width();
-        private long looked = System.nanoTime();
-
-        Line() {
-            super(System.err);
-        }
-
-        int width() {
-            return width;
-        }
-
-        /** Looks now and then, since the terminal may have become narrower; the bar's own thread asks most often. */
-        @Override
-        public synchronized int getMaxRenderedLength() {
-            if (System.nanoTime() - looked > NANOS_BETWEEN_LOOKS) {
-                width = Terminal.width();
-                looked = System.nanoTime();
-            }
-            return width - 1; // in the last column some terminals begin another line
-        }
     }
 
     // ---------------------------------------------------------------------------------------------- steps

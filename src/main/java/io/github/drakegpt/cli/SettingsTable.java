@@ -1,7 +1,7 @@
 package io.github.drakegpt.cli;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.checkpoint.RunFolder;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
@@ -28,16 +28,8 @@ final class SettingsTable {
      */
     static SettingsTable of(ObjectNode config, UnaryOperator<String> source) {
         Map<String, Setting> settings = new LinkedHashMap<>();
-        for (Map.Entry<String, JsonNode> section : config.properties()) {
-            for (Map.Entry<String, JsonNode> field : section.getValue().properties()) {
-                String key = section.getKey() + "." + field.getKey();
-                JsonNode value = field.getValue();
-                if (!NO_SETTINGS.contains(key)) {
-                    String text = value.isTextual() ? value.asText() : value.toString();
-                    settings.put(key, new Setting(text, source.apply(key)));
-                }
-            }
-        }
+        RunFolder.settings(config).forEach((key, value) -> settings.put(key, new Setting(value, source.apply(key))));
+        settings.keySet().removeAll(NO_SETTINGS);
         return new SettingsTable(settings);
     }
 

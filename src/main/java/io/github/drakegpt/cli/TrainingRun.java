@@ -171,15 +171,15 @@ final class TrainingRun {
         @Override
         public void onStart(Start start) throws IOException {
             if (start.firstStep() <= start.train().iters()) {
-                folder.writeMachine(machine());
+                folder.writeMachine(machine(start));
             }
         }
     }
 
-    private Map<String, String> machine() throws IOException {
+    private static Map<String, String> machine(TrainingListener.Start start) throws IOException {
         Map<String, String> machine = new LinkedHashMap<>();
-        machine.put("device", backend.name() + ", " + backend.description());
-        machine.put("precision", backend.precision().label());
+        machine.put("device", start.device());
+        machine.put("precision", start.precision().label());
         machine.putAll(Machine.facts());
         machine.put("drakegpt", Main.version());
         return machine;

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.tracking.Metrics;
@@ -113,7 +114,8 @@ public final class ReportPage {
         ArrayNode samples = evaluations.putArray("sample");
         evaluated.forEach(metrics -> samples.add(metrics.sample()));
 
-        flatten("", run.config(), node.putObject("settings"));
+        ObjectNode settings = node.putObject("settings");
+        RunFolder.settings(run.config()).forEach(settings::put);
         ObjectNode machine = node.putObject("machine");
         run.machine().forEach(machine::put);
         run.profile().ifPresent(profile -> node.set("profile", profile(profile)));
@@ -165,19 +167,6 @@ public final class ReportPage {
                     : JsonNodeFactory.instance.numberNode(rounded);
         }
         return JsonNodeFactory.instance.numberNode(value.longValue());
-    }
-
-    /** Settings under their full names, such as {@code train.iters}. */
-    private static void flatten(String prefix, ObjectNode settings, ObjectNode to) {
-        settings.properties().forEach(setting -> {
-            String name = prefix + setting.getKey();
-            if (setting.getValue() instanceof ObjectNode group) {
-                flatten(name + ".", group, to);
-            } else {
-                JsonNode value = setting.getValue();
-                to.put(name, value.isValueNode() ? value.asText() : value.toString());
-            }
-        });
     }
 
     // ---------------------------------------------------------------------------------------------- page
