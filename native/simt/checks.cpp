@@ -15,20 +15,6 @@ namespace simt {
 
 namespace {
 
-// An access to shared memory: interval between barriers, thread, and how many __syncwarps its warp had done.
-using Stamp = uint64_t;
-constexpr unsigned SYNC_BITS = 22;
-
-uint32_t epoch_of(Stamp s) { return uint32_t(s >> 32); }
-unsigned thread_of(Stamp s) { return unsigned(s >> SYNC_BITS & 1023); }
-uint32_t syncs_of(Stamp s) { return s & ((1u << SYNC_BITS) - 1); }
-
-// What happened to one element of shared memory: the last write, and two reads by different threads. The second is kept from
-// another warp than the first where there was one, so a later write by anybody conflicts with one of them.
-struct Cell {
-    Stamp write, read, other_read;
-};
-
 constexpr unsigned GRANULES = SHARED_ARENA / 16;
 unsigned char valid[GRANULES];      // bytes of each 16 that belong to an array
 unsigned char cell_shift[GRANULES]; // its elements have 1 << shift bytes, at most 4
@@ -49,19 +35,6 @@ std::string array_name(unsigned offset) {
     return array == nullptr ? "shared memory" : std::string(array->name) + " (byte " + std::to_string(offset - array->offset) + ")";
 }
 
-// Whether an access of this interval is ordered before what the running thread does now.
-bool ordered(Stamp before, const Fiber& now) {
-    unsigned thread = thread_of(before);
-    if (thread == now.thread) {
-        return true;
-    }
-    if (thread / 32 != now.thread / 32) {
-        return false;
-    }
-    return now.warp->full_sync > syncs_of(before)
-            || (now.warp->pairs_used && now.warp->pair_sync[now.lane][thread % 32] > syncs_of(before));
-}
-
 [[noreturn]] void fail_race(unsigned offset, bool write, Stamp other, bool other_wrote) {
     unsigned thread = thread_of(other);
     uint3 block = machine.block;
@@ -72,35 +45,12 @@ bool ordered(Stamp before, const Fiber& now) {
 }
 
 void touch_cell(Cell& cell, unsigned offset, bool write, Stamp stamp, const Fiber& now) {
-    uint32_t epoch = machine.epoch;
-    if (write) {
-        if (epoch_of(cell.write) == epoch && !ordered(cell.write, now)) {
-            fail_race(offset, true, cell.write, true);
-        }
-        if (epoch_of(cell.read) == epoch && !ordered(cell.read, now)) {
-            fail_race(offset, true, cell.read, false);
-        }
-        if (epoch_of(cell.other_read) == epoch && !ordered(cell.other_read, now)) {
-            fail_race(offset, true, cell.other_read, false);
-        }
-        cell.write = stamp;
-        return;
-    }
-    if (epoch_of(cell.write) < machine.block_epoch) {
+    if (!write && epoch_of(cell.write) < machine.block_epoch) {
         fail(CUDA_ERROR_LAUNCH_FAILED, "reads %s in shared memory, which no thread of this block has written yet: it never is, or a barrier is "
                 "missing", array_name(offset).c_str());
     }
-    if (epoch_of(cell.write) == epoch && !ordered(cell.write, now)) {
-        fail_race(offset, false, cell.write, true);
-    }
-    if (epoch_of(cell.read) != epoch || ordered(cell.read, now)) {
-        cell.read = stamp;
-        return;
-    }
-    bool keep = epoch_of(cell.other_read) == epoch && thread_of(cell.other_read) / 32 != thread_of(cell.read) / 32
-            && now.thread / 32 == thread_of(cell.read) / 32;
-    if (!keep) {
-        cell.other_read = stamp;
+    if (Conflict conflict = touch(cell, write, stamp, now, machine.block_epoch)) {
+        fail_race(offset, write, conflict.with, conflict.wrote);
     }
 }
 
@@ -110,7 +60,7 @@ void touch_shared(unsigned offset, unsigned bytes, bool write) {
                 array_name(offset).c_str(), bytes);
     }
     const Fiber& now = *simt_current;
-    Stamp stamp = Stamp(machine.epoch) << 32 | Stamp(now.thread) << SYNC_BITS | now.warp->syncs;
+    Stamp stamp = stamp_of(now);
     unsigned end = offset + bytes;
     while (offset < end) {
         unsigned granule = offset / 16;

@@ -3,6 +3,7 @@
 #include "machine.h"
 #include "memory.h"
 #include "panel.h"
+#include "ptx.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -135,7 +136,10 @@ CUresult copy(Context* context, void* stream, bool async, void* to, const void* 
             || (bytes != 0 && (to == nullptr || from == nullptr))) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    auto run = [=] { std::memmove(to, from, bytes); };
+    auto run = [=] {
+        std::memmove(to, from, bytes);
+        mark_written(uintptr_t(to), bytes, true);
+    };
     if (async) {
         return submit(context, stream, Work::MEMCPY, run);
     }
@@ -153,7 +157,10 @@ template <class T> CUresult fill(Context* context, void* stream, bool async, CUd
     if (start % sizeof(T) != 0 || !is_device_range(start, count * sizeof(T))) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    auto run = [=] { std::fill_n(reinterpret_cast<T*>(start), count, value); };
+    auto run = [=] {
+        std::fill_n(reinterpret_cast<T*>(start), count, value);
+        mark_written(start, count * sizeof(T), true);
+    };
     return submit(context, async ? stream : nullptr, Work::MEMSET, run);
 }
 
@@ -202,12 +209,29 @@ std::string check_entry(const PtxEntry& entry, const Kernel* kernel) {
     return "";
 }
 
+// SIMT_RUN=ptx: the text of a module is what runs, and not the kernels that g++ compiled.
+bool runs_ptx() {
+    static const char* const run = std::getenv("SIMT_RUN");
+    return run != nullptr && std::strcmp(run, "ptx") == 0;
+}
+
 CUresult load_module(Context* context, Module** module, const char* text, std::string& message) {
     if (module == nullptr || text == nullptr) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     if (CUresult error = refuse_unsafe_call()) {
         return error;
+    }
+    if (runs_ptx()) {
+        auto program = ptx::parse(text, message);
+        if (program == nullptr) {
+            return CUDA_ERROR_INVALID_PTX;
+        }
+        *module = modules.add(Module{context, {}});
+        for (const auto& entry : ptx::entries_of(program)) {
+            (*module)->functions.push_back(functions.add(Function{*module, &entry->kernel, entry, SHARED_LIMIT}));
+        }
+        return CUDA_SUCCESS;
     }
     std::vector<PtxEntry> entries;
     if (!parse_ptx(text, entries)) {
@@ -226,7 +250,7 @@ CUresult load_module(Context* context, Module** module, const char* text, std::s
     }
     *module = modules.add(loaded);
     for (const Kernel* kernel : kernels) {
-        (*module)->functions.push_back(functions.add(Function{*module, kernel, SHARED_LIMIT}));
+        (*module)->functions.push_back(functions.add(Function{*module, kernel, nullptr, SHARED_LIMIT}));
     }
     return CUDA_SUCCESS;
 }
@@ -300,7 +324,8 @@ void Launch::run(Context* context) const {
         context->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
         return;
     }
-    context->broken = simt::run(*function->kernel, grid, block, shared, params.data());
+    context->broken = function->entry != nullptr ? ptx::run(*function->entry, grid, block, shared, bytes.data())
+                                                 : simt::run(*function->kernel, grid, block, shared, params.data());
 }
 
 CUresult make_launch(const Context* context, void* function, uint3 grid, uint3 block, unsigned shared, void** params, void** extra,
@@ -350,6 +375,9 @@ void destroy_context_content(Context* context) {
 
 bool check_range(const char* name, const void* address, size_t bytes, bool write) {
     if (bytes == 0 || is_device_range(CUdeviceptr(address), bytes)) {
+        if (write) {
+            mark_written(uintptr_t(address), bytes, true);
+        }
         return true;
     }
     uintptr_t wrong = uintptr_t(address);

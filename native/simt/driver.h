@@ -51,6 +51,10 @@ enum : CUresult {
 
 namespace simt {
 
+namespace ptx {
+struct Entry;
+}
+
 struct Context {
     int device;
     unsigned flags;
@@ -66,6 +70,7 @@ struct Module {
 struct Function {
     Module* module;
     const Kernel* kernel;
+    std::shared_ptr<const ptx::Entry> entry;  // null where g++ compiled the kernel
     unsigned most_dynamic_shared;
 };
 

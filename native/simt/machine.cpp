@@ -75,6 +75,46 @@ namespace simt {
 
 Machine machine;
 
+void next_epoch() {
+    if (++machine.epoch == 0) {
+        std::fprintf(stderr, "simt: more barriers than the checks of shared memory can count; start the program anew\n");
+        std::abort();
+    }
+    machine.descending = ((machine.epoch ^ machine.block_serial) & 1) != 0;
+}
+
+void count_syncwarp(Warp& warp, uint32_t mask) {
+    warp.syncs++;
+    if (mask == warp.exists) {
+        warp.full_sync = warp.syncs;
+    } else {
+        warp.pairs_used = true;
+        for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
+            for (uint32_t others = mask; others != 0; others &= others - 1) {
+                warp.pair_sync[__builtin_ctz(rest)][__builtin_ctz(others)] = warp.syncs;
+            }
+        }
+    }
+}
+
+void begin_warp(Warp& warp, unsigned lanes) {
+    warp.exists = warp.ready = lanes >= 32 ? ~0u : (1u << lanes) - 1;
+    warp.waiting = warp.ended = warp.barrier = 0;
+    warp.syncs = warp.full_sync = 0;
+    if (warp.pairs_used) {
+        std::memset(warp.pair_sync, 0, sizeof warp.pair_sync);
+        warp.pairs_used = false;
+    }
+}
+
+bool reserve_shared() {
+    if (machine.shared == nullptr) {
+        void* memory = mmap(nullptr, SHARED_ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        machine.shared = memory == MAP_FAILED ? nullptr : static_cast<char*>(memory);
+    }
+    return machine.shared != nullptr;
+}
+
 namespace {
 
 const Kernel* kernel;
@@ -86,7 +126,6 @@ unsigned threads, warp_count;
 unsigned alive, arrived;  // threads that have not ended; those of them at __syncthreads
 uint32_t ready_warps;
 unsigned running_warp;
-bool descending;  // the order of lanes and warps changes at every barrier, so a missing one shows
 
 Fiber* fiber_of[MOST_THREADS];
 std::vector<Fiber*> fibers, idle;
@@ -148,7 +187,7 @@ void assign(Fiber* fiber, unsigned thread) {
 }
 
 int pick_bit(uint32_t set) {
-    return descending ? 31 - __builtin_clz(set) : __builtin_ctz(set);
+    return machine.descending ? 31 - __builtin_clz(set) : __builtin_ctz(set);
 }
 
 // The next thread that may run, first of the warp that runs now; -1 when there is none.
@@ -235,14 +274,6 @@ Fiber* next_fiber() {
     return fiber;
 }
 
-void next_epoch() {
-    if (++machine.epoch == 0) {
-        std::fprintf(stderr, "simt: more barriers than the checks of shared memory can count; start the program anew\n");
-        std::abort();
-    }
-    descending = ((machine.epoch ^ machine.block_serial) & 1) != 0;
-}
-
 // All threads that have not ended are at __syncthreads: they go on.
 void release_barrier() {
     arrived = 0;
@@ -255,7 +286,7 @@ void release_barrier() {
             ready_warps |= 1u << i;
         }
     }
-    running_warp = descending ? warp_count - 1 : 0;
+    running_warp = machine.descending ? warp_count - 1 : 0;
 }
 
 // A thread that never waits runs to its end here, and the next one begins on the same fiber.
@@ -301,17 +332,9 @@ void begin_block(uint3 index) {
     alive = threads;
     arrived = 0;
     ready_warps = warp_count == 32 ? ~0u : (1u << warp_count) - 1;
-    running_warp = descending ? warp_count - 1 : 0;
+    running_warp = machine.descending ? warp_count - 1 : 0;
     for (unsigned i = 0; i < warp_count; i++) {
-        Warp& warp = machine.warps[i];
-        unsigned lanes = threads - i * 32;
-        warp.exists = warp.ready = lanes >= 32 ? ~0u : (1u << lanes) - 1;
-        warp.waiting = warp.ended = warp.barrier = 0;
-        warp.syncs = warp.full_sync = 0;
-        if (warp.pairs_used) {
-            std::memset(warp.pair_sync, 0, sizeof warp.pair_sync);
-            warp.pairs_used = false;
-        }
+        begin_warp(machine.warps[i], threads - i * 32);
     }
     std::memset(fiber_of, 0, threads * sizeof *fiber_of);
 }
@@ -396,17 +419,7 @@ __attribute__((noinline)) void complete(Warp& warp, Wait at, uint32_t mask) {
     } else if (at == Wait::LDMATRIX) {
         share_matrices(warp);
     } else {
-        warp.syncs++;
-        if (mask == warp.exists) {
-            warp.full_sync = warp.syncs;
-        } else {
-            warp.pairs_used = true;
-            for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
-                for (uint32_t others = mask; others != 0; others &= others - 1) {
-                    warp.pair_sync[__builtin_ctz(rest)][__builtin_ctz(others)] = warp.syncs;
-                }
-            }
-        }
+        count_syncwarp(warp, mask);
     }
     warp.waiting &= ~mask;
     warp.ready |= mask;
@@ -434,12 +447,8 @@ __attribute__((noinline)) bool all_meet(const Warp& warp, Wait at, uint32_t mask
 }  // namespace
 
 int run(const Kernel& k, uint3 grid, uint3 block, unsigned shared, void* const* p) {
-    if (machine.shared == nullptr) {
-        void* memory = mmap(nullptr, SHARED_ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED) {
-            return CUDA_ERROR_OUT_OF_MEMORY;
-        }
-        machine.shared = static_cast<char*>(memory);
+    if (!reserve_shared()) {
+        return CUDA_ERROR_OUT_OF_MEMORY;
     }
     kernel = &k;
     params = p;
@@ -480,6 +489,9 @@ void fail(int code, const char* format, ...) {
     va_start(arguments, format);
     std::vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (simt_current->stack == nullptr) {
+        throw Failure{code, text};
+    }
     uint3 b = machine.index, t = simt_current->index;
     std::fprintf(stderr, "simt: kernel %s, block (%u,%u,%u), thread (%u,%u,%u): %s\n", kernel->name, b.x, b.y, b.z, t.x, t.y, t.z,
             text);

@@ -4,6 +4,7 @@
 #include "simt.h"
 
 #include <cstdarg>
+#include <string>
 
 namespace simt {
 
@@ -18,11 +19,11 @@ constexpr unsigned SHARED_ARENA = 2 * SHARED_OPT_IN;
 
 struct Warp;
 
-// A stack, and the thread that runs on it at present.
+// A thread that runs at present, and the stack that it runs on.
 struct Fiber {
     uint64_t* result;  // of the operation it waits at; simt_meet wants it first
     void* sp;
-    char* stack;
+    char* stack;  // null for a thread of PTX, which has none
     Warp* warp;
     unsigned thread, lane;
     uint3 index;
@@ -54,6 +55,7 @@ struct Machine {
     unsigned shared_top, shared_bytes;
     unsigned dynamic_shared;  // bytes given at the launch
     uint3 grid, block, index;
+    bool descending;  // the order of lanes and warps changes at every barrier, so a missing one shows
     Warp warps[WARPS];
 };
 
@@ -69,7 +71,19 @@ namespace simt {
 // Runs a kernel to its end; 0 or the CUresult of what went wrong, about which a line was written to stderr.
 int run(const Kernel& kernel, uint3 grid, uint3 block, unsigned shared, void* const* params);
 
-// Ends the running kernel with an error.
+// Makes the memory for shared arrays; false when there is none.
+bool reserve_shared();
+// The next interval between barriers.
+void next_epoch();
+void begin_warp(Warp& warp, unsigned lanes);
+// The lanes have met at a __syncwarp.
+void count_syncwarp(Warp& warp, uint32_t mask);
+
+// Ends the running kernel with an error; where its threads have no fibers, by this exception.
+struct Failure {
+    int error;
+    std::string text;
+};
 [[noreturn]] void fail(int error, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
 // The arrays of shared memory that the running block has; null where there is none at or below the offset.

@@ -32,9 +32,11 @@ void* reserve(size_t bytes) {
 bool reserve_region() {
     for (size_t bytes = size_t(64) << 30; bytes >= size_t(1) << 30; bytes /= 2) {
         void* memory = reserve(bytes);
-        void* shadow = memory == nullptr ? nullptr : reserve(bytes / 16);
-        if (shadow != nullptr) {
-            region = {uintptr_t(memory), bytes, static_cast<unsigned char*>(shadow)};
+        // Eight bytes more, as bits are read in words.
+        void* known = memory == nullptr ? nullptr : reserve(bytes / 16 + bytes / 8 + 8);
+        if (known != nullptr) {
+            auto shadow = static_cast<unsigned char*>(known);
+            region = {uintptr_t(memory), bytes, shadow, shadow + bytes / 16};
             cursor = region.base + GAP;
             return true;
         }
@@ -87,6 +89,28 @@ void forget_freed(uintptr_t start, size_t bytes) {
 
 }  // namespace
 
+void mark_written(uintptr_t start, size_t bytes, bool written) {
+    uintptr_t offset = start - region.base;
+    if (offset >= region.bytes) {
+        return;
+    }
+    uintptr_t end = offset + bytes;
+    auto set_bit = [&] {
+        auto bit = static_cast<unsigned char>(1u << offset % 8);
+        unsigned char& bits = region.written[offset / 8];
+        bits = written ? bits | bit : bits & ~bit;
+        offset++;
+    };
+    while (offset < end && offset % 8 != 0) {
+        set_bit();
+    }
+    std::memset(region.written + offset / 8, written ? 0xff : 0, (end - offset) / 8);
+    offset += (end - offset) / 8 * 8;
+    while (offset < end) {
+        set_bit();
+    }
+}
+
 void* allocate(size_t bytes, Kind kind, const void* owner) {
     if (region.base == 0 && !reserve_region()) {
         return nullptr;
@@ -110,6 +134,7 @@ void* allocate(size_t bytes, Kind kind, const void* owner) {
     cursor = (start + bytes + GAP + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     allocations[start] = {start, bytes, kind, owner, false};
     set_shadow(start, bytes, true);
+    mark_written(start, bytes, kind == Kind::HOST);
     std::memset(reinterpret_cast<void*>(start), 0xff, bytes);
     if (kind == Kind::DEVICE) {
         device_count++;

@@ -10,7 +10,8 @@ namespace simt {
 struct Region {
     uintptr_t base;
     size_t bytes;
-    unsigned char* shadow;  // for every 16 bytes, how many of them may be used
+    unsigned char* shadow;   // for every 16 bytes, how many of them may be used
+    unsigned char* written;  // for every byte a bit: whether anybody has written it since it was allocated
 };
 extern Region region;
 
@@ -26,6 +27,8 @@ struct Allocation {
 
 // Null when the region cannot be reserved or is full. New memory holds 0xff in every byte.
 void* allocate(size_t bytes, Kind kind, const void* owner);
+// Whether these bytes, if they are device memory, have been written.
+void mark_written(uintptr_t start, size_t bytes, bool written);
 // False when no allocation of that kind begins there.
 bool release(uintptr_t start, Kind kind);
 void release_all(const void* owner);

@@ -97,7 +97,7 @@ final class GuardedTensor {
         assertThat(bits(whole.toFloats())).as("an input").isEqualTo(bits(written));
     }
 
-    static int[] bits(float[] values) {
+    private static int[] bits(float[] values) {
         int[] bits = new int[values.length];
         Arrays.setAll(bits, i -> Float.floatToRawIntBits(values[i]));
         return bits;
