@@ -55,7 +55,7 @@ struct Instruction {
     bool unless;            // the guard is negated
     Place guard;            // the predicate of those who take part; NONE: everybody does
     Place operands[MOST_OPERANDS];
-    uint32_t target;        // of a branch the instruction to go on at, of a call its number
+    uint32_t target;        // of a branch the instruction to go on at, of a call its number, of cp.async what is added to the second address
     int64_t number;         // what is added to an address, or where in the memory of parameters
     uint32_t line;          // of the text
 };

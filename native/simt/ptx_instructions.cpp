@@ -399,7 +399,9 @@ template <bool TRANSPOSED> void load_matrices(Warp& warp, const Instruction& i, 
 void copy_async(Warp& warp, const Instruction& i, Lanes lanes) {
     const uint32_t *to = warp.row<uint32_t>(i.operands[0]), *bytes = warp.row<uint32_t>(i.operands[2]);
     const uint64_t* from = warp.row<uint64_t>(i.operands[1]);
-    for_each_lane(lanes, [&](unsigned lane) { start_copy(warp, lane, to[lane], from[lane], bytes[lane]); });
+    for_each_lane(lanes, [&](unsigned lane) {
+        start_copy(warp, lane, uint32_t(to[lane] + i.number), from[lane] + uint64_t(int64_t(int32_t(i.target))), bytes[lane]);
+    });
 }
 void copy_wait(Warp& warp, const Instruction&, Lanes lanes) {
     for_each_lane(lanes, [&](unsigned lane) { finish_copies(warp, lane); });
