@@ -101,7 +101,7 @@ final class CudaContext implements AutoCloseable {
     private static void require(int result, String doing) {
         if (result != CUDA_SUCCESS) {
             String error = CUresult.stringFor(result);
-            throw new CudaException(error, error + " while " + doing + "; run doctor to see what CUDA finds.");
+            throw new CudaException(error, false, error + " while " + doing + "; run doctor to see what CUDA finds.");
         }
     }
 
@@ -199,6 +199,7 @@ final class CudaContext implements AutoCloseable {
     private CudaException failure(int result, String doing) {
         String error = CUresult.stringFor(result);
         StringBuilder message = new StringBuilder(error).append(" while ").append(doing);
+        boolean lost = true;
         switch (result) {
             // what a kernel can do wrong
             case CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,
@@ -209,7 +210,6 @@ final class CudaContext implements AutoCloseable {
                     CUresult.CUDA_ERROR_ASSERT,
                     CUresult.CUDA_ERROR_LAUNCH_TIMEOUT,
                     CUresult.CUDA_ERROR_LAUNCH_FAILED -> {
-                broken = true;
                 message.append(suspects())
                         .append("; what the GPU held is lost, the last checkpoint is whole: please report this.");
             }
@@ -222,15 +222,20 @@ final class CudaContext implements AutoCloseable {
                     CUresult.CUDA_ERROR_CONTEXT_IS_DESTROYED,
                     CONTAINED,
                     EXTERNAL_DEVICE -> {
-                broken = true;
                 message.append("; the GPU is lost to this process, the last checkpoint is whole:")
                         .append(" look at nvidia-smi and the system's log, and start again.");
             }
-            case CUresult.CUDA_ERROR_OUT_OF_MEMORY ->
+            case CUresult.CUDA_ERROR_OUT_OF_MEMORY -> {
+                lost = false;
                 message.append("; end what else needs memory on this machine or its GPU.");
-            default -> message.append("; run doctor to see what CUDA finds.");
+            }
+            default -> {
+                lost = false;
+                message.append("; run doctor to see what CUDA finds.");
+            }
         }
-        return new CudaException(error, message.toString());
+        broken |= lost;
+        return new CudaException(error, lost, message.toString());
     }
 
     /**
@@ -243,7 +248,7 @@ final class CudaContext implements AutoCloseable {
                 : JCudaDriver.cuStreamSynchronize(stream);
         return result != CUDA_SUCCESS
                 ? failure(result, doing)
-                : new CudaException(error, error + " while " + doing + "; run doctor to see what CUDA finds.");
+                : new CudaException(error, false, error + " while " + doing + "; run doctor to see what CUDA finds.");
     }
 
     private String suspects() {

@@ -127,7 +127,8 @@ abstract class DeviceLayer {
         assertThatExceptionOfType(CudaException.class)
                 .isThrownBy(() -> backend.kernels().load("sum", "this is no PTX"))
                 .withMessageStartingWith("CUDA_ERROR_INVALID_PTX while loading the kernels of sum.ptx (")
-                .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_INVALID_PTX"));
+                .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_INVALID_PTX"))
+                .satisfies(e -> assertThat(e.lost()).isFalse());
         Tensor x = floats(1);
         backend.sum(new Tensor[] {x}, 1, true, x); // from what the build holds, which is whole
         assertThat(x.toFloats()).containsExactly(2);

@@ -113,7 +113,8 @@ class SimtDeviceTest extends DeviceLayer {
                 .isThrownBy(x::toFloats)
                 .withMessageStartingWith(
                         "CUDA_ERROR_ILLEGAL_ADDRESS while waiting for the GPU (kernel relu_grad_f32); what the GPU held is"
-                                + " lost, the last checkpoint is whole");
+                                + " lost, the last checkpoint is whole")
+                .satisfies(e -> assertThat(e.lost()).isTrue());
         assertThatExceptionOfType(CudaException.class).isThrownBy(() -> backend.reluGrad(x, x, null, 1, 1));
 
         // What is left can be closed, and a new beginning made in the same process.
@@ -153,7 +154,8 @@ class SimtDeviceTest extends DeviceLayer {
                 .withMessageStartingWith("CUDA_ERROR_UNKNOWN while ")
                 .withMessageEndingWith(
                         "; the GPU is lost to this process, the last checkpoint is whole: look at nvidia-smi"
-                                + " and the system's log, and start again.");
+                                + " and the system's log, and start again.")
+                .satisfies(e -> assertThat(e.lost()).isTrue());
     }
 
     @Test
