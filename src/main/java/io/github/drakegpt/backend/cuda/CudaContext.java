@@ -47,6 +47,7 @@ final class CudaContext implements AutoCloseable {
     private final boolean own;
     private final boolean blocking;
     private final Set<String> launched = new LinkedHashSet<>(); // since the device was last known to be well
+    private final Set<String> captured = new LinkedHashSet<>(); // in what is being captured
     private CUstream current;
     private Runnable deferred; // or null
     private boolean capturing;
@@ -82,11 +83,22 @@ final class CudaContext implements AutoCloseable {
 
     /** A context and a stream that a caller made and will destroy. */
     static CudaContext of(CUcontext context, CUstream stream) {
-        if (stream == null || stream.equals(new CUstream())) {
+        if (stream == null
+                || stream.equals(new CUstream())
+                || stream.equals(JCudaDriver.CU_STREAM_LEGACY)
+                || stream.equals(JCudaDriver.CU_STREAM_PER_THREAD)) {
             throw new IllegalArgumentException(
-                    "The default stream cannot be recorded; make a stream with cuStreamCreate and give that.");
+                    "A default stream, the process's or a thread's, cannot be used; make a stream with cuStreamCreate and"
+                            + " give that.");
         }
         require(JCudaDriver.cuCtxSetCurrent(context), "entering the given context");
+        CUcontext owner = new CUcontext();
+        require(JCudaDriver.cuStreamGetCtx(stream, owner), "finding the context of the given stream");
+        if (!owner.equals(context)) {
+            throw new IllegalArgumentException(
+                    "The stream belongs to another context than the one that was given; give the two that belong"
+                            + " together.");
+        }
         CUdevice device = new CUdevice();
         require(JCudaDriver.cuCtxGetDevice(device), "finding the GPU of the given context");
         for (int ordinal = 0; ; ordinal++) {
@@ -274,10 +286,12 @@ final class CudaContext implements AutoCloseable {
         launched.clear();
     }
 
-    private void requireNotCapturing() {
+    /** Comes before any call that the driver forbids while it captures: such a call is refused, and the capture lost as well. */
+    void requireNotCapturing() {
         if (capturing) {
             throw new IllegalStateException(
-                    "The host cannot look at or change tensors within recorded work; do that before or after it runs.");
+                    "Within recorded work the host cannot look at or change tensors, allocate, wait or take the time; do"
+                            + " that before or after it runs.");
         }
     }
 
@@ -360,7 +374,7 @@ final class CudaContext implements AutoCloseable {
 
     /** Says that a kernel or a library's work is about to be launched. */
     void launching(String name) {
-        launched.add(name);
+        (capturing ? captured : launched).add(name);
     }
 
     /** Says that it was. */
@@ -384,11 +398,14 @@ final class CudaContext implements AutoCloseable {
     /** A captured piece of work: how to run it, and the kernels in it. */
     record Graph(CUgraphExec exec, Set<String> kernels) {}
 
-    /** Writes down what {@code work} launches, without running it. */
+    /**
+     * Writes down what {@code work} launches, without running it.
+     *
+     * @throws CudaException if that is not possible; the stream is as it was
+     */
     Graph capture(Runnable work) {
         enter();
-        Set<String> before = Set.copyOf(launched);
-        launched.clear();
+        captured.clear();
         check(
                 JCudaDriver.cuStreamBeginCapture(stream, CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
                 "beginning to record");
@@ -400,26 +417,20 @@ final class CudaContext implements AutoCloseable {
             done = true;
         } finally {
             capturing = false;
-            int result = JCudaDriver.cuStreamEndCapture(stream, graph);
-            if (!done && result == CUDA_SUCCESS) {
+            int result = JCudaDriver.cuStreamEndCapture(stream, graph); // also ends one that is lost
+            if (done) {
+                check(result, "recording");
+            } else if (result == CUDA_SUCCESS) {
                 JCudaDriver.cuGraphDestroy(graph);
             }
-            if (!done) {
-                launched.addAll(before);
-            } else {
-                check(result, "recording");
-            }
         }
-        Set<String> kernels = new LinkedHashSet<>(launched);
-        launched.clear();
-        launched.addAll(before);
         CUgraphExec exec = new CUgraphExec();
         try {
             check(JCudaDriver.cuGraphInstantiate(exec, graph, 0), "preparing what was recorded");
         } finally {
             JCudaDriver.cuGraphDestroy(graph);
         }
-        return new Graph(exec, kernels);
+        return new Graph(exec, new LinkedHashSet<>(captured));
     }
 
     void launch(Graph graph) {

@@ -48,13 +48,26 @@ final class DeviceArena implements Arena {
 
     @Override
     public void close() {
+        context.requireNotCapturing();
         if (!context.broken()) {
-            context.synchronize(); // what still runs may use the memory
+            releases.add(context::synchronize); // before the others: what still runs may use the memory
         }
+        RuntimeException failure = null;
         for (int i = releases.size() - 1; i >= 0; i--) {
-            releases.get(i).run();
+            try {
+                releases.get(i).run();
+            } catch (RuntimeException e) {
+                if (failure == null) {
+                    failure = e;
+                } else {
+                    failure.addSuppressed(e);
+                }
+            }
         }
         releases.clear();
         bytes = 0;
+        if (failure != null) {
+            throw failure;
+        }
     }
 }

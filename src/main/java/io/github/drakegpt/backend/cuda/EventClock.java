@@ -17,6 +17,7 @@ final class EventClock implements DeviceClock {
 
     @Override
     public void mark(int i) {
+        context.requireNotCapturing();
         context.enter();
         if (events[i] == null) {
             CUevent event = new CUevent();
@@ -28,6 +29,7 @@ final class EventClock implements DeviceClock {
 
     @Override
     public double seconds(int from, int to) {
+        context.requireNotCapturing();
         context.enter();
         context.check(JCudaDriver.cuEventSynchronize(events[to]), "waiting for an event");
         float[] milliseconds = new float[1];
@@ -37,6 +39,9 @@ final class EventClock implements DeviceClock {
     }
 
     void close() {
+        if (context.broken()) {
+            return;
+        }
         context.enter();
         for (CUevent event : events) {
             if (event != null) {

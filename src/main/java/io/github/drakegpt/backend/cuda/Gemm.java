@@ -8,6 +8,7 @@ import jcuda.jcublas.JCublas2;
 import jcuda.jcublas.cublasComputeType;
 import jcuda.jcublas.cublasGemmAlgo;
 import jcuda.jcublas.cublasHandle;
+import jcuda.jcublas.cublasMath;
 import jcuda.jcublas.cublasOperation;
 import jcuda.jcublas.cublasStatus;
 import jcuda.runtime.cudaStream_t;
@@ -43,6 +44,9 @@ final class Gemm implements AutoCloseable {
         check(JCublas2.cublasCreate(handle), "starting cuBLAS");
         check(JCublas2.cublasSetStream(handle, new cudaStream_t(stream)), "giving cuBLAS its stream");
         check(JCublas2.cublasSetWorkspace(handle, workspace, WORKSPACE_BYTES), "giving cuBLAS its workspace");
+        check(
+                JCublas2.cublasSetMathMode(handle, cublasMath.CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION),
+                "telling cuBLAS to add up in float32");
     }
 
     /** The version of cuBLAS, as in 13.1.1. */
@@ -228,6 +232,10 @@ final class Gemm implements AutoCloseable {
 
     @Override
     public void close() {
+        if (context.broken()) {
+            context.free(workspace); // counted only
+            return;
+        }
         context.enter();
         check(JCublas2.cublasDestroy(handle), "closing cuBLAS");
         context.free(workspace);

@@ -32,8 +32,16 @@ final class Kernels implements AutoCloseable {
     private final Map<String, CUmodule> modules = new HashMap<>();
     private final Map<String, Kernel> kernels = new HashMap<>();
 
-    /** @param parameters their PTX types, such as u64 for a pointer */
-    private record Kernel(CUfunction function, List<String> parameters) {}
+    private static final class Kernel {
+        private final CUfunction function;
+        private final List<String> parameters; // their PTX types, such as u64 for a pointer
+        private int sharedBytes; // the most that were asked for
+
+        Kernel(CUfunction function, List<String> parameters) {
+            this.function = function;
+            this.parameters = parameters;
+        }
+    }
 
     /**
      * How many blocks there are, and threads in each; the rest of CUDA's dimensions are 1.
@@ -84,13 +92,14 @@ final class Kernels implements AutoCloseable {
             throw new IllegalArgumentException("The kernel " + name + " takes " + kernel.parameters.size()
                     + " parameters, not " + values.size() + ".");
         }
-        if (grid.sharedBytes > 0) {
+        if (grid.sharedBytes > kernel.sharedBytes) {
             context.check(
                     JCudaDriver.cuFuncSetAttribute(
                             kernel.function,
                             CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                             grid.sharedBytes),
                     "giving " + name + " shared memory");
+            kernel.sharedBytes = grid.sharedBytes;
         }
         context.launching(name);
         context.check(
@@ -189,6 +198,9 @@ final class Kernels implements AutoCloseable {
 
     @Override
     public void close() {
+        if (context.broken()) {
+            return;
+        }
         context.enter();
         for (CUmodule module : modules.values()) {
             context.check(JCudaDriver.cuModuleUnload(module), "unloading kernels");

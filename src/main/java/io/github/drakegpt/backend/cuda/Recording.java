@@ -1,48 +1,50 @@
 package io.github.drakegpt.backend.cuda;
 
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
+import java.util.function.Consumer;
 
 /**
  * Work that is repeated. The first run launches it as it is: that loads its kernels and lets scratch memory grow to its
- * size. The second captures it as a graph, which it and all later runs replay in one call.
+ * size. The second captures it as a graph, which it and all later runs replay in one call. What cannot be captured is
+ * launched as it is each time: nothing of it was done when that was noticed.
  */
 final class Recording implements Runnable {
-    private static final Logger log = LoggerFactory.getLogger(Recording.class);
-
     private final CudaContext context;
     private final Runnable work;
+    private final Consumer<CudaException> notRecorded;
     private boolean ranOnce;
-    private boolean tooLarge;
+    private boolean recordable = true;
     private CudaContext.Graph graph;
 
-    Recording(CudaContext context, Runnable work) {
+    /** @param notRecorded is told why the work is not recorded, and may throw that */
+    Recording(CudaContext context, Runnable work, Consumer<CudaException> notRecorded) {
         this.context = context;
         this.work = work;
+        this.notRecorded = notRecorded;
     }
 
     @Override
     public void run() {
-        if (!ranOnce || tooLarge || context.blocking() || context.capturing()) {
+        if (ranOnce && recordable && graph == null && !context.blocking() && !context.capturing()) {
+            record();
+        }
+        if (graph == null || context.capturing()) {
             work.run();
             ranOnce = true;
-            return;
+        } else {
+            context.launch(graph);
         }
-        if (graph == null) {
-            try {
-                graph = context.capture(work);
-            } catch (CudaException e) {
-                if (!e.error().equals("CUDA_ERROR_OUT_OF_MEMORY")) {
-                    throw e;
-                }
-                log.warn(
-                        "There is no memory to record work on the GPU; it is launched piece by piece, which is slower");
-                tooLarge = true;
-                work.run();
-                return;
+    }
+
+    private void record() {
+        try {
+            graph = context.capture(work);
+        } catch (CudaException e) {
+            if (e.lost()) {
+                throw e;
             }
+            notRecorded.accept(e);
+            recordable = false;
         }
-        context.launch(graph);
     }
 
     /** Gives the graph back. */

@@ -1,6 +1,8 @@
 package io.github.drakegpt.backend.cuda;
 
+import io.github.drakegpt.backend.Precision;
 import java.util.function.Consumer;
+import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUevent;
 import jcuda.driver.CUevent_flags;
 import jcuda.driver.CUstream;
@@ -12,13 +14,15 @@ import jcuda.driver.JCudaDriver;
  * work. Only recorded work is spread over both, since to launch events takes the host longer than is gained.
  */
 final class SideStream implements AutoCloseable {
+    private static final int WARM_UP = 64;
+
     private final CudaContext context;
     private final CUstream stream = new CUstream();
     private final CUevent begun = new CUevent();
     private final CUevent done = new CUevent();
     private final Gemm gemm;
 
-    SideStream(CudaContext context, boolean tf32) {
+    SideStream(CudaContext context, Precision precision) {
         this.context = context;
         context.enter();
         context.check(
@@ -27,13 +31,38 @@ final class SideStream implements AutoCloseable {
             context.check(JCudaDriver.cuEventCreate(event, CUevent_flags.CU_EVENT_DISABLE_TIMING), "making an event");
         }
         try {
-            this.gemm = new Gemm(context, stream, tf32);
+            this.gemm = new Gemm(context, stream, precision == Precision.TF32);
         } catch (RuntimeException e) {
-            if (!context.broken()) {
-                destroy();
-            }
+            destroy();
             throw e;
         }
+        try {
+            warmUp(precision == Precision.BF16 ? FloatType.BF16 : FloatType.F32);
+        } catch (RuntimeException e) {
+            close();
+            throw e;
+        }
+    }
+
+    /**
+     * Multiplies as a backward pass does. cuBLAS sets a handle up at its first product, which would else lie in a capture, where
+     * allocating and loading are forbidden.
+     */
+    private void warmUp(FloatType factors) {
+        long bytes = (long) WARM_UP * WARM_UP * Float.BYTES;
+        CUdeviceptr memory = context.allocate(2 * bytes, "matrix products");
+        CUdeviceptr product = memory.withByteOffset(bytes);
+        CUstream first = context.stream();
+        context.switchTo(stream);
+        try {
+            context.zero(memory, bytes);
+            gemm.multiply(factors, FloatType.F32, memory, true, memory, false, product, WARM_UP, WARM_UP, WARM_UP);
+        } finally {
+            context.switchTo(first);
+        }
+        context.check(JCudaDriver.cuStreamSynchronize(stream), "waiting for the second stream");
+        context.synchronize(); // all is well, and nothing that was launched is suspect
+        context.free(memory);
     }
 
     /**
@@ -63,6 +92,9 @@ final class SideStream implements AutoCloseable {
     }
 
     private void destroy() {
+        if (context.broken()) {
+            return;
+        }
         context.enter();
         context.check(JCudaDriver.cuEventDestroy(begun), "destroying an event");
         context.check(JCudaDriver.cuEventDestroy(done), "destroying an event");

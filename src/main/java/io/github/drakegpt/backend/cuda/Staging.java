@@ -38,6 +38,7 @@ final class Staging implements AutoCloseable {
 
     /** Copies elements of an array to the device. The array may change when this returns. */
     void write(CUdeviceptr target, DType dtype, Object array, int from, int length) {
+        context.requireNotCapturing(); // to wait for a slot would already be the end of the capture
         int perSlot = SLOT_BYTES / dtype.bytes();
         for (int done = 0; done < length; done += perSlot) {
             int n = Math.min(perSlot, length - done);
@@ -88,6 +89,9 @@ final class Staging implements AutoCloseable {
 
     @Override
     public void close() {
+        if (context.broken()) {
+            return;
+        }
         context.enter();
         for (CUevent event : fetched) {
             context.check(JCudaDriver.cuEventDestroy(event), "destroying an event");

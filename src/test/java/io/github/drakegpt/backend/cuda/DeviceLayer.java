@@ -5,27 +5,40 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
+import ch.qos.logback.classic.Level;
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.read.ListAppender;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.OutOfMemoryException;
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
+import jcuda.driver.CUdeviceptr;
+import jcuda.driver.CUevent;
+import jcuda.driver.CUevent_flags;
 import jcuda.driver.CUstream;
+import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.slf4j.LoggerFactory;
 
 /** Contexts, memory, launches, graphs and errors: each driver's test extends this class. */
 abstract class DeviceLayer {
@@ -33,11 +46,11 @@ abstract class DeviceLayer {
     Arena arena;
 
     /** A backend on the driver that is tested. */
-    abstract CudaBackend newBackend();
+    abstract CudaBackend newBackend(BackendOptions options);
 
     @BeforeEach
     void open() {
-        backend = newBackend();
+        backend = newBackend(BackendOptions.ofThreads(1));
         arena = backend.newArena();
     }
 
@@ -208,16 +221,190 @@ abstract class DeviceLayer {
     @Test
     void theHostStaysOutOfRecordedWorkAndTheContextStaysWell() {
         Tensor x = floats(1);
-        for (Runnable forbidden :
-                Arrays.<Runnable>asList(x::toFloats, () -> x.write(2f), () -> arena.allocate(DType.F32, Shape.of(1)))) {
+        DeviceClock clock = backend.newClock(arena, 2);
+        for (Runnable forbidden : List.<Runnable>of(
+                x::toFloats,
+                () -> x.write(2f),
+                () -> arena.allocate(DType.F32, Shape.of(1)),
+                () -> clock.mark(0),
+                () -> clock.mark(1),
+                () -> clock.seconds(0, 1),
+                backend.context()::synchronize)) {
             Runnable work = backend.record(arena, forbidden);
             work.run(); // launched as it is
             assertThatIllegalStateException()
                     .isThrownBy(work::run)
-                    .withMessageStartingWith("The host cannot look at or change tensors within recorded work;");
+                    .withMessageStartingWith("Within recorded work the host cannot look at or change tensors,");
         }
-        x.write(3f);
-        assertThat(x.toFloats()).containsExactly(3);
+        for (AutoCloseable open : List.of(arena, backend)) {
+            Runnable work = backend.record(arena, () -> {
+                if (backend.context().capturing()) {
+                    assertThatIllegalStateException().isThrownBy(open::close);
+                }
+                backend.sum(new Tensor[] {x}, 1, true, x);
+            });
+            x.write(3f);
+            work.run();
+            work.run();
+            assertThat(x.toFloats()).containsExactly(12);
+        }
+    }
+
+    /** What the driver does not allow in a capture, or does not notice before its end. */
+    enum Offence {
+        REFUSED("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED") {
+            @Override
+            void commit(CudaContext context, CUstream other, CUevent event) {
+                context.check(JCudaDriver.cuMemAlloc(new CUdeviceptr(), 1), "allocating where it is not allowed");
+            }
+        },
+        NOTICED_LATER("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED") {
+            @Override
+            void commit(CudaContext context, CUstream other, CUevent event) {
+                JCudaDriver.cuMemAlloc(new CUdeviceptr(), 1);
+            }
+        },
+        NOTICED_AT_THE_END("CUDA_ERROR_STREAM_CAPTURE_UNJOINED") {
+            @Override
+            void commit(CudaContext context, CUstream other, CUevent event) {
+                context.check(JCudaDriver.cuEventRecord(event, context.stream()), "recording an event");
+                context.check(JCudaDriver.cuStreamWaitEvent(other, event, 0), "letting a stream wait");
+            }
+        };
+
+        private final String error;
+
+        Offence(String error) {
+            this.error = error;
+        }
+
+        /**
+         * Does it, within recorded work that is being captured.
+         *
+         * @param other another stream
+         */
+        abstract void commit(CudaContext context, CUstream other, CUevent event);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void whatCannotBeRecordedIsLaunchedPieceByPieceAndSaidOnce(Offence offence) {
+        Tensor x = floats(1);
+        Tensor y = floats(1, 2);
+        CUstream other = new CUstream();
+        assertThat(JCudaDriver.cuStreamCreate(other, CUstream_flags.CU_STREAM_NON_BLOCKING))
+                .isZero();
+        CUevent event = new CUevent();
+        assertThat(JCudaDriver.cuEventCreate(event, CUevent_flags.CU_EVENT_DISABLE_TIMING))
+                .isZero();
+        int[] runs = new int[1];
+        Runnable operations = () -> {
+            runs[0]++;
+            backend.sum(new Tensor[] {x}, 1, true, x);
+            if (backend.context().capturing()) {
+                offence.commit(backend.context(), other, event);
+            }
+            backend.sum(new Tensor[] {y}, 1, true, y);
+        };
+        Runnable work = backend.record(arena, operations);
+        work.run();
+        assertThatExceptionOfType(CudaException.class) // tests insist on recording
+                .isThrownBy(work::run)
+                .satisfies(e -> assertThat(e.error()).isEqualTo(offence.error))
+                .satisfies(e -> assertThat(e.lost()).isFalse());
+        Logger logger = (Logger) LoggerFactory.getLogger(CudaBackend.class);
+        ListAppender<ILoggingEvent> log = new ListAppender<>();
+        log.start();
+        logger.addAppender(log);
+        logger.setAdditive(false);
+        System.clearProperty(CudaBackend.STRICT);
+        try {
+            work.run();
+            assertThat(runs[0]).isEqualTo(4); // and captured once more in vain
+            work.run();
+            assertThat(runs[0]).isEqualTo(5);
+            Runnable alike = backend.record(arena, operations);
+            alike.run();
+            alike.run();
+        } finally {
+            System.setProperty(CudaBackend.STRICT, "true");
+            logger.setAdditive(true);
+            logger.detachAppender(log);
+        }
+        assertThat(JCudaDriver.cuStreamDestroy(other)).isZero();
+        assertThat(JCudaDriver.cuEventDestroy(event)).isZero();
+        assertThat(x.toFloats()).containsExactly(32);
+        assertThat(y.toFloats()).containsExactly(32, 64);
+        assertThat(log.list)
+                .filteredOn(line -> line.getLevel() == Level.WARN)
+                .extracting(ILoggingEvent::getFormattedMessage)
+                .containsExactly("The GPU cannot record work (" + offence.error
+                        + "); it is launched piece by piece, which is slower");
+        Runnable well = backend.record(arena, () -> backend.sum(new Tensor[] {x}, 1, true, x));
+        for (int i = 0; i < 3; i++) {
+            well.run();
+        }
+        assertThat(x.toFloats()).containsExactly(256);
+    }
+
+    /** Where work is recorded, one multiplies for the weights and the other for the input; else one does both. */
+    @ParameterizedTest
+    @CsvSource({
+        "FP32,64,48,96",
+        "FP32,2048,64,65",
+        "TF32,64,48,96",
+        "TF32,2048,64,64",
+        "BF16,64,48,96",
+        "BF16,2048,64,65"
+    })
+    void bothHandlesOfCublasGiveTheSameBits(Precision precision, int rows, int in, int out) {
+        try (CudaBackend precise = newBackend(new BackendOptions(1, precision, true));
+                Arena own = precise.newArena()) {
+            DType type = precision.activations();
+            Random random = new Random(3);
+            Tensor x = own.allocate(type, Shape.of(rows, in));
+            Tensor w = own.allocate(type, Shape.of(out, in));
+            Tensor dy = own.allocate(type, Shape.of(rows, out));
+            for (Tensor tensor : List.of(x, w, dy)) {
+                float[] values = new float[Math.toIntExact(tensor.size())];
+                for (int i = 0; i < values.length; i++) {
+                    values[i] = (float) random.nextGaussian();
+                }
+                tensor.write(values);
+            }
+            Tensor dx = own.allocate(type, Shape.of(rows, in));
+            Tensor dw = own.allocate(DType.F32, Shape.of(out, in));
+            Runnable work = precise.record(own, () -> precise.linearGrad(x, w, dy, dx, dw, null, rows, in, out));
+            work.run();
+            float[] once = dw.toFloats();
+            float[] onceBelow = dx.toFloats();
+            precise.zero(dw, once.length);
+            precise.zero(dx, onceBelow.length);
+            work.run();
+            assertThat(dw.toFloats()).isEqualTo(once).isNotEqualTo(new float[once.length]);
+            assertThat(dx.toFloats()).isEqualTo(onceBelow).isNotEqualTo(new float[onceBelow.length]);
+        }
+    }
+
+    @Test
+    void aStreamThatCannotBeUsedIsRefused() {
+        CUdevice device = new CUdevice();
+        assertThat(JCudaDriver.cuDeviceGet(device, 0)).isZero();
+        CUcontext context = new CUcontext();
+        assertThat(JCudaDriver.cuCtxCreate(context, 0, device)).isZero();
+        for (CUstream stream :
+                Arrays.asList(null, new CUstream(), JCudaDriver.CU_STREAM_LEGACY, JCudaDriver.CU_STREAM_PER_THREAD)) {
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> CudaContext.of(context, stream))
+                    .withMessage("A default stream, the process's or a thread's, cannot be used; make a stream with"
+                            + " cuStreamCreate and give that.");
+        }
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> CudaContext.of(context, backend.context().stream()))
+                .withMessage(
+                        "The stream belongs to another context than the one that was given; give the two that belong"
+                                + " together.");
+        assertThat(JCudaDriver.cuCtxDestroy(context)).isZero();
     }
 
     @Test

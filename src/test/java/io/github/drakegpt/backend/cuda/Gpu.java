@@ -20,15 +20,16 @@ public final class Gpu {
 
     /** Skips the calling test unless the device cuda can be used. */
     public static void require() {
+        System.setProperty(CudaBackend.STRICT, "true");
         Assumptions.assumeTrue(OBSTACLE.isEmpty(), () -> "no GPU: " + OBSTACLE.orElseThrow());
     }
 
-    /** A backend on the first GPU that launches each operation by itself. */
+    /** A backend on the first GPU that launches operations of recorded work together. */
     static CudaBackend open() {
         return open(true);
     }
 
-    /** The same; operations are launched together, or not. */
+    /** The same, or one that launches each operation by itself. */
     public static CudaBackend open(boolean fuse) {
         return open(new BackendOptions(1, Precision.FP32, fuse));
     }

@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
+import io.github.drakegpt.backend.BackendOptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 
@@ -12,7 +13,7 @@ class GpuDeviceTest extends DeviceLayer {
     }
 
     @Override
-    CudaBackend newBackend() {
-        return Gpu.open();
+    CudaBackend newBackend(BackendOptions options) {
+        return Gpu.open(options);
     }
 }

@@ -15,12 +15,12 @@ public final class Simt {
 
     private Simt() {}
 
-    /** A backend on the SIMT driver that launches each operation by itself. */
+    /** A backend on the SIMT driver that launches operations of recorded work together. */
     public static CudaBackend open() {
         return open(true);
     }
 
-    /** The same; operations are launched together, or not. */
+    /** The same, or one that launches each operation by itself. */
     public static CudaBackend open(boolean fuse) {
         return open(new BackendOptions(1, Precision.FP32, fuse));
     }
@@ -33,6 +33,7 @@ public final class Simt {
     /** Builds the driver from what native/simt and kernels hold now. */
     public static synchronized void build() {
         Assumptions.assumeTrue(onPath("g++"), "g++ is not on the PATH: the kernels are not tested");
+        System.setProperty(CudaBackend.STRICT, "true");
         if (built) {
             return;
         }

@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.backend.BackendOptions;
+import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -18,8 +20,8 @@ import org.junit.jupiter.api.Test;
 @Tag("simt")
 class SimtDeviceTest extends DeviceLayer {
     @Override
-    CudaBackend newBackend() {
-        return Simt.open();
+    CudaBackend newBackend(BackendOptions options) {
+        return Simt.open(options);
     }
 
     @Override
@@ -120,6 +122,39 @@ class SimtDeviceTest extends DeviceLayer {
         // What is left can be closed, and a new beginning made in the same process.
         arena.close();
         backend.close();
+        open();
+        assertThat(floats(1, 2).toFloats()).containsExactly(1, 2);
+    }
+
+    /** Nobody has looked before: closing is what notices, and it closes all the same. */
+    @Test
+    void anErrorThatClosingNoticesIsSaidAloneAndEverythingIsClosed() {
+        int taken = backend.context().liveAllocations();
+        Tensor x = floats(1);
+        DeviceClock clock = backend.newClock(arena, 1);
+        clock.mark(0);
+        arena.onClose(() -> {
+            throw new IllegalStateException("something else");
+        });
+        SimtPanel.FAIL_LAUNCH.set(1);
+        backend.reluGrad(x, x, null, 1, 1);
+        assertThatExceptionOfType(CudaException.class)
+                .isThrownBy(arena::close)
+                .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_ILLEGAL_ADDRESS"))
+                .satisfies(e -> assertThat(e.getSuppressed())
+                        .singleElement()
+                        .hasToString("java.lang.IllegalStateException: something else"));
+        assertThat(backend.context().liveAllocations()).isEqualTo(taken);
+        backend.close();
+
+        open();
+        Tensor y = floats(1);
+        SimtPanel.FAIL_LAUNCH.set(1);
+        backend.reluGrad(y, y, null, 1, 1);
+        assertThatExceptionOfType(CudaException.class)
+                .isThrownBy(backend::close)
+                .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_ILLEGAL_ADDRESS"))
+                .satisfies(e -> assertThat(e.getSuppressed()).isEmpty());
         open();
         assertThat(floats(1, 2).toFloats()).containsExactly(1, 2);
     }
