@@ -8,6 +8,7 @@
 // written to memory, where later launches look for it.
 //
 // Products are made of tiles of eight rows, so that a weight is read once for eight rows.
+#include "common/mma.cuh"
 #include "common/norm.cuh"
 #include "common/online_softmax.cuh"
 #include "common/philox.cuh"
@@ -20,7 +21,7 @@ constexpr int QUAD = PACK<float>;
 
 // As SequenceProgram.java writes it. What the pointers, sizes and numbers are is said at each operation. Tensors of which each
 // sequence has a part begin with that of block 0.
-struct alignas(16) Operation {
+struct Operation {
     void* pointers[10];  // the last one: the step of a stream of random numbers
     int places[10];      // of the sequence's rows in shared memory: stride << 16 | offset / 4, or -1 where they have none
     unsigned long long seed;
@@ -42,7 +43,7 @@ struct alignas(16) Operation {
         return static_cast<T*>(pointers[i]);
     }
 };
-constexpr int OPERATION_WORDS = sizeof(Operation) / sizeof(int);
+static_assert(sizeof(Operation) == 192, "SequenceProgram.java writes as many bytes, and they are fetched by sixteen");
 
 // The block's part of a tensor (B, T, width).
 struct Rows {
@@ -738,21 +739,28 @@ __device__ void cross_entropy(const Sequence& sequence, const Operation& op) {
 
 // ---------------------------------------------------------------------------------------------- launches
 
+// Starts to copy an operation into shared memory: it is there after copy_wait and a barrier.
+__device__ __forceinline__ void fetch(Operation& to, const Operation& from) {
+    int piece = thread_index();
+    if (piece < int(sizeof(Operation) / sizeof(uint4))) {
+        copy_async(reinterpret_cast<uint4*>(&to) + piece, reinterpret_cast<const uint4*>(&from) + piece, true);
+    }
+}
+
 // Runs `count` operations on the rows of a sequence: a block a sequence, of (WARP, WARPS). The next operation is fetched while
 // one is done. The kinds are numbered as in SequenceOperation.java.
-KERNEL(THREADS, sequence_f32, const int* program, int count, int t, long long part) {
+KERNEL(THREADS, sequence_f32, const Operation* program, int count, int t, long long part) {
     DYNAMIC_SHARED(float, memory);
-    SHARED(int, words, [2][OPERATION_WORDS]);
+    SHARED(Operation, operations, [2]);
     Sequence sequence = {memory, t, part};
-    int word = thread_index();
-    if (word < OPERATION_WORDS) {
-        words[0][word] = program[word];
-    }
+    fetch(operations[0], program[0]);
+    copy_wait();
     __syncthreads();
     for (int i = 0; i < count; i++) {
-        bool fetches = i + 1 < count && word < OPERATION_WORDS;
-        int next = fetches ? program[(i + 1) * OPERATION_WORDS + word] : 0;
-        const Operation& op = *reinterpret_cast<const Operation*>(words[i % 2]);
+        if (i + 1 < count) {
+            fetch(operations[(i + 1) % 2], program[i + 1]);
+        }
+        const Operation& op = operations[i % 2];
         switch (op.kind) {
             case 0: gather(sequence, op); break;
             case 1: embedding(sequence, op); break;
@@ -778,9 +786,7 @@ KERNEL(THREADS, sequence_f32, const int* program, int count, int t, long long pa
             case 13: cross_entropy(sequence, op); break;
             case 14: residual_grad(sequence, op); break;
         }
-        if (fetches) {
-            words[(i + 1) % 2][word] = next;
-        }
+        copy_wait();
         __syncthreads();  // what was written is read next
     }
 }
