@@ -59,9 +59,11 @@ const ErrorText ERROR_TEXTS[] = {
     ERROR_TEXT(CUDA_ERROR_NOT_INITIALIZED, "initialization error"),
     ERROR_TEXT(CUDA_ERROR_NO_DEVICE, "no CUDA-capable device is detected"),
     ERROR_TEXT(CUDA_ERROR_INVALID_DEVICE, "invalid device ordinal"),
+    ERROR_TEXT(CUDA_ERROR_INVALID_IMAGE, "device kernel image is invalid"),
     ERROR_TEXT(CUDA_ERROR_INVALID_CONTEXT, "invalid device context"),
     ERROR_TEXT(CUDA_ERROR_NO_BINARY_FOR_GPU, "no kernel image is available for execution on the device"),
     ERROR_TEXT(CUDA_ERROR_INVALID_PTX, "a PTX JIT compilation failed"),
+    ERROR_TEXT(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "the provided PTX was compiled with an unsupported toolchain."),
     ERROR_TEXT(CUDA_ERROR_FILE_NOT_FOUND, "file not found"),
     ERROR_TEXT(CUDA_ERROR_INVALID_HANDLE, "invalid resource handle"),
     ERROR_TEXT(CUDA_ERROR_ILLEGAL_STATE, "the operation cannot be performed in the present state"),
@@ -191,18 +193,19 @@ CUresult free_memory_at(CUdeviceptr start, Kind kind) {
 }
 
 // What is wrong with PTX that the kernels of this driver do not match; empty when they do.
-std::string check_entry(const PtxEntry& entry, const Kernel* kernel) {
+std::string check_entry(const Kernel& entry, const Kernel* kernel) {
+    std::string name = entry.name;
     std::string rebuild = "; compile the PTX and run scripts/build-simt again, one of them is stale";
     if (kernel == nullptr) {
-        return "the PTX declares kernel " + entry.name + ", which libkernels.so does not have" + rebuild;
+        return "the PTX declares kernel " + name + ", which libkernels.so does not have" + rebuild;
     }
-    if (entry.sizes.size() != kernel->count) {
-        return "kernel " + entry.name + " has " + std::to_string(entry.sizes.size()) + " parameters in the PTX and "
-                + std::to_string(kernel->count) + " in libkernels.so" + rebuild;
+    if (entry.count != kernel->count) {
+        return "kernel " + name + " has " + std::to_string(entry.count) + " parameters in the PTX and " + std::to_string(kernel->count)
+                + " in libkernels.so" + rebuild;
     }
     for (unsigned i = 0; i < kernel->count; i++) {
         if (entry.sizes[i] != kernel->sizes[i]) {
-            return "parameter " + std::to_string(i) + " of kernel " + entry.name + " has " + std::to_string(entry.sizes[i])
+            return "parameter " + std::to_string(i) + " of kernel " + name + " has " + std::to_string(entry.sizes[i])
                     + " bytes in the PTX and " + std::to_string(kernel->sizes[i]) + " in libkernels.so" + rebuild;
         }
     }
@@ -222,35 +225,30 @@ CUresult load_module(Context* context, Module** module, const char* text, std::s
     if (CUresult error = refuse_unsafe_call()) {
         return error;
     }
-    if (runs_ptx()) {
-        auto program = ptx::parse(text, message);
-        if (program == nullptr) {
-            return CUDA_ERROR_INVALID_PTX;
-        }
-        *module = modules.add(Module{context, {}});
-        for (const auto& entry : ptx::entries_of(program)) {
-            (*module)->functions.push_back(functions.add(Function{*module, &entry->kernel, entry, SHARED_LIMIT}));
-        }
-        return CUDA_SUCCESS;
+    if (CUresult error = check_ptx_header(text, message)) {
+        return error;
     }
-    std::vector<PtxEntry> entries;
-    if (!parse_ptx(text, entries)) {
-        message = "the image is not PTX text";
+    auto program = ptx::parse(text, message);
+    if (program == nullptr) {
         return CUDA_ERROR_INVALID_PTX;
     }
-    Module loaded{context, {}};
-    std::vector<const Kernel*> kernels;
-    for (const PtxEntry& entry : entries) {
-        const Kernel* kernel = find_kernel(entry.name);
-        message = check_entry(entry, kernel);
+    std::vector<Function> made;
+    for (const auto& entry : ptx::entries_of(program)) {
+        if (runs_ptx()) {
+            made.push_back(Function{nullptr, &entry->kernel, entry, SHARED_LIMIT});
+            continue;
+        }
+        const Kernel* kernel = find_kernel(entry->kernel.name);
+        message = check_entry(entry->kernel, kernel);
         if (!message.empty()) {
             return CUDA_ERROR_INVALID_PTX;
         }
-        kernels.push_back(kernel);
+        made.push_back(Function{nullptr, kernel, nullptr, SHARED_LIMIT});
     }
-    *module = modules.add(loaded);
-    for (const Kernel* kernel : kernels) {
-        (*module)->functions.push_back(functions.add(Function{*module, kernel, nullptr, SHARED_LIMIT}));
+    *module = modules.add(Module{context, {}});
+    for (Function& function : made) {
+        function.module = *module;
+        (*module)->functions.push_back(functions.add(function));
     }
     return CUDA_SUCCESS;
 }
@@ -268,7 +266,8 @@ CUresult load_module(Context* context, Module** module, const char* text, unsign
         }
         for (unsigned j = 0; j < option_count; j++) {
             if (options[j] == options[i] + 1) {
-                const std::string& log = options[i] == 5 ? message : std::string();
+                // What is no PTX never comes to the compiler whose log this is.
+                std::string log = options[i] == 5 && error != CUDA_ERROR_INVALID_IMAGE ? message : "";
                 copy_text(static_cast<char*>(values[i]), int(uintptr_t(values[j])), log);
                 values[j] = reinterpret_cast<void*>(log.size());
             }

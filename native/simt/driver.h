@@ -22,9 +22,11 @@ enum : CUresult {
     CUDA_ERROR_NOT_INITIALIZED = 3,
     CUDA_ERROR_NO_DEVICE = 100,
     CUDA_ERROR_INVALID_DEVICE = 101,
+    CUDA_ERROR_INVALID_IMAGE = 200,
     CUDA_ERROR_INVALID_CONTEXT = 201,
     CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
     CUDA_ERROR_INVALID_PTX = 218,
+    CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
     CUDA_ERROR_FILE_NOT_FOUND = 301,
     CUDA_ERROR_INVALID_HANDLE = 400,
     CUDA_ERROR_ILLEGAL_STATE = 401,
@@ -209,14 +211,11 @@ struct Launch {
 CUresult make_launch(const Context* context, void* function, uint3 grid, uint3 block, unsigned shared, void** params, void** extra,
         std::shared_ptr<Launch>& launch);
 
-// The kernels of libkernels.so, and what PTX says about them.
+// A kernel of libkernels.so.
 const Kernel* find_kernel(const std::string& name);
-struct PtxEntry {
-    std::string name;
-    std::vector<unsigned> sizes;
-};
-// False when the text is not PTX.
-bool parse_ptx(const char* text, std::vector<PtxEntry>& entries);
+
+// Whether the driver would read such PTX at all: what it says of itself, its version and target. A message with each error.
+CUresult check_ptx_header(const char* text, std::string& message);
 
 // Frees what belongs to a context.
 void destroy_context_content(Context* context);

@@ -1,12 +1,14 @@
-// The kernels that exist: those compiled by g++, and those that a PTX text declares.
+// The kernels that g++ compiled, and what a driver looks at in PTX before it reads it.
 #include "checks.h"
 #include "driver.h"
+#include "panel.h"
 
-#include <cctype>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <iterator>
 #include <map>
 
 namespace simt {
@@ -61,30 +63,28 @@ const char* skip_blank(const char* text) {
     }
 }
 
-std::string take_name(const char*& text) {
-    text = skip_blank(text);
-    size_t length = std::strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$.");
-    std::string name(text, length);
+// A version as a number: 83 is 8.3. 0 when there is none.
+unsigned take_version(const char*& text) {
+    unsigned major, minor;
+    int length = 0;
+    if (std::sscanf(text, "%u.%u%n", &major, &minor, &length) != 2 || length == 0) {
+        return 0;
+    }
     text += length;
-    return name;
+    return major * 10 + minor;
 }
 
-// ".param .u64 name" or ".param .align 8 .b8 name[24]", up to the comma or the closing bracket.
-unsigned parameter_size(const std::string& declaration) {
-    unsigned bits = 0, elements = 1;
-    for (size_t dot = declaration.find('.'); dot != std::string::npos; dot = declaration.find('.', dot + 1)) {
-        char kind = declaration[dot + 1];
-        if ((kind == 'u' || kind == 's' || kind == 'f' || kind == 'b') && isdigit(declaration[dot + 2])) {
-            bits = unsigned(std::atoi(declaration.c_str() + dot + 2));
-        }
-    }
-    size_t bracket = declaration.find('[');
-    if (bracket != std::string::npos) {
-        elements = unsigned(std::atoi(declaration.c_str() + bracket + 1));
-    }
-    return bits / 8 * elements;
-}
+std::string version_text(unsigned version) { return std::to_string(version / 10) + "." + std::to_string(version % 10); }
 
+// From what on which version of PTX is known: "PTX ISA", section "Release Notes".
+struct Since {
+    unsigned what, version;
+};
+constexpr Since PTX_OF_DRIVERS[] = {{0, 65}, {11000, 70}, {11010, 71}, {11020, 72}, {11030, 73}, {11040, 74}, {11050, 75}, {11060, 76},
+    {11070, 77}, {11080, 78}, {12000, 80}, {12010, 81}, {12020, 82}, {12030, 83}, {12040, 84}, {12050, 85}, {12070, 86}, {12080, 87},
+    {12090, 88}, {13000, 90}, {13010, 91}};
+constexpr Since PTX_OF_TARGETS[] = {{50, 40}, {52, 41}, {53, 42}, {60, 50}, {61, 50}, {62, 50}, {70, 60}, {72, 61}, {75, 63}, {80, 70},
+    {86, 71}, {87, 74}, {88, 90}, {89, 78}, {90, 78}, {100, 86}, {101, 86}, {103, 88}, {110, 90}, {120, 87}, {121, 88}};
 }  // namespace
 
 const Kernel* find_kernel(const std::string& name) {
@@ -93,32 +93,56 @@ const Kernel* find_kernel(const std::string& name) {
     return found == registry().end() ? nullptr : found->second;
 }
 
-bool parse_ptx(const char* text, std::vector<PtxEntry>& entries) {
+CUresult check_ptx_header(const char* text, std::string& message) {
+    text = text + std::strspn(text, " \t\r\n");
+    if (!starts_with(text, ".version") && !starts_with(text, "//")) {
+        message = "the image is not PTX text: it begins with neither .version nor a comment";
+        return CUDA_ERROR_INVALID_IMAGE;
+    }
     text = skip_blank(text);
-    if (!starts_with(text, ".version")) {
-        return false;
+    unsigned version = 0;
+    if (starts_with(text, ".version")) {
+        text = skip_blank(text + std::strlen(".version"));
+        version = take_version(text);
     }
-    while ((text = std::strstr(text, ".entry")) != nullptr) {
-        text += std::strlen(".entry");
-        PtxEntry entry;
-        entry.name = take_name(text);
-        text = skip_blank(text);
-        if (*text == '(') {
-            const char* end = std::strchr(text, ')');
-            if (end == nullptr) {
-                return false;
-            }
-            std::string list(text + 1, end);
-            for (size_t start = list.find(".param"); start != std::string::npos;) {
-                size_t next = list.find(".param", start + 1);
-                entry.sizes.push_back(parameter_size(list.substr(start, next == std::string::npos ? next : next - start)));
-                start = next;
-            }
-            text = end;
+    if (version == 0) {
+        message = "the PTX does not begin with .version and a version such as 8.0";
+        return CUDA_ERROR_INVALID_PTX;
+    }
+    unsigned known = 0;
+    for (const Since& driver : PTX_OF_DRIVERS) {
+        if (driver.what <= panel.driver_version) {
+            known = driver.version;
         }
-        entries.push_back(entry);
     }
-    return true;
+    if (version > known) {
+        message = "the PTX has version " + version_text(version) + ", and this driver knows " + version_text(known) + " and older";
+        return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
+    }
+    text = skip_blank(text);
+    unsigned target = 0;
+    char variant = 0;
+    if (starts_with(text, ".target")) {
+        text = skip_blank(text + std::strlen(".target"));
+        std::sscanf(text, "sm_%u%c", &target, &variant);
+    }
+    auto supported = std::find_if(std::begin(PTX_OF_TARGETS), std::end(PTX_OF_TARGETS), [&](const Since& one) { return one.what == target; });
+    if (supported == std::end(PTX_OF_TARGETS)) {
+        message = "the PTX has no .target that is known behind its .version";
+        return CUDA_ERROR_INVALID_PTX;
+    }
+    std::string name = "sm_" + std::to_string(target);
+    if (supported->version > version) {
+        message = "PTX " + version_text(version) + " does not know the target " + name;
+        return CUDA_ERROR_INVALID_PTX;
+    }
+    // sm_90a is for 9.0 and nothing newer, sm_100f for what begins with 10.
+    bool too_new = (variant == 'a' && panel.capability != target) || (variant == 'f' && panel.capability / 10 != target / 10);
+    if (target > panel.capability || too_new) {
+        message = "the PTX is for " + name + ", and this device is sm_" + std::to_string(panel.capability);
+        return CUDA_ERROR_NO_BINARY_FOR_GPU;
+    }
+    return CUDA_SUCCESS;
 }
 
 }  // namespace simt

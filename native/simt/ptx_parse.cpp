@@ -90,7 +90,7 @@ class Parser {
 public:
     explicit Parser(const std::string& text) : program(std::make_shared<Program>()), tokens(tokens_of(text)) {
         program->text = text;
-        tokens.push_back({"", tokens.empty() ? 1 : tokens.back().line});
+        tokens.resize(tokens.size() + 2, {"", tokens.empty() ? 1 : tokens.back().line});  // one may be looked at beyond the next
     }
 
     std::shared_ptr<const Program> run() {

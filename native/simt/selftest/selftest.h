@@ -64,6 +64,10 @@ int cublasGemmStridedBatchedEx(void*, int, int, int, int, int, const void*, cons
 int cublasSgemv_v2(void*, int, int, int, const float*, const float*, int, const float*, int, const float*, float*, int);
 }
 
+// The control panel of cuCtxSetLimit and cuCtxGetLimit.
+enum Panel : unsigned { RESET = 0x51000000, ALLOC, LAUNCH, LOSE, TOTAL, OTHERS, DEVICES, DRIVER, CAPABILITY, NAME, LIVE = 0x51000100,
+    LIVE_BYTES, LAUNCHES };
+
 inline int failures;
 inline std::string ptx;
 inline void* context;
@@ -76,6 +80,13 @@ inline void check(const std::string& what, bool right, const std::string& found 
 
 inline void expect(const std::string& what, CUresult found, CUresult wanted) {
     check(what, found == wanted, std::to_string(found) + " instead of " + std::to_string(wanted));
+}
+
+inline std::string text_of(const char* path) {
+    std::ifstream file(path);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
 }
 
 // What is written to stderr meanwhile.

@@ -42,6 +42,12 @@ import org.slf4j.LoggerFactory;
 
 /** Contexts, memory, launches, graphs and errors: each driver's test extends this class. */
 abstract class DeviceLayer {
+    private static final String PTX_HEADER = """
+            .version 8.0
+            .target sm_80
+            .address_size 64
+            """;
+
     CudaBackend backend;
     Arena arena;
 
@@ -139,6 +145,10 @@ abstract class DeviceLayer {
     void damagedKernelsAreNamed() {
         assertThatExceptionOfType(CudaException.class)
                 .isThrownBy(() -> backend.kernels().load("sum", "this is no PTX"))
+                .withMessageStartingWith("CUDA_ERROR_INVALID_IMAGE while loading the kernels of sum.ptx")
+                .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_INVALID_IMAGE"));
+        assertThatExceptionOfType(CudaException.class)
+                .isThrownBy(() -> backend.kernels().load("sum", PTX_HEADER + "this is no PTX"))
                 .withMessageStartingWith("CUDA_ERROR_INVALID_PTX while loading the kernels of sum.ptx (")
                 .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_INVALID_PTX"))
                 .satisfies(e -> assertThat(e.lost()).isFalse());
