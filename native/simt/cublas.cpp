@@ -241,6 +241,9 @@ Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, 
     if (m == 0 || n == 0 || batches == 0) {
         return SUCCESS;
     }
+    if (simt::product_refused()) {
+        return NOT_SUPPORTED;
+    }
     Product product{name, m, n, k, {a, a_type, lda, stride_a, transpose_a}, {b, b_type, ldb, stride_b, transpose_b}, c, c_type, ldc, stride_c,
             batches, nullptr, nullptr, 0, 0, integer};
     if (handle->pointer_mode == 1) {

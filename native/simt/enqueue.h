@@ -17,6 +17,9 @@ CUresult enqueue(void* stream, const char* name, std::function<void()> work);
 // stderr says so. For use inside the work.
 bool check_range(const char* name, const void* address, size_t bytes, bool write);
 
+// Whether this product is the one that was asked to be refused.
+bool product_refused();
+
 #pragma GCC visibility pop
 
 }  // namespace simt

@@ -1,6 +1,7 @@
 #include "panel.h"
 
 #include "driver.h"
+#include "enqueue.h"
 #include "memory.h"
 
 #include <cstdio>
@@ -23,6 +24,7 @@ enum Number : unsigned {
     DRIVER_VERSION,
     CAPABILITY,
     NAME,
+    REFUSE_PRODUCT,
     LIVE_ALLOCATIONS = PANEL_FIRST + 0x100,
     LIVE_BYTES,
     LAUNCHES,
@@ -62,6 +64,10 @@ bool due(uint64_t& countdown) {
     return countdown != 0 && --countdown == 0;
 }
 
+bool product_refused() {
+    return due(panel.refuse_product);
+}
+
 CUresult panel_set(unsigned number, uint64_t value) {
     switch (number) {
         case RESET: reset(); return CUDA_SUCCESS;
@@ -74,6 +80,7 @@ CUresult panel_set(unsigned number, uint64_t value) {
         case DRIVER_VERSION: panel.driver_version = value; return CUDA_SUCCESS;
         case CAPABILITY: panel.capability = value; return CUDA_SUCCESS;
         case NAME: add_to_name(value); return CUDA_SUCCESS;
+        case REFUSE_PRODUCT: panel.refuse_product = value; return CUDA_SUCCESS;
         default: return CUDA_ERROR_INVALID_VALUE;
     }
 }
@@ -88,6 +95,7 @@ CUresult panel_get(unsigned number, size_t* value) {
         case DEVICES: *value = panel.devices; return CUDA_SUCCESS;
         case DRIVER_VERSION: *value = panel.driver_version; return CUDA_SUCCESS;
         case CAPABILITY: *value = panel.capability; return CUDA_SUCCESS;
+        case REFUSE_PRODUCT: *value = panel.refuse_product; return CUDA_SUCCESS;
         case LIVE_ALLOCATIONS: *value = live_allocations(); return CUDA_SUCCESS;
         case LIVE_BYTES: *value = live_bytes(); return CUDA_SUCCESS;
         case LAUNCHES: *value = panel.launches; return CUDA_SUCCESS;
@@ -126,9 +134,11 @@ void panel_from_environment() {
             panel.capability = value;
         } else if (key == "name") {
             panel.name = text;
+        } else if (key == "product") {
+            panel.refuse_product = value;
         } else {
             std::fprintf(stderr, "simt: SIMT_FAULTS does not know \"%s\"; use alloc, launch, lose, total, others, devices, driver, "
-                    "capability or name\n", key.c_str());
+                    "capability, name or product\n", key.c_str());
         }
     }
 }

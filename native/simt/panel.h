@@ -9,7 +9,7 @@
 namespace simt {
 
 struct Panel {
-    uint64_t fail_alloc = 0, fail_launch = 0, lose_device = 0;  // n: the n-th next one; 0: none
+    uint64_t fail_alloc = 0, fail_launch = 0, lose_device = 0, refuse_product = 0;  // n: the n-th next one; 0: none
     bool lost = false;
     uint64_t total_memory = uint64_t(4) << 30, others_memory = 0;
     uint64_t devices = 1, driver_version = 12060, capability = 90;

@@ -22,12 +22,20 @@ public interface MatrixProduct {
         return true;
     }
 
-    /**
-     * Prepares y (rows, out) = x (rows, in) weight^T for several weights, all with the same x and y, on random values.
-     *
-     * @return for each weight what multiplies with it, once for each run
-     */
-    List<Runnable> prepare(Arena arena, int rows, int out, int in, int weights);
+    /** Prepares several weights (out, in) of random values. */
+    Prepared prepare(Arena arena, int out, int in, int weights);
+
+    /** Weights to multiply with. */
+    @FunctionalInterface
+    interface Prepared {
+        /**
+         * Prepares y (rows, out) = x (rows, in) weight^T for each weight, all with the same x of random values and the same y.
+         *
+         * @param arena of x and y, closed before that of the weights
+         * @return for each weight what multiplies with it, once for each run
+         */
+        List<Runnable> products(Arena arena, int rows);
+    }
 
     /** Values from -1 to 1; the same ones each time. */
     static float[] random(int n) {

@@ -46,12 +46,7 @@ public record PackedMatrixProduct(
     }
 
     @Override
-    public List<Runnable> prepare(Arena arena, int rows, int out, int in, int weights) {
-        Int8Rows x = Int8Rows.allocate(arena, quantization, rows, in);
-        Tensor values = arena.allocate(DType.F32, Shape.of(rows, in));
-        values.write(MatrixProduct.random(rows * in));
-        backend.quantizeInt8(values, x, rows, in);
-        Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
+    public Prepared prepare(Arena arena, int out, int in, int weights) {
         byte[] codes = new byte[Math.toIntExact(weightBytes(out, in))];
         new Random(42).nextBytes(codes);
         if (quantization == Quantization.B158) {
@@ -60,12 +55,23 @@ public record PackedMatrixProduct(
             }
         }
         PackedMatrix matrix = new PackedMatrix(quantization, out, in, codes, new float[] {0.1f});
-        List<Runnable> products = new ArrayList<>();
+        List<PackedWeights> prepared = new ArrayList<>();
         for (int i = 0; i < weights; i++) {
             PackedWeights w = PackedWeights.allocate(arena, quantization, out, in);
             w.write(matrix);
-            products.add(() -> multiply.run(x, w, y, rows));
+            prepared.add(w);
         }
+        return (ofRows, rows) -> products(ofRows, prepared, rows, out, in);
+    }
+
+    private List<Runnable> products(Arena arena, List<PackedWeights> weights, int rows, int out, int in) {
+        Int8Rows x = Int8Rows.allocate(arena, quantization, rows, in);
+        Tensor values = arena.allocate(DType.F32, Shape.of(rows, in));
+        values.write(MatrixProduct.random(rows * in));
+        backend.quantizeInt8(values, x, rows, in);
+        Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
+        List<Runnable> products = new ArrayList<>();
+        weights.forEach(w -> products.add(() -> multiply.run(x, w, y, rows)));
         return products;
     }
 }

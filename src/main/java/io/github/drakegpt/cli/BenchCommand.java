@@ -1,8 +1,6 @@
 package io.github.drakegpt.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.node.TextNode;
@@ -17,8 +15,6 @@ import io.github.drakegpt.profile.KernelBenchmark;
 import io.github.drakegpt.profile.TrainingCost;
 import io.github.drakegpt.train.TrainConfig;
 import java.io.IOException;
-import java.time.Instant;
-import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -26,6 +22,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import picocli.CommandLine.Command;
@@ -89,7 +86,9 @@ final class BenchCommand implements Callable<Integer> {
                             + " ${DEFAULT-VALUE}).")
     private double seconds;
 
-    @Option(names = "--json", description = "Print one JSON object.")
+    @Option(
+            names = "--json",
+            description = "Print JSON lines: what measures, then each result as it comes; with `error` if it failed.")
     private boolean json;
 
     @Mixin
@@ -100,7 +99,9 @@ final class BenchCommand implements Callable<Integer> {
         if (!(seconds > 0)) {
             throw new IllegalArgumentException(seconds + " seconds are too short; give --seconds a number above 0.");
         }
-        ObjectNode document = JsonNodeFactory.instance.objectNode();
+        for (String name : names) {
+            settings(name); // or there is no such
+        }
         try (Backend backend = device.open()) {
             if (names.isEmpty()) {
                 names.addAll(Models.NAMES);
@@ -109,45 +110,48 @@ final class BenchCommand implements Callable<Integer> {
                     names.add("scaled"); // on a CPU a step of it takes seconds
                 }
             }
-            describe(document, backend);
-            run(backend, document.putArray("results"));
+            ObjectNode header = MeasuredRows.header(backend, device);
+            MeasuredRows rows = new MeasuredRows(json, header);
+            try {
+                run(backend, rows);
+            } finally {
+                if (!json) {
+                    print(header, rows.rows());
+                }
+            }
+            return rows.exitCode();
         }
-        if (json) {
-            System.out.println(
-                    new ObjectMapper().writerWithDefaultPrettyPrinter().writeValueAsString(document));
-        } else {
-            print(document);
-        }
-        return 0;
     }
 
-    private void describe(ObjectNode document, Backend backend) throws IOException {
-        document.put("drakegpt", Main.version())
-                .put("date", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
-        ObjectNode machine = document.putObject("machine");
-        Machine.facts().forEach(machine::put);
-        document.put("device", backend.name() + ", " + backend.description())
-                .put("precision", backend.precision().label());
-        ObjectNode libraries = document.putObject("libraries");
-        device.facts(backend).forEach(libraries::put);
-    }
-
-    private void run(Backend backend, ArrayNode results) throws IOException {
+    private void run(Backend backend, MeasuredRows rows) throws IOException {
         for (String name : names) {
             Settings settings = settings(name);
             ModelConfig model = settings.model(VOCAB_SIZE);
             if (suite.includes(Suite.TRAIN)) {
-                results.add(train(backend, name, model, settings.train()));
+                TrainConfig config = settings.train();
+                measure(rows, row("train", name, config.sequencesPerStep()), row -> train(backend, model, config, row));
             }
             if (suite.includes(Suite.GENERATE)) {
-                results.addAll(generate(backend, name, model));
+                measure(rows, row("generate", name, 1), row -> generate(backend, model, 1, row));
+                measure(rows, row("generate", name, BATCH), row -> generate(backend, model, BATCH, row));
             }
         }
         if (suite.includes(Suite.KERNELS)) {
             for (String name : sizes(names)) {
-                results.addAll(kernels(backend, name));
+                kernels(backend, name, rows);
             }
         }
+    }
+
+    /** Fills and adds a row; with what failed, if it does. */
+    private static void measure(MeasuredRows rows, ObjectNode row, Consumer<ObjectNode> measurement) {
+        try {
+            measurement.accept(row);
+        } catch (RuntimeException | OutOfMemoryError e) {
+            rows.addFailed(row, e);
+            return;
+        }
+        rows.add(row);
     }
 
     private static Settings settings(String name) throws IOException {
@@ -165,40 +169,49 @@ final class BenchCommand implements Callable<Integer> {
                 .collect(Collectors.toCollection(LinkedHashSet::new));
     }
 
-    private ArrayNode kernels(Backend backend, String name) throws IOException {
+    private void kernels(Backend backend, String name, MeasuredRows rows) throws IOException {
         Settings settings = settings(name);
-        List<KernelBenchmark.Result> results = KernelBenchmark.run(
-                backend, settings.model(VOCAB_SIZE), settings.train().batchSize(), seconds / 10);
-        double copy = results.get(0).gigabytesPerSecond();
-        ArrayNode rows = JsonNodeFactory.instance.arrayNode();
-        for (KernelBenchmark.Result result : results) {
-            ObjectNode row = rows.addObject()
-                    .put("suite", "kernels")
-                    .put("config", name)
-                    .put("operation", result.operation())
-                    .put("by", result.by() == null ? "drakegpt" : result.by())
-                    .put("dtype", result.dtype().name().toLowerCase(Locale.ROOT))
-                    .put("shape", result.shape().toString())
-                    .put("bytes", result.bytes())
-                    .put("runs", result.timing().runs())
-                    .put("us_median", result.timing().median() * 1e3)
-                    .put("us_p10", result.timing().p10() * 1e3)
-                    .put("us_p90", result.timing().p90() * 1e3)
-                    .put("gb_per_s", result.gigabytesPerSecond())
-                    .put("percent_of_copy", 100 * (result.gigabytesPerSecond() / copy));
-            if (result.flops() > 0) {
-                row.put("gflop_per_s", result.gigaflopsPerSecond());
-            }
-        }
-        return rows;
+        double[] copy = {0}; // its GB/s, which come first
+        KernelBenchmark.run(
+                backend, settings.model(VOCAB_SIZE), settings.train().batchSize(), seconds / 10, result -> {
+                    ObjectNode row = JsonNodeFactory.instance
+                            .objectNode()
+                            .put("suite", "kernels")
+                            .put("config", name)
+                            .put("operation", result.operation())
+                            .put("by", result.by() == null ? "drakegpt" : result.by())
+                            .put("shape", result.shape().toString())
+                            .put("dtype", result.dtype().name().toLowerCase(Locale.ROOT));
+                    if (result.failure() != null) {
+                        rows.addFailed(row, result.failure());
+                        return;
+                    }
+                    double speed = result.gigabytesPerSecond();
+                    row.put("bytes", result.bytes())
+                            .put("runs", result.timing().runs())
+                            .put("us_median", result.timing().median() * 1e3)
+                            .put("us_p10", result.timing().p10() * 1e3)
+                            .put("us_p90", result.timing().p90() * 1e3)
+                            .put("gb_per_s", speed);
+                    if (result.operation().equals("copy")) {
+                        copy[0] = speed;
+                    }
+                    if (copy[0] > 0) {
+                        row.put("percent_of_copy", 100 * (speed / copy[0]));
+                    }
+                    if (result.flops() > 0) {
+                        row.put("gflop_per_s", result.gigaflopsPerSecond());
+                    }
+                    rows.add(row);
+                });
     }
 
-    private ObjectNode train(Backend backend, String name, ModelConfig model, TrainConfig config) {
+    private void train(Backend backend, ModelConfig model, TrainConfig config, ObjectNode row) {
         backend.takePeakBytes();
         Benchmark.Timing timing = Benchmark.train(backend, model, config, seconds);
         int sequences = config.sequencesPerStep();
         double flops = TrainingCost.flops(model, sequences);
-        ObjectNode row = row("train", name, sequences, timing)
+        put(row, timing)
                 .put("steps_per_s", 1e3 / timing.median())
                 .put("tokens_per_s", Math.round(1e3 * sequences * model.contextLength() / timing.median()))
                 .put("parameters", LanguageModel.parametersOf(model).count())
@@ -212,41 +225,40 @@ final class BenchCommand implements Callable<Integer> {
                 .ifPresent(peaks -> row.put(
                         "mfu_percent",
                         1e2 * flops / (1e-3 * timing.median()) / (1e12 * peaks.teraflops(backend.precision()))));
-        return row;
     }
 
-    private ArrayNode generate(Backend backend, String name, ModelConfig model) {
+    private void generate(Backend backend, ModelConfig model, int batch, ObjectNode row) {
         Weights weights = Weights.of(model, LanguageModel.parametersOf(model).initialValues(0));
-        Benchmark.Timing one = Benchmark.generate(backend, weights, seconds);
-        Benchmark.Timing several = Benchmark.generate(backend, weights, BATCH, seconds);
-        return JsonNodeFactory.instance
-                .arrayNode()
-                .add(row("generate", name, 1, one).put("tokens_per_s", Math.round(1e3 / one.median())))
-                .add(row("generate", name, BATCH, several)
-                        .put("tokens_per_s", Math.round(1e3 * BATCH / several.median())));
+        Benchmark.Timing timing = batch == 1
+                ? Benchmark.generate(backend, weights, seconds)
+                : Benchmark.generate(backend, weights, batch, seconds);
+        put(row, timing).put("tokens_per_s", Math.round(1e3 * batch / timing.median()));
     }
 
-    private static ObjectNode row(String suite, String name, int batch, Benchmark.Timing timing) {
+    private static ObjectNode row(String suite, String name, int batch) {
         return JsonNodeFactory.instance
                 .objectNode()
                 .put("suite", suite)
                 .put("config", name)
-                .put("batch", batch)
-                .put("runs", timing.runs())
+                .put("batch", batch);
+    }
+
+    private static ObjectNode put(ObjectNode row, Benchmark.Timing timing) {
+        return row.put("runs", timing.runs())
                 .put("ms_median", timing.median())
                 .put("ms_p10", timing.p10())
                 .put("ms_p90", timing.p90());
     }
 
-    private static void print(ObjectNode document) {
+    private static void print(ObjectNode header, List<ObjectNode> rows) {
         System.out.printf(
                 "drakegpt %s, %s%n",
-                document.get("drakegpt").asText(), document.get("date").asText());
-        document.get("machine").properties().forEach(BenchCommand::printFact);
+                header.get("drakegpt").asText(), header.get("date").asText());
+        header.get("machine").properties().forEach(BenchCommand::printFact);
         System.out.printf(
                 "device %s, %s%n",
-                document.get("device").asText(), document.get("precision").asText());
-        document.get("libraries").properties().forEach(BenchCommand::printFact);
+                header.get("device").asText(), header.get("precision").asText());
+        header.get("libraries").properties().forEach(BenchCommand::printFact);
         System.out.println();
 
         Table training = new Table(
@@ -264,7 +276,7 @@ final class BenchCommand implements Callable<Integer> {
         Table generation = new Table("generate", "batch", "runs", "median ms", "p10", "p90", "tokens/s");
         Table kernels =
                 new Table("operation", "type", "shape", "median us", "p10", "p90", "GB/s", "% of copy", "GFLOP/s");
-        for (JsonNode row : document.get("results")) {
+        for (JsonNode row : rows) {
             String config = row.get("config").asText();
             switch (row.get("suite").asText()) {
                 case "train" ->
@@ -298,7 +310,7 @@ final class BenchCommand implements Callable<Integer> {
                             number("%.2f", row, "us_p10"),
                             number("%.2f", row, "us_p90"),
                             number("%.1f", row, "gb_per_s"),
-                            number("%.1f", row, "percent_of_copy"),
+                            row.has("percent_of_copy") ? number("%.1f", row, "percent_of_copy") : "",
                             row.has("gflop_per_s") ? number("%,.1f", row, "gflop_per_s") : "");
             }
         }

@@ -15,9 +15,12 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.slf4j.Logger;
@@ -74,7 +77,10 @@ final class ProfileCommand implements Callable<Integer> {
             description = "How long to measure each (default: ${DEFAULT-VALUE}).")
     private double seconds;
 
-    @Option(names = "--json", description = "Print one JSON object.")
+    @Option(
+            names = "--json",
+            description =
+                    "Print one JSON object; with --shapes lines, each product's as it comes, with `error` if it failed.")
     private boolean json;
 
     @Option(
@@ -239,26 +245,65 @@ final class ProfileCommand implements Callable<Integer> {
 
     private int profileShapes(Backend backend) throws IOException {
         ShapeProfiler profiler = new ShapeProfiler(backend, seconds);
-        ObjectNode root = JsonNodeFactory.instance.objectNode();
-        root.put("device", backend.name() + ", " + backend.description()).put("shapes", shapes);
-        ArrayNode rows = root.putArray("products");
+        MeasuredRows rows =
+                new MeasuredRows(json, MeasuredRows.header(backend, device).put("shapes", shapes));
         for (ShapeProfiler.Size size : ShapeProfiler.BITNET_2B) {
-            Table table = new Table(
-                    size.out() + " x " + size.in(),
-                    "weights",
-                    "warm us",
-                    "cold us",
-                    "GB/s",
-                    "TFLOP/s",
-                    "times fp32 (cold)");
-            for (int m : ShapeProfiler.ROWS) {
-                List<ShapeProfiler.Result> results = profiler.run(size, m);
-                double fp32 = results.get(0).cold().median();
-                for (ShapeProfiler.Result result : results) {
-                    rows.add(json(result));
+            List<ShapeProfiler.Result> results = new ArrayList<>();
+            try {
+                profiler.run(size, ShapeProfiler.ROWS, result -> {
+                    add(rows, result);
+                    results.add(result);
+                });
+            } finally {
+                if (!json) {
+                    System.out.println(table(size, results));
+                }
+            }
+        }
+        return rows.exitCode();
+    }
+
+    private static void add(MeasuredRows rows, ShapeProfiler.Result result) {
+        ShapeProfiler.Size size = result.size();
+        ObjectNode row = JsonNodeFactory.instance
+                .objectNode()
+                .put("out", size.out())
+                .put("in", size.in())
+                .put("rows", result.rows())
+                .put("weights", result.product().name())
+                .put("weight_bytes", result.product().weightBytes(size.out(), size.in()));
+        if (result.failure() != null) {
+            rows.addFailed(row, result.failure());
+        } else {
+            rows.add(row.put("warm_us", 1e3 * result.warm().median())
+                    .put("cold_us", 1e3 * result.cold().median())
+                    .put("cold_us_p10", 1e3 * result.cold().p10())
+                    .put("cold_us_p90", 1e3 * result.cold().p90()));
+        }
+    }
+
+    /** The products of each number of rows side by side. */
+    private static Table table(ShapeProfiler.Size size, List<ShapeProfiler.Result> results) {
+        Table table = new Table(
+                size.out() + " x " + size.in(),
+                "weights",
+                "warm us",
+                "cold us",
+                "GB/s",
+                "TFLOP/s",
+                "times fp32 (cold)");
+        Map<Integer, Double> fp32 = new HashMap<>();
+        results.stream()
+                .filter(result -> result.failure() == null)
+                .sorted(Comparator.comparing(ShapeProfiler.Result::rows))
+                .forEach(result -> {
+                    int rows = result.rows();
                     double ms = result.cold().median();
+                    if (result.product().name().equals("fp32")) {
+                        fp32.put(rows, ms);
+                    }
                     table.add(
-                            m + (m == 1 ? " row" : " rows"),
+                            rows + (rows == 1 ? " row" : " rows"),
                             result.product().name(),
                             String.format(
                                     Locale.ROOT, "%,.1f", 1e3 * result.warm().median()),
@@ -267,34 +312,9 @@ final class ProfileCommand implements Callable<Integer> {
                                     Locale.ROOT,
                                     "%,.0f",
                                     result.product().weightBytes(size.out(), size.in()) / ms / 1e6),
-                            String.format(Locale.ROOT, "%,.3f", 2e-9 * m * size.out() * size.in() / ms),
-                            String.format(Locale.ROOT, "%.2f", fp32 / ms));
-                }
-            }
-            if (!json) {
-                System.out.println(table);
-            }
-        }
-        if (json) {
-            System.out.println(JSON.writeValueAsString(root));
-        }
-        return 0;
-    }
-
-    private static ObjectNode json(ShapeProfiler.Result result) {
-        return JsonNodeFactory.instance
-                .objectNode()
-                .put("out", result.size().out())
-                .put("in", result.size().in())
-                .put("rows", result.rows())
-                .put("weights", result.product().name())
-                .put(
-                        "weight_bytes",
-                        result.product()
-                                .weightBytes(result.size().out(), result.size().in()))
-                .put("warm_us", 1e3 * result.warm().median())
-                .put("cold_us", 1e3 * result.cold().median())
-                .put("cold_us_p10", 1e3 * result.cold().p10())
-                .put("cold_us_p90", 1e3 * result.cold().p90());
+                            String.format(Locale.ROOT, "%,.3f", 2e-9 * rows * size.out() * size.in() / ms),
+                            fp32.containsKey(rows) ? String.format(Locale.ROOT, "%.2f", fp32.get(rows) / ms) : "");
+                });
+        return table;
     }
 }

@@ -24,6 +24,7 @@ import java.util.Optional;
 import java.util.Random;
 import java.util.SplittableRandom;
 import java.util.function.BiFunction;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -43,19 +44,21 @@ public final class KernelBenchmark {
     private final DType activations;
     private final Optional<LibraryOperations> library;
     private final OperationTimer timer;
-    private final List<Result> results = new ArrayList<>();
+    private final Consumer<Result> results;
 
-    private KernelBenchmark(Backend backend, Arena arena, ModelConfig model, int batch, double seconds) {
+    private KernelBenchmark(
+            Backend backend, Arena arena, ModelConfig model, int batch, double seconds, Consumer<Result> results) {
         this.backend = backend;
         this.model = model;
         this.batch = batch;
         this.activations = backend.precision().activations();
         this.library = backend.libraryOperations(arena);
         this.timer = new OperationTimer(backend, seconds);
+        this.results = results;
     }
 
     /**
-     * One operation at one size.
+     * One operation at one size, timed or failed.
      *
      * @param operation the name of its method in {@link Backend}, or of {@link LibraryOperations}
      * @param by the library that did it; null where the backend did
@@ -63,9 +66,18 @@ public final class KernelBenchmark {
      * @param shape its sizes, in the order of its arguments
      * @param bytes it has to move if it reads and writes each element once
      * @param flops multiplications and additions of its matrix products; 0 if it has none
+     * @param timing null if it failed
+     * @param failure why it was not timed, and then dtype and bytes are those of the operands that were there; else null
      */
     public record Result(
-            String operation, String by, DType dtype, Shape shape, long bytes, long flops, Benchmark.Timing timing) {
+            String operation,
+            String by,
+            DType dtype,
+            Shape shape,
+            long bytes,
+            long flops,
+            Benchmark.Timing timing,
+            Throwable failure) {
         /** What it moves, in 10^9 bytes per second. */
         public double gigabytesPerSecond() {
             return bytes / timing.median() / 1e6;
@@ -79,22 +91,22 @@ public final class KernelBenchmark {
 
     /**
      * Times a copy, to compare with, and then each operation of training and generating, behind it the same by a library
-     * where the device has one.
+     * where the device has one. An operation that fails, for want of memory or because a library refuses it, is a result too.
      *
      * @param model whose sizes they get
      * @param batch sequences of a training step
      * @param seconds how long to measure each, after half as long to warm up
+     * @param results gets each as it comes
      */
-    public static List<Result> run(Backend backend, ModelConfig model, int batch, double seconds) {
+    public static void run(Backend backend, ModelConfig model, int batch, double seconds, Consumer<Result> results) {
         try (Arena arena = backend.newArena()) {
-            KernelBenchmark benchmark = new KernelBenchmark(backend, arena, model, batch, seconds);
+            KernelBenchmark benchmark = new KernelBenchmark(backend, arena, model, batch, seconds, results);
             benchmark.elementwise();
             benchmark.norms();
             benchmark.products();
             benchmark.attention();
             benchmark.tokens();
             benchmark.optimizer();
-            return benchmark.results;
         }
     }
 
@@ -487,7 +499,7 @@ public final class KernelBenchmark {
             int out = shape.dim(2);
             bytes += product.weightBytes(out, in) + product.weightBytes(rows, in) + (long) Float.BYTES * rows * out;
             dtype = product.name().equals("bf16") ? DType.BF16 : DType.F32;
-            return product.prepare(arena, rows, out, in, 1).get(0);
+            return product.prepare(arena, out, in, 1).products(arena, rows).get(0);
         }
 
         /** An input. */
@@ -596,15 +608,22 @@ public final class KernelBenchmark {
     }
 
     private void time(String operation, String by, long flops, Shape shape, Function<Operands, Runnable> prepare) {
+        Operands first = null;
+        Benchmark.Timing timing = null;
+        Throwable failure = null;
         try (Arena arena = backend.newArena()) {
-            Operands first = new Operands(arena);
+            first = new Operands(arena);
             List<Runnable> operations = new ArrayList<>(List.of(prepare.apply(first)));
             long sets = first.bytes <= CACHED_BYTES ? 1 : 1 + OperationTimer.ROTATED_BYTES / first.bytes;
             while (operations.size() < sets) {
                 operations.add(prepare.apply(new Operands(arena)));
             }
-            Benchmark.Timing timing = timer.time(arena, operations);
-            results.add(new Result(operation, by, first.dtype, shape, first.bytes, flops, timing));
+            timing = timer.time(arena, operations);
+        } catch (UnsupportedOperationException e) {
+            throw e;
+        } catch (RuntimeException | OutOfMemoryError e) {
+            failure = e;
         }
+        results.accept(new Result(operation, by, first.dtype, shape, first.bytes, flops, timing, failure));
     }
 }

@@ -3,8 +3,8 @@ package io.github.drakegpt.profile;
 import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.MatrixProduct;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 
 /** Times the ways in which a device multiplies, at the sizes of a large model, for few rows and for many. */
 public final class ShapeProfiler {
@@ -29,10 +29,19 @@ public final class ShapeProfiler {
     public record Size(int out, int in) {}
 
     /**
-     * @param warm with the same weights again and again, as they are left in the caches
-     * @param cold in turns with others, so many that none is left in a cache
+     * A product, timed or failed.
+     *
+     * @param warm with the same weights again and again, as they are left in the caches; null if it failed
+     * @param cold in turns with others, so many that none is left in a cache; null if it failed
+     * @param failure why it was not timed; null if it was
      */
-    public record Result(Size size, int rows, MatrixProduct product, Benchmark.Timing warm, Benchmark.Timing cold) {}
+    public record Result(
+            Size size,
+            int rows,
+            MatrixProduct product,
+            Benchmark.Timing warm,
+            Benchmark.Timing cold,
+            Throwable failure) {}
 
     /** @param seconds how long to measure each, after half as long to warm up */
     public ShapeProfiler(Backend backend, double seconds) {
@@ -45,21 +54,63 @@ public final class ShapeProfiler {
         this.rotatedBytes = rotatedBytes;
     }
 
-    /** All products that the device has, for a size and a number of rows. */
-    public List<Result> run(Size size, int rows) {
-        List<Result> results = new ArrayList<>();
+    /**
+     * All products that the device has for a size: each with all numbers of rows, for which its weights stay where they are.
+     *
+     * @param results gets each as it comes
+     */
+    public void run(Size size, List<Integer> rows, Consumer<Result> results) {
         for (MatrixProduct product : backend.products()) {
-            if (product.supports(rows, size.out(), size.in())) {
-                long weights = 1 + rotatedBytes / product.weightBytes(size.out(), size.in());
-                try (Arena arena = backend.newArena()) {
-                    List<Runnable> operations =
-                            product.prepare(arena, rows, size.out(), size.in(), Math.toIntExact(weights));
-                    Benchmark.Timing warm = timer.time(arena, operations.subList(0, 1));
-                    int cold = (int) Math.max(1, Math.min(weights, COLD_MILLIS / warm.median()));
-                    results.add(new Result(size, rows, product, warm, timer.time(arena, operations.subList(0, cold))));
+            try (Weights weights = new Weights(size, product)) {
+                for (int count : rows) {
+                    if (product.supports(count, size.out(), size.in())) {
+                        results.accept(time(weights, count));
+                    }
                 }
             }
         }
-        return results;
+    }
+
+    private Result time(Weights weights, int rows) {
+        try (Arena arena = backend.newArena()) {
+            List<Runnable> operations = weights.prepared().products(arena, rows);
+            Benchmark.Timing warm = timer.time(arena, operations.subList(0, 1));
+            int some = (int) Math.max(1, Math.min(operations.size(), COLD_MILLIS / warm.median()));
+            Benchmark.Timing cold = timer.time(arena, operations.subList(0, some));
+            return new Result(weights.size, rows, weights.product, warm, cold, null);
+        } catch (RuntimeException | OutOfMemoryError e) {
+            return new Result(weights.size, rows, weights.product, null, null, e);
+        }
+    }
+
+    /** Made when they are first multiplied with; where that fails, it is tried again for the next rows. */
+    private final class Weights implements AutoCloseable {
+        private final Size size;
+        private final MatrixProduct product;
+        private Arena arena;
+        private MatrixProduct.Prepared prepared;
+
+        Weights(Size size, MatrixProduct product) {
+            this.size = size;
+            this.product = product;
+        }
+
+        MatrixProduct.Prepared prepared() {
+            if (prepared == null) {
+                close(); // what a failure has left
+                arena = backend.newArena();
+                long count = 1 + rotatedBytes / product.weightBytes(size.out(), size.in());
+                prepared = product.prepare(arena, size.out(), size.in(), Math.toIntExact(count));
+            }
+            return prepared;
+        }
+
+        @Override
+        public void close() {
+            if (arena != null) {
+                arena.close();
+                arena = null;
+            }
+        }
     }
 }

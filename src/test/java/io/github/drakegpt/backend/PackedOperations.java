@@ -258,7 +258,7 @@ public abstract class PackedOperations {
                 continue;
             }
             bytes.put(product.name(), product.weightBytes(out, in));
-            List<Runnable> products = product.prepare(arena, rows, out, in, 2);
+            List<Runnable> products = product.prepare(arena, out, in, 2).products(arena, rows);
             assertThat(products).hasSize(2);
             clock.mark(0);
             products.get(0).run();

@@ -5,10 +5,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withinPercentage;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import io.github.drakegpt.backend.Backend;
 import java.io.IOException;
 import java.lang.reflect.Method;
+import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -18,6 +18,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class BenchCommandTest {
     private static final Set<String> PRODUCTS =
@@ -39,18 +40,28 @@ class BenchCommandTest {
             "takePeakBytes",
             "close");
 
-    private static JsonNode bench(String... arguments) throws IOException {
+    @TempDir
+    Path temp;
+
+    /** What measures, and rows. */
+    private static List<JsonNode> bench(String... arguments) throws IOException {
         List<String> command = new ArrayList<>(List.of("bench", "--seconds", "0.001", "--json"));
         command.addAll(List.of(arguments));
         Cli.Result result = Cli.run(command.toArray(String[]::new));
         assertThat(result.code()).as(result.err()).isZero();
-        return new ObjectMapper().readTree(result.out());
+        return result.json();
+    }
+
+    private static List<JsonNode> rows(String... arguments) throws IOException {
+        List<JsonNode> lines = bench(arguments);
+        return lines.subList(1, lines.size());
     }
 
     @Test
-    void printsOneJsonDocument() throws IOException {
-        JsonNode document = bench("BigramLM", "--device", "cpu", "--threads", "1");
+    void printsLinesOfJson() throws IOException {
+        List<JsonNode> lines = bench("BigramLM", "--device", "cpu", "--threads", "1");
 
+        JsonNode document = lines.get(0);
         assertThat(document.get("drakegpt").asText()).isEqualTo(Main.version());
         assertThat(Instant.parse(document.get("date").asText())).isBeforeOrEqualTo(Instant.now());
         assertThat(document.get("machine").get("Java").asText())
@@ -59,7 +70,7 @@ class BenchCommandTest {
         assertThat(document.get("device").asText()).startsWith("cpu, 1 thread, ");
         assertThat(document.get("libraries").get("OpenBLAS").asText()).isNotBlank();
         assertThat(document.get("precision").asText()).isEqualTo("fp32");
-        JsonNode rows = document.get("results");
+        List<JsonNode> rows = lines.subList(1, lines.size());
         assertThat(rows)
                 .extracting(row -> row.get("suite").asText())
                 .startsWith("train", "generate", "generate", "kernels");
@@ -78,9 +89,8 @@ class BenchCommandTest {
 
     @Test
     void aTrainingStepIsSetBesideWhatItsModelTakes() throws IOException {
-        JsonNode row = bench("TransformerLM", "--suite", "train", "--device", "cpu")
-                .get("results")
-                .get(0);
+        JsonNode row =
+                rows("TransformerLM", "--suite", "train", "--device", "cpu").get(0);
 
         assertThat(row.get("batch").asInt()).isEqualTo(32);
         assertThat(row.get("parameters").asInt()).isEqualTo(42_369);
@@ -98,10 +108,8 @@ class BenchCommandTest {
     /** The small model that came before has given its memory back. */
     @Test
     void theMemoryIsThatOfOneModel() throws IOException {
-        JsonNode both = bench("laptop", "BigramLM", "--suite", "train", "--device", "cpu")
-                .get("results");
-        JsonNode alone =
-                bench("BigramLM", "--suite", "train", "--device", "cpu").get("results");
+        List<JsonNode> both = rows("laptop", "BigramLM", "--suite", "train", "--device", "cpu");
+        List<JsonNode> alone = rows("BigramLM", "--suite", "train", "--device", "cpu");
 
         assertThat(both.get(1).get("memory_bytes").asLong())
                 .isEqualTo(alone.get(0).get("memory_bytes").asLong())
@@ -110,7 +118,7 @@ class BenchCommandTest {
 
     @Test
     void generatesOneTextAndSeveral() throws IOException {
-        JsonNode rows = bench("BlocksLM", "--suite", "generate").get("results");
+        List<JsonNode> rows = rows("BlocksLM", "--suite", "generate");
 
         assertThat(rows).extracting(row -> row.get("batch").asInt()).containsExactly(1, 64);
         for (JsonNode row : rows) {
@@ -125,8 +133,7 @@ class BenchCommandTest {
 
     @Test
     void timesEveryOperation() throws IOException {
-        JsonNode rows = bench("BlocksLM", "default", "--suite", "kernels", "--device", "cpu")
-                .get("results");
+        List<JsonNode> rows = rows("BlocksLM", "default", "--suite", "kernels", "--device", "cpu");
         Set<String> timed = new TreeSet<>();
         Set<String> combinations = new HashSet<>();
         for (JsonNode row : rows) {
@@ -150,7 +157,7 @@ class BenchCommandTest {
                         .collect(Collectors.toSet()));
         JsonNode copy = rows.get(0);
         assertThat(copy.get("percent_of_copy").asDouble()).isEqualTo(100);
-        JsonNode norm = rows.findParents("operation").stream()
+        JsonNode norm = rows.stream()
                 .filter(row -> row.get("operation").asText().equals("layerNorm"))
                 .findFirst()
                 .orElseThrow();
@@ -163,6 +170,35 @@ class BenchCommandTest {
                                 * norm.get("gb_per_s").asDouble()
                                 / copy.get("gb_per_s").asDouble(),
                         withinPercentage(0.01));
+    }
+
+    /** A copy is from 128 MB to as many: more than this heap has. All others are timed, and not set beside a copy. */
+    @Test
+    void whatHasNoMemoryCostsOneRow() throws Exception {
+        List<String> small = List.of("-Xmx200m");
+        String[] command = {"bench", "default", "--suite", "kernels", "--device", "cpu", "--seconds", "0.001"};
+        String[] asJson = Arrays.copyOf(command, command.length + 1);
+        asJson[command.length] = "--json";
+        Cli.Result result = Cli.runIn(temp, small, asJson);
+
+        assertThat(result.code()).isEqualTo(1);
+        assertThat(result.err())
+                .contains("kernels default copy drakegpt (33554432) f32 was not measured: No memory for");
+        List<JsonNode> rows = result.json().subList(1, result.json().size());
+        assertThat(rows.get(0).fieldNames())
+                .toIterable()
+                .containsExactly("suite", "config", "operation", "by", "shape", "dtype", "error");
+        assertThat(rows.get(0).get("error").asText()).contains("give Java more memory");
+        assertThat(rows).hasSizeGreaterThan(30);
+        for (JsonNode row : rows.subList(1, rows.size())) {
+            assertThat(row.get("us_median").asDouble()).isPositive();
+            assertThat(row.has("error")).isFalse();
+            assertThat(row.has("percent_of_copy")).isFalse();
+        }
+
+        Cli.Result table = Cli.runIn(temp, small, command);
+        assertThat(table.code()).isEqualTo(1);
+        assertThat(table.out()).contains("\ndefault layerNorm ").doesNotContain("default copy");
     }
 
     @Test
@@ -196,7 +232,7 @@ class BenchCommandTest {
 
     @Test
     void errorsAreOneSentence() {
-        assertFails(Cli.run("bench", "GPT"), 2, "no model 'GPT'");
+        assertFails(Cli.run("bench", "BigramLM", "GPT", "--json"), 2, "no model 'GPT'");
         assertFails(Cli.run("bench", "--seconds", "0"), 2, "0.0 seconds are too short");
         assertFails(Cli.run("bench", "--seconds", "NaN"), 2, "NaN seconds are too short");
         assertFails(Cli.run("bench", "--suite", "nope"), 2, "'nope'");

@@ -1,5 +1,7 @@
 package io.github.drakegpt.cli;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -13,7 +15,16 @@ import java.util.List;
 final class Cli {
     private Cli() {}
 
-    record Result(int code, String out, String err) {}
+    record Result(int code, String out, String err) {
+        /** What was printed, each line of it as JSON. */
+        List<JsonNode> json() throws IOException {
+            List<JsonNode> lines = new ArrayList<>();
+            for (String line : out.lines().toList()) {
+                lines.add(new ObjectMapper().readTree(line));
+            }
+            return lines;
+        }
+    }
 
     static Result run(String... args) {
         PrintStream out = System.out;

@@ -140,6 +140,36 @@ class ProfileCommandTest {
                         Locale.ROOT, "over %,d characters", score.get("chars").asInt()));
     }
 
+    /** With a heap too small for any of the weights: each product is a line that says so. */
+    @Test
+    void productsThatFailAreLinesToo() throws Exception {
+        Cli.Result result = Cli.runIn(
+                temp,
+                List.of("-Xmx64m"),
+                "profile",
+                "--shapes",
+                "bitnet-2b",
+                "--seconds",
+                "0.001",
+                "--device",
+                "cpu",
+                "--json");
+
+        assertThat(result.code()).isEqualTo(1);
+        JsonNode header = result.json().get(0);
+        assertThat(header.get("shapes").asText()).isEqualTo("bitnet-2b");
+        assertThat(header.get("device").asText()).startsWith("cpu, ");
+        assertThat(header.fieldNames()).toIterable().contains("drakegpt", "date", "machine", "precision", "libraries");
+        List<JsonNode> rows = result.json().subList(1, result.json().size());
+        assertThat(rows).hasSizeGreaterThanOrEqualTo(4 * 13 * 3);
+        for (JsonNode row : rows) {
+            assertThat(row.fieldNames())
+                    .toIterable()
+                    .containsExactly("out", "in", "rows", "weights", "weight_bytes", "error");
+        }
+        assertThat(result.err()).contains("3840 2560 1 fp32 39321600 was not measured: ");
+    }
+
     @Test
     void badInputIsRefused() throws IOException {
         assertFails(Cli.run("profile"), 2, "either --run DIR, or --shapes bitnet-2b");

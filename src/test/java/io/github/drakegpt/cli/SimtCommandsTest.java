@@ -18,6 +18,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -140,9 +141,14 @@ class SimtCommandsTest {
         }
     }
 
-    /** cuBLAS is there to measure products against; cuDNN is not, and that is said. */
+    /**
+     * cuBLAS is there to measure products against; cuDNN is not, and that is said. A product that is refused, and memory that is
+     * not there, cost a row each.
+     */
     @Test
     void benchTimesOperationsAndStepsOnTheDevice() throws IOException {
+        SimtPanel.REFUSE_PRODUCT.set(1);
+        SimtPanel.FAIL_ALLOCATION.set(150);
         Cli.Result kernels = Cli.run(
                 "bench",
                 "default",
@@ -155,20 +161,27 @@ class SimtCommandsTest {
                 "simt",
                 "--precision",
                 "bf16");
-        assertThat(kernels.code()).as(kernels.err()).isZero();
-        JsonNode document = new ObjectMapper().readTree(kernels.out());
+        assertThat(kernels.code()).as(kernels.err()).isEqualTo(1);
+        JsonNode document = kernels.json().get(0);
+        List<JsonNode> rows = kernels.json().subList(1, kernels.json().size());
+        List<JsonNode> failed = rows.stream().filter(row -> row.has("error")).toList();
+        assertThat(failed).hasSize(2);
+        assertThat(failed.get(0).get("operation").asText()).isEqualTo("linear");
+        assertThat(failed.get(0).get("error").asText())
+                .startsWith("CUBLAS_STATUS_NOT_SUPPORTED while multiplying bf16 matrices");
+        assertThat(failed.get(1).get("error").asText()).contains("The GPU has no memory for ");
         assertThat(document.get("libraries").get("cuDNN").asText()).startsWith("none, nothing is measured against it");
         assertThat(document.get("libraries").get("driver").asText()).startsWith("CUDA 12.6, ");
-        assertThat(document.get("results"))
+        assertThat(rows)
+                .filteredOn(row -> row.get("us_median") != null)
                 .extracting(row ->
                         row.get("operation").asText() + " by " + row.get("by").asText())
                 .contains("linear by cuBLAS", "packedLinear by cuBLAS", "softmax by drakegpt")
                 .doesNotContain("softmax by cuDNN", "relu by cuDNN");
         assertThat(document.get("precision").asText()).isEqualTo("bf16");
         Map<String, String> types = new HashMap<>();
-        document.get("results")
-                .forEach(row -> types.put(
-                        row.get("operation").asText(), row.get("dtype").asText()));
+        rows.forEach(
+                row -> types.put(row.get("operation").asText(), row.get("dtype").asText()));
         assertThat(types)
                 .containsEntry("layerNorm", "bf16")
                 .containsEntry("linear", "bf16")
@@ -181,11 +194,31 @@ class SimtCommandsTest {
         Cli.Result step =
                 Cli.run("bench", "BigramLM", "--suite", "train", "--seconds", "0.001", "--json", "--device", "simt");
         assertThat(step.code()).as(step.err()).isZero();
-        JsonNode row = new ObjectMapper().readTree(step.out()).get("results").get(0);
+        JsonNode row = step.json().get(1);
         long corpus = 2_000_000;
         long workspaces = 64 << 20; // cuBLAS's, of two streams
         assertThat(row.get("memory_bytes").asLong()).isBetween(corpus + workspaces / 2, 2 * corpus + workspaces);
         assertThat(row.has("mfu_percent")).isFalse();
+    }
+
+    @Test
+    void whatBenchHasMeasuredIsThereWhenTheDeviceIsLost() throws IOException {
+        String[] command = {
+            "bench", "BigramLM", "BigramLM", "--suite", "generate", "--seconds", "0.001", "--device", "simt", "--json"
+        };
+        long before = SimtPanel.LAUNCHES.get();
+        assertThat(Cli.run(command).code()).isZero();
+        SimtPanel.FAIL_LAUNCH.set((SimtPanel.LAUNCHES.get() - before) / 2);
+        Cli.Result result = Cli.run(command);
+
+        assertThat(result.code()).isEqualTo(1);
+        assertThat(result.err()).contains("drakegpt: CUDA_ERROR_ILLEGAL_ADDRESS while ");
+        List<JsonNode> rows = result.json().subList(1, result.json().size());
+        assertThat(rows).hasSizeBetween(2, 4);
+        JsonNode last = rows.get(rows.size() - 1);
+        assertThat(last.get("error").asText()).startsWith("CUDA_ERROR_ILLEGAL_ADDRESS");
+        rows.subList(0, rows.size() - 1)
+                .forEach(row -> assertThat(row.get("ms_median").asDouble()).isPositive());
     }
 
     private static String[] with(String[] args, String... more) {

@@ -21,16 +21,24 @@ record CpuFp32Product(CpuBackend backend, Blas blas) implements MatrixProduct {
     }
 
     @Override
-    public List<Runnable> prepare(Arena arena, int rows, int out, int in, int weights) {
-        Tensor x = arena.allocate(DType.F32, Shape.of(rows, in));
-        x.write(MatrixProduct.random(rows * in));
-        Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
+    public Prepared prepare(Arena arena, int out, int in, int weights) {
         float[] random = MatrixProduct.random(out * in);
-        int parts = backend.workers();
-        List<Runnable> products = new ArrayList<>();
+        List<Tensor> prepared = new ArrayList<>();
         for (int i = 0; i < weights; i++) {
             Tensor w = arena.allocate(DType.F32, Shape.of(out, in));
             w.write(random);
+            prepared.add(w);
+        }
+        return (ofRows, rows) -> products(ofRows, prepared, rows, out, in);
+    }
+
+    private List<Runnable> products(Arena arena, List<Tensor> weights, int rows, int out, int in) {
+        Tensor x = arena.allocate(DType.F32, Shape.of(rows, in));
+        x.write(MatrixProduct.random(rows * in));
+        Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
+        int parts = backend.workers();
+        List<Runnable> products = new ArrayList<>();
+        for (Tensor w : weights) {
             products.add(() -> backend.parallel(parts, part -> {
                 int from = part * out / parts;
                 multiply(x, w, y, rows, in, out, from, (part + 1) * out / parts - from);

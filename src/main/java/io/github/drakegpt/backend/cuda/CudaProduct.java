@@ -48,15 +48,22 @@ record CudaProduct(CudaBackend backend, Gemm gemm, Kind kind) implements MatrixP
     }
 
     @Override
-    public List<Runnable> prepare(Arena arena, int rows, int out, int in, int weights) {
+    public Prepared prepare(Arena arena, int out, int in, int weights) {
+        List<CUdeviceptr> prepared = new ArrayList<>();
+        for (int i = 0; i < weights; i++) {
+            prepared.add(random(arena, out, in));
+        }
+        return (ofRows, rows) -> products(ofRows, prepared, rows, out, in);
+    }
+
+    private List<Runnable> products(Arena arena, List<CUdeviceptr> weights, int rows, int out, int in) {
         CUdeviceptr x = random(arena, rows, in);
         CUdeviceptr y = DeviceStorage.pointer(
                 arena.allocate(kind == Kind.INT8 ? DType.I32 : DType.F32, Shape.of(rows, out)),
                 kind == Kind.INT8 ? DType.I32 : DType.F32,
                 (long) rows * out);
         List<Runnable> products = new ArrayList<>();
-        for (int i = 0; i < weights; i++) {
-            CUdeviceptr w = random(arena, out, in);
+        for (CUdeviceptr w : weights) {
             products.add(() -> {
                 switch (kind) {
                     case FP32 -> multiply(FloatType.F32, x, w, y, rows, out, in);

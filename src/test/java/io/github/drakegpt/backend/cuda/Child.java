@@ -40,9 +40,11 @@ final class Child {
                         Models.SINGLE_HEAD, 9, 4, 8, 8, 1, 1, 0, false, Init.PYTORCH, Quantization.NONE, false);
                 BackendOptions options = new BackendOptions(1, Precision.of(name.substring(6)), true);
                 try (Backend backend = PROVIDERS.get("cuda").create(options)) {
-                    KernelBenchmark.run(backend, model, 2, 1e-3).stream()
-                            .filter(result -> result.by() != null)
-                            .forEach(result -> System.out.println(result.operation() + " by " + result.by()));
+                    KernelBenchmark.run(backend, model, 2, 1e-3, result -> {
+                        if (result.by() != null) {
+                            System.out.println(result.operation() + " by " + result.by());
+                        }
+                    });
                 }
             } else {
                 BackendProvider provider = PROVIDERS.get(name);

@@ -22,6 +22,8 @@ public enum SimtPanel {
     DRIVER(7),
     /** Compute capability times ten. */
     CAPABILITY(8),
+    /** cuBLAS refuses the n-th next product. */
+    REFUSE_PRODUCT(10),
     /** Read only: allocations that have not been freed. */
     LIVE_ALLOCATIONS(0x100),
     /** Read only: kernels launched. */
