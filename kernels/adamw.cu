@@ -56,19 +56,20 @@ __device__ __forceinline__ void adamw(float* params, __nv_bfloat16* factors, con
     float decay = shared[1];
     float step_size = shared[2];
     float root_scale = shared[3];
-    int i = (blockIdx.x * blockDim.x + threadIdx.x) * PACK<float>;
+    long long i = pack_index<float>();
     if (i >= n) {
         return;
     }
+    int left = int(n - i);
     bool wide = is_wide(params) && is_wide(grads) && is_wide(first_moments) && is_wide(second_moments);
     float p[PACK<float>];
     float g[PACK<float>];
     float m[PACK<float>];
     float v[PACK<float>];
-    load(params + i, n - i, wide, p);
-    load(grads + i, n - i, wide, g);
-    load(first_moments + i, n - i, wide, m);
-    load(second_moments + i, n - i, wide, v);
+    load(params + i, left, wide, p);
+    load(grads + i, left, wide, g);
+    load(first_moments + i, left, wide, m);
+    load(second_moments + i, left, wide, v);
 #pragma unroll
     for (int k = 0; k < PACK<float>; k++) {
         float grad = g[k] * grad_scale;
@@ -76,12 +77,12 @@ __device__ __forceinline__ void adamw(float* params, __nv_bfloat16* factors, con
         v[k] = beta2 * v[k] + (1 - beta2) * grad * grad;
         p[k] = p[k] * decay - step_size * m[k] / (sqrtf(v[k]) * root_scale + eps);
     }
-    store(params + i, n - i, wide, p);
+    store(params + i, left, wide, p);
     if (factors != nullptr) {
-        store(factors + i, n - i, is_wide(factors), p);
+        store(factors + i, left, is_wide(factors), p);
     }
-    store(first_moments + i, n - i, wide, m);
-    store(second_moments + i, n - i, wide, v);
+    store(first_moments + i, left, wide, m);
+    store(second_moments + i, left, wide, v);
 }
 
 KERNEL(256, adamw_f32, float* params, __nv_bfloat16* factors, const float* grads, float* first_moments,

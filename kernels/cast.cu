@@ -5,22 +5,24 @@
 
 // Eight elements a thread: 16 bytes of bfloat16.
 KERNEL(256, f32_to_bf16, const float* x, __nv_bfloat16* y, int n) {
-    int i = (blockIdx.x * blockDim.x + threadIdx.x) * PACK<__nv_bfloat16>;
+    long long i = pack_index<__nv_bfloat16>();
     if (i >= n) {
         return;
     }
+    int left = int(n - i);
     float values[PACK<__nv_bfloat16>];
-    load_floats<__nv_bfloat16>(x + i, n - i, is_wide(x), values);
-    store(y + i, n - i, is_wide(y), values);
+    load_floats<__nv_bfloat16>(x + i, left, is_wide(x), values);
+    store(y + i, left, is_wide(y), values);
 }
 
 KERNEL(256, bf16_to_f32, const __nv_bfloat16* x, float* y, int n) {
-    int i = (blockIdx.x * blockDim.x + threadIdx.x) * PACK<__nv_bfloat16>;
+    long long i = pack_index<__nv_bfloat16>();
     if (i >= n) {
         return;
     }
+    int left = int(n - i);
     float values[PACK<__nv_bfloat16>];
-    load(x + i, n - i, is_wide(x), values);
+    load(x + i, left, is_wide(x), values);
 #pragma unroll
     for (int q = 0; q < PACK<__nv_bfloat16>; q += PACK<float>) {
         float quarter[PACK<float>];
@@ -28,6 +30,6 @@ KERNEL(256, bf16_to_f32, const __nv_bfloat16* x, float* y, int n) {
         for (int k = 0; k < PACK<float>; k++) {
             quarter[k] = values[q + k];
         }
-        store(y + i + q, n - i - q, is_wide(y), quarter);
+        store(y + i + q, left - q, is_wide(y), quarter);
     }
 }

@@ -8,7 +8,7 @@
 template <typename T, int THREADS>
 __device__ void cross_entropy(const float* logits, const int* targets, float* losses, T* dlogits, float grad_scale,
                               int rows, int v) {
-    int row = row_index();
+    unsigned row = row_index();
     if (row >= rows) {
         return;
     }

@@ -15,7 +15,7 @@ template <typename T, int THREADS, int ELEMENTS, typename Output>
 __device__ void layer_norm(const T* x, const T* branch, const float* branch_bias, T* sum, const float* weight,
                            const float* bias, Output out, float* stats, int rows, int c, long long first_row,
                            const Dropout& dropout) {
-    int row = row_index();
+    unsigned row = row_index();
     if (row >= rows) {
         return;
     }
@@ -36,7 +36,7 @@ __device__ void layer_norm(const T* x, const T* branch, const float* branch_bias
                 }
 #pragma unroll
                 for (int k = 0; k < PACK<T>; k++) {
-                    values[p][k] = as_stored<T>(values[p][k] + added[k]);
+                    values[p][k] = as_stored<T>(__fadd_rn(values[p][k], added[k]));
                 }
                 store(sum + start + j, c - j, wide, values[p]);
             }
@@ -114,7 +114,7 @@ __device__ void layer_norm_grad(const T* x, const float* weight, const float* st
     float dweight[PACKS<T, ELEMENTS>][PACK<T>] = {};
     float dbias[PACKS<T, ELEMENTS>][PACK<T>] = {};
     float dbranch_bias[PACKS<T, ELEMENTS>][PACK<T>] = {};
-    for (int row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
+    for (unsigned row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
         long long start = (long long)row * c;
         float mean = stats[2 * row];
         float rstd = stats[2 * row + 1];

@@ -54,7 +54,7 @@ __device__ void quantize_weights(const float* w, const double* parts, const floa
     const float* matrix = w + blockIdx.y * n;
     T* target = q + blockIdx.y * n;
     bool wide = is_wide(matrix) && is_wide(target);
-    long long i = ((long long)blockIdx.x * ROW_THREADS + threadIdx.x) * PACK<T>;
+    long long i = pack_index<T>();
     if (i >= n) {
         return;
     }
@@ -83,7 +83,7 @@ QUANTIZE_WEIGHTS(__nv_bfloat16, bf16)
 // q (rows, c) = each row of x in 256 steps of its largest magnitude / 127.
 template <typename T, int THREADS>
 __device__ void quantize_rows(const T* x, const float* strength, T* q, int rows, int c) {
-    int row = row_index();
+    unsigned row = row_index();
     if (row >= rows) {
         return;
     }
@@ -125,7 +125,7 @@ QUANTIZE_ROWS(__nv_bfloat16, bf16)
 // The rows of x (rows, c) in 8 bits.
 template <int THREADS>
 __device__ void quantize_int8(const float* x, Int8Rows<THREADS> q, int rows, int c) {
-    int row = row_index();
+    unsigned row = row_index();
     if (row >= rows) {
         return;
     }

@@ -12,7 +12,7 @@ __device__ __forceinline__ float relu(float x) {
 template <typename T>
 __device__ void bias_relu(T* y, const float* bias, int relus, int rows, int c) {
     long long n = (long long)rows * c;
-    long long i = (long long)(blockIdx.x * blockDim.x + threadIdx.x) * PACK<T>;
+    long long i = pack_index<T>();
     if (i >= n) {
         return;
     }

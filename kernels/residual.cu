@@ -27,7 +27,7 @@ __device__ void residual(const T* x, const T* branch, const float* bias, T* sum,
     }
 #pragma unroll
     for (int k = 0; k < PACK<T>; k++) {
-        a[k] += b[k];
+        a[k] = __fadd_rn(a[k], b[k]);  // as layer_norm.cu does, not fused with the factor of dropout
     }
     store(sum + i, c - j, wide, a);
 }

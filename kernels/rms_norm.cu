@@ -11,7 +11,7 @@ constexpr float RMS_NORM_EPS = 1e-5f;
 // CPU: the compiler might fuse the two for one kind of output and not for the other.
 template <typename T, int THREADS, int ELEMENTS, typename Output>
 __device__ void rms_norm(const T* x, const float* weight, Output out, float* stats, int rows, int c) {
-    int row = row_index();
+    unsigned row = row_index();
     if (row >= rows) {
         return;
     }
@@ -73,7 +73,7 @@ __device__ void rms_norm_grad(const T* x, const float* weight, const float* stat
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx);
     bool wide_weights = is_wide(weight);
     float dweight[PACKS<T, ELEMENTS>][PACK<T>] = {};
-    for (int row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
+    for (unsigned row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
         long long start = (long long)row * c;
         float scale = stats[row];
         float normed[PACKS<T, ELEMENTS>][PACK<T>];

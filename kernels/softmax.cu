@@ -5,14 +5,14 @@
 #include "common/online_softmax.cuh"
 
 // How many elements of a row count: all, or in causal matrices (c, c) those up to the diagonal. The others become 0.
-__device__ __forceinline__ int row_length(int row, int c, int causal) {
+__device__ __forceinline__ int row_length(unsigned row, int c, int causal) {
     return causal ? row % c + 1 : c;
 }
 
 // x, y (rows, c); y may be x.
 template <typename T, int THREADS>
 __device__ void softmax(const T* x, T* y, int rows, int c, int causal) {
-    int row = row_index();
+    unsigned row = row_index();
     if (row >= rows) {
         return;
     }
@@ -46,7 +46,7 @@ SOFTMAX(__nv_bfloat16, bf16)
 // dx = y * (dy - sum(y * dy)), all (rows, c); dx may be dy.
 template <typename T, int THREADS>
 __device__ void softmax_grad(const T* y, const T* dy, T* dx, int rows, int c, int causal) {
-    int row = row_index();
+    unsigned row = row_index();
     if (row >= rows) {
         return;
     }

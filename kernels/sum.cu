@@ -6,22 +6,23 @@
 
 // sum = part, or sum += part. Each thread takes PACK elements.
 KERNEL(256, add_f32, const float* part, float* sum, int n, int add) {
-    int i = (blockIdx.x * blockDim.x + threadIdx.x) * PACK<float>;
+    long long i = pack_index<float>();
     if (i >= n) {
         return;
     }
+    int left = int(n - i);
     bool wide = is_wide(part) && is_wide(sum);
     float values[PACK<float>];
-    load(part + i, n - i, wide, values);
+    load(part + i, left, wide, values);
     if (add) {
         float before[PACK<float>];
-        load(sum + i, n - i, wide, before);
+        load(sum + i, left, wide, before);
 #pragma unroll
         for (int k = 0; k < PACK<float>; k++) {
             values[k] += before[k];
         }
     }
-    store(sum + i, n - i, wide, values);
+    store(sum + i, left, wide, values);
 }
 
 // sums (gridDim.y, c): of `each` rows of x, which lie `stride` elements apart.

@@ -9,11 +9,11 @@ template <typename T, typename Map>
 __device__ __forceinline__ void add_rows(float* sums, int rows, int c, int each, Map map) {
     SHARED(float, parts, [8][WARP][PACK<T>]);
     int j = (blockIdx.x * WARP + threadIdx.x) * PACK<T>;
-    int first = blockIdx.y * each;
-    int last = first + each < rows ? first + each : rows;
+    unsigned first = blockIdx.y * each;
+    unsigned last = min(first + each, unsigned(rows));
     float total[PACK<T>] = {};
     if (j < c) {
-        for (int r = first + int(threadIdx.y); r < last; r += blockDim.y) {
+        for (unsigned r = first + threadIdx.y; r < last; r += blockDim.y) {
             float values[PACK<T>];
             map(r, j, values);
 #pragma unroll

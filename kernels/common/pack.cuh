@@ -11,6 +11,12 @@ struct alignas(N * sizeof(T)) Pack {
     T elements[N];
 };
 
+// The first of the PACK elements that are this thread's: int would wrap within the last block of 2^31 elements.
+template <typename T>
+__device__ __forceinline__ long long pack_index() {
+    return ((long long)blockIdx.x * blockDim.x + threadIdx.x) * PACK<T>;
+}
+
 // What a value is once it has been stored and loaded again.
 template <typename T>
 __device__ __forceinline__ float as_stored(float x) {

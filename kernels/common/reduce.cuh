@@ -56,7 +56,7 @@ __device__ __forceinline__ double block_sum(double x) {
     return parts[0];
 }
 
-// The row of this thread's group: blocks are (THREADS, ROW_THREADS / THREADS).
-__device__ __forceinline__ int row_index() {
+// The row of this thread's group: blocks are (THREADS, ROW_THREADS / THREADS). Unsigned, since the last block may end beyond 2^31.
+__device__ __forceinline__ unsigned row_index() {
     return blockIdx.x * blockDim.y + threadIdx.y;
 }

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import jcuda.Pointer;
 import jcuda.driver.CUfunction;
 import jcuda.driver.CUfunction_attribute;
@@ -26,6 +27,7 @@ import jcuda.driver.JITOptions;
 final class Kernels implements AutoCloseable {
     private static final Pattern ENTRY = Pattern.compile("\\.entry\\s+(\\w+)\\s*\\(([^)]*)\\)");
     private static final Pattern PARAMETER = Pattern.compile("\\.param\\s+\\.(\\w+)");
+    private static final Pattern ERROR = Pattern.compile("\\b(error|fatal)\\b");
     private static final int LOG_BYTES = 8192;
 
     private final CudaContext context;
@@ -164,11 +166,8 @@ final class Kernels implements AutoCloseable {
         CUmodule module = new CUmodule();
         int result = JCudaDriver.cuModuleLoadDataJIT(module, Pointer.to(image), options);
         if (result != CUresult.CUDA_SUCCESS) {
-            String complaint =
-                    new String(options.getBytes(CUjit_option.CU_JIT_ERROR_LOG_BUFFER), StandardCharsets.UTF_8);
-            String first =
-                    complaint.replace('\0', '\n').strip().lines().findFirst().orElse("no reason given");
-            context.check(result, "loading the kernels of " + file + ".ptx (" + first.strip() + ")");
+            String log = new String(options.getBytes(CUjit_option.CU_JIT_ERROR_LOG_BUFFER), StandardCharsets.UTF_8);
+            context.check(result, "loading the kernels of " + file + ".ptx" + firstError(log));
         }
         modules.put(file, module);
         for (Matcher entry = ENTRY.matcher(ptx); entry.find(); ) {
@@ -182,6 +181,19 @@ final class Kernels implements AutoCloseable {
                     "finding the kernel " + entry.group(1));
             kernels.put(entry.group(1), new Kernel(function, parameters));
         }
+    }
+
+    /** In brackets, the line of the driver's log that says why: warnings may stand before it. Nothing if the log is empty. */
+    static String firstError(String log) {
+        List<String> lines = log.replace('\0', '\n')
+                .lines()
+                .map(String::strip)
+                .filter(line -> !line.isEmpty())
+                .toList();
+        return Stream.concat(lines.stream().filter(line -> ERROR.matcher(line).find()), lines.stream())
+                .findFirst()
+                .map(line -> " (" + line + ")")
+                .orElse("");
     }
 
     private static String read(String file) {
