@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <unordered_set>
@@ -13,6 +14,7 @@
 
 // Succeeds only where there is a context that is in order.
 extern "C" CUresult cuCtxGetDevice(int* device);
+extern "C" CUresult cuStreamIsCapturing(void* stream, int* status);
 
 namespace {
 
@@ -34,6 +36,7 @@ struct Handle {
     int math_mode;
     int pointer_mode;
     int atomics_mode;
+    bool used;
 };
 std::unordered_set<Handle*> handles;
 std::mutex handles_lock;
@@ -208,6 +211,17 @@ void run(const Product& p) {
     }
 }
 
+// A handle of NVIDIA's may set itself up at its first product, by calls that a capture refuses. Here it always does.
+bool set_up(Handle* handle, const char* name) {
+    int capturing = 0;
+    if (!handle->used && cuStreamIsCapturing(handle->stream, &capturing) == 0 && capturing != 0) {
+        std::fprintf(stderr, "simt: %s is the first product of its handle and is captured: multiply once before\n", name);
+        return false;
+    }
+    handle->used = true;
+    return true;
+}
+
 bool is_bit(const void* integer) { return (*static_cast<const int*>(integer) & ~1) == 0; }
 
 bool aligned(const void* data, int type) { return uintptr_t(data) % bytes_of(type) == 0; }
@@ -252,6 +266,9 @@ Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, 
     } else {
         product.alpha = integer ? float(*static_cast<const int*>(alpha)) : *static_cast<const float*>(alpha);
         product.beta = integer ? float(*static_cast<const int*>(beta)) : *static_cast<const float*>(beta);
+    }
+    if (!set_up(handle, name)) {
+        return EXECUTION_FAILED;
     }
     return simt::enqueue(handle->stream, name, [product] { run(product); }) == 0 ? SUCCESS : EXECUTION_FAILED;
 }
