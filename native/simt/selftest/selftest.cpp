@@ -208,6 +208,15 @@ void graphs() {
     void* graph;
     void* exec;
     float one = 1.0f, zero = 0.0f;
+    auto add_up = [&] {
+        return cublasGemmEx(blas, 1, 0, 1, 1, 100, &one, reinterpret_cast<void*>(x), 0, 100, reinterpret_cast<void*>(ones), 0, 100, &zero,
+                reinterpret_cast<void*>(sum), 0, 1, 68, -1);
+    };
+    cuStreamBeginCapture_v2(stream, 0);
+    expect("the first product of a handle in a capture", add_up(), 13);
+    expect("the end of the capture", cuStreamEndCapture(stream, &graph), 0);
+    cuGraphDestroy(graph);
+    expect("the first product of a handle", add_up(), 0);
     expect("begin of a capture", cuStreamBeginCapture_v2(stream, 0), 0);
     launch_on(stream, "add_one", {1}, {128}, x, 100);
     cuEventRecord(event, stream);
@@ -215,8 +224,7 @@ void graphs() {
     launch_on(side, "add_one", {1}, {128}, x, 100);
     cuEventRecord(second_event, side);
     cuStreamWaitEvent(stream, second_event, 0);
-    cublasGemmEx(blas, 1, 0, 1, 1, 100, &one, reinterpret_cast<void*>(x), 0, 100, reinterpret_cast<void*>(ones), 0, 100, &zero,
-            reinterpret_cast<void*>(sum), 0, 1, 68, -1);
+    add_up();
     expect("end of the capture", cuStreamEndCapture(stream, &graph), 0);
     check("nothing has run yet", download<float>(x, 1)[0] == 0);
     size_t count = 0;
