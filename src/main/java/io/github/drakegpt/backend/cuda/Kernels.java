@@ -8,8 +8,10 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import jcuda.Pointer;
 import jcuda.driver.CUfunction;
@@ -38,6 +40,7 @@ final class Kernels implements AutoCloseable {
         private final CUfunction function;
         private final List<String> parameters; // their PTX types, such as u64 for a pointer
         private int sharedBytes; // the most that were asked for
+        private boolean launched;
 
         Kernel(CUfunction function, List<String> parameters) {
             this.function = function;
@@ -103,6 +106,7 @@ final class Kernels implements AutoCloseable {
                     "giving " + name + " shared memory");
             kernel.sharedBytes = grid.sharedBytes;
         }
+        kernel.launched = true;
         context.launching(name);
         context.check(
                 JCudaDriver.cuLaunchKernel(
@@ -150,6 +154,14 @@ final class Kernels implements AutoCloseable {
             }
             values.add(value);
         }
+    }
+
+    /** Those that have been launched, also if only to be recorded. */
+    Set<String> launched() {
+        return kernels.entrySet().stream()
+                .filter(kernel -> kernel.getValue().launched)
+                .map(Map.Entry::getKey)
+                .collect(Collectors.toSet());
     }
 
     private void load(String file) {
