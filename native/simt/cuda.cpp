@@ -1,5 +1,6 @@
 // The driver API: devices, contexts, memory, modules and launches. Streams, events and graphs are in stream.cpp.
 #include "driver.h"
+#include "late.h"
 #include "machine.h"
 #include "memory.h"
 #include "panel.h"
@@ -118,14 +119,22 @@ Context* primary_of(int device) {
     return primary.context;
 }
 
-void destroy_context(Context* context) {
+// Returns what work that still waited did wrong.
+CUresult destroy_context(Context* context) {
+    CUresult error = late::finish(context);
     destroy_context_content(context);
     contexts.remove(context);
+    return error;
 }
 
 uint64_t free_memory() {
     uint64_t used = live_bytes() + panel.others_memory;
     return used < panel.total_memory ? panel.total_memory - used : 0;
+}
+
+bool is_device_memory(CUdeviceptr start) {
+    const Allocation* allocation = find_allocation(start, 1);
+    return allocation != nullptr && allocation->kind == Kind::DEVICE;
 }
 
 // Bytes that a copy or fill may touch on the device: within one allocation.
@@ -138,21 +147,36 @@ CUresult copy(Context* context, void* stream, bool async, void* to, const void* 
             || (bytes != 0 && (to == nullptr || from == nullptr))) {
         return CUDA_ERROR_INVALID_VALUE;
     }
+    if (!async) {
+        stream = nullptr;
+        if (CUresult error = refuse_legacy_stream(context)) {
+            return error;
+        }
+        if (CUresult error = refuse_unsafe_call()) {
+            return error;
+        }
+    }
+    bool page_locked_to = is_device_range(CUdeviceptr(to), bytes), page_locked_from = is_device_range(CUdeviceptr(from), bytes);
+    std::shared_ptr<std::vector<char>> staged;
+    if (late::is_on() && !page_locked_from) {
+        // The driver takes what lies in pageable memory before it returns, and a synchronous copy first waits for its stream.
+        if (CUresult error = async ? CUDA_SUCCESS : late::finish(context, stream)) {
+            return error;
+        }
+        auto start = static_cast<const char*>(from);
+        staged = std::make_shared<std::vector<char>>(start, start + bytes);
+    }
     auto run = [=] {
-        std::memmove(to, from, bytes);
-        mark_written(uintptr_t(to), bytes, true);
+        if ((!page_locked_from || check_range("cuMemcpy", from, bytes, false))
+                && (!page_locked_to || check_range("cuMemcpy", to, bytes, true))) {
+            std::memmove(to, staged != nullptr ? staged->data() : from, bytes);
+        }
     };
-    if (async) {
-        return submit(context, stream, Work::MEMCPY, run);
-    }
-    if (CUresult error = refuse_legacy_stream(context)) {
+    if (CUresult error = submit(context, stream, Work{Work::MEMCPY, context, run, nullptr, nullptr})) {
         return error;
     }
-    if (CUresult error = refuse_unsafe_call()) {
-        return error;
-    }
-    run();
-    return CUDA_SUCCESS;
+    bool returns_when_done = async ? !page_locked_to : !device_to || (!device_from && page_locked_from);
+    return returns_when_done ? late::finish(context, stream) : CUDA_SUCCESS;
 }
 
 template <class T> CUresult fill(Context* context, void* stream, bool async, CUdeviceptr start, T value, size_t count) {
@@ -160,10 +184,15 @@ template <class T> CUresult fill(Context* context, void* stream, bool async, CUd
         return CUDA_ERROR_INVALID_VALUE;
     }
     auto run = [=] {
-        std::fill_n(reinterpret_cast<T*>(start), count, value);
-        mark_written(start, count * sizeof(T), true);
+        if (check_range("cuMemset", reinterpret_cast<void*>(start), count * sizeof(T), true)) {
+            std::fill_n(reinterpret_cast<T*>(start), count, value);
+        }
     };
-    return submit(context, async ? stream : nullptr, Work::MEMSET, run);
+    if (CUresult error = submit(context, async ? stream : nullptr, Work{Work::MEMSET, context, run, nullptr, nullptr})) {
+        return error;
+    }
+    bool returns_when_done = !async && !is_device_memory(start);
+    return returns_when_done ? late::finish(context, nullptr) : CUDA_SUCCESS;
 }
 
 CUresult allocate_memory(Context* context, void** pointer, size_t bytes, Kind kind) {
@@ -277,6 +306,7 @@ CUresult load_module(Context* context, Module** module, const char* text, unsign
 }
 
 void unload_module(Module* module) {
+    *module->loaded = false;
     for (Function* function : module->functions) {
         functions.remove(function);
     }
@@ -317,14 +347,13 @@ CUresult after_work(const Context* context) {
 }
 
 void Launch::run(Context* context) const {
-    panel.launches++;
-    if (due(panel.fail_launch)) {
-        std::fprintf(stderr, "simt: kernel %s fails because the test asked for it\n", function->kernel->name);
+    if (!*loaded) {
+        std::fprintf(stderr, "simt: kernel %s runs when its module has been unloaded\n", kernel->name);
         context->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
         return;
     }
-    context->broken = function->entry != nullptr ? ptx::run(*function->entry, grid, block, shared, bytes.data())
-                                                 : simt::run(*function->kernel, grid, block, shared, params.data());
+    context->broken = entry != nullptr ? ptx::run(*entry, grid, block, shared, bytes.data())
+                                       : simt::run(*kernel, grid, block, shared, params.data());
 }
 
 CUresult make_launch(const Context* context, void* function, uint3 grid, uint3 block, unsigned shared, void** params, void** extra,
@@ -345,7 +374,7 @@ CUresult make_launch(const Context* context, void* function, uint3 grid, uint3 b
                 kernel.threads, static_cast<unsigned long long>(threads));
         return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     }
-    launch = std::make_shared<Launch>(Launch{f, grid, block, shared, {}, {}});
+    launch = std::make_shared<Launch>(Launch{f, f->kernel, f->entry, f->module->loaded, grid, block, shared, {}, {}});
     size_t total = 0;
     for (unsigned i = 0; i < kernel.count; i++) {
         total += (kernel.sizes[i] + 15) / 16 * 16;
@@ -386,7 +415,7 @@ bool check_range(const char* name, const void* address, size_t bytes, bool write
     }
     std::fprintf(stderr, "simt: %s %s %zu bytes at %p, of which 0x%zx is %s\n", name, write ? "writes" : "reads", bytes, address, wrong,
             describe_address(wrong).c_str());
-    if (Context* context = current_context()) {
+    if (Context* context = running != nullptr ? running : current_context()) {
         context->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
     }
     return false;
@@ -534,17 +563,19 @@ EXPORT cuDevicePrimaryCtxRelease_v2(int device) {
     REQUIRE(is_device(device), CUDA_ERROR_INVALID_DEVICE)
     Primary& primary = primaries[device];
     REQUIRE(primary.references > 0, CUDA_ERROR_INVALID_CONTEXT)
+    CUresult error = CUDA_SUCCESS;
     if (--primary.references == 0) {
-        destroy_context(primary.context);
+        error = destroy_context(primary.context);
         primary.context = nullptr;
     }
-    return CUDA_SUCCESS;
+    return error;
 }
 
 EXPORT cuDevicePrimaryCtxReset_v2(int device) {
     BEGIN(INIT)
     REQUIRE(is_device(device), CUDA_ERROR_INVALID_DEVICE)
     if (Context* context = primaries[device].context) {
+        late::finish(context);
         destroy_context_content(context);
         context->broken = CUDA_SUCCESS;
     }
@@ -580,8 +611,7 @@ EXPORT cuCtxDestroy_v2(Context* context) {
     if (current_context() == context) {
         context_stack.pop_back();
     }
-    destroy_context(context);
-    return CUDA_SUCCESS;
+    return destroy_context(context);
 }
 
 EXPORT cuCtxSetCurrent(Context* context) {
@@ -640,7 +670,8 @@ EXPORT cuCtxGetApiVersion(Context* context, unsigned* version) {
 
 EXPORT cuCtxSynchronize() {
     BEGIN(CONTEXT)
-    return refuse_unsafe_call();
+    CUresult error = refuse_unsafe_call();
+    return error != CUDA_SUCCESS ? error : late::finish(call.context);
 }
 
 EXPORT cuCtxGetStreamPriorityRange(int* least, int* greatest) {
@@ -906,7 +937,7 @@ EXPORT cuLaunchKernel(Function* function, unsigned grid_x, unsigned grid_y, unsi
     CUresult error = make_launch(call.context, function, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, params, extra,
             launch);
     REQUIRE(error == CUDA_SUCCESS, error)
-    return submit(call.context, stream, Work::KERNEL, nullptr, launch);
+    return submit(call.context, stream, Work{Work::KERNEL, call.context, nullptr, launch, nullptr});
 }
 
 EXPORT cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Function* function, int threads, size_t shared) {

@@ -6,10 +6,12 @@
 
 #include <chrono>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -57,16 +59,22 @@ namespace ptx {
 struct Entry;
 }
 
+// Work that waits (see late.h).
+using Queue = std::vector<std::shared_ptr<struct Queued>>;
+
 struct Context {
     int device;
     unsigned flags;
     bool primary;
     CUresult broken;  // what every call returns once a kernel has failed
+    std::list<std::shared_ptr<Queued>> queued = {};
+    Queue last = {};  // of the legacy stream: what its next work waits for
 };
 
 struct Module {
     Context* context;
     std::vector<struct Function*> functions;
+    std::shared_ptr<bool> loaded = std::make_shared<bool>(true);  // until it is unloaded
 };
 
 struct Function {
@@ -84,10 +92,12 @@ struct Work {
     std::function<void()> run;
     // Only for kernels: what cuGraphKernelNodeGetParams tells.
     std::shared_ptr<struct Launch> launch;
+    const char* library;  // the function of a library that this is the work of, or null
 };
 
 struct Node {
     Work work;
+    std::vector<const Node*> after;
 };
 
 struct Graph {
@@ -96,8 +106,14 @@ struct Graph {
 
 // An instantiated graph: its own copy of the work, found by the node of the graph it was made from.
 struct GraphExec {
+    struct Entry {
+        const Node* node;
+        Work work;
+        std::vector<size_t> after;  // entries that come earlier in the list
+    };
     Context* context;
-    std::vector<std::pair<const Node*, Work>> work;
+    std::vector<Entry> work;
+    std::shared_ptr<Queued> last = nullptr;
 };
 
 struct Stream;
@@ -114,6 +130,7 @@ struct Capture {
     std::unordered_set<Stream*> streams;
     // Streams that took part, other than the origin, and have work that the origin does not wait for yet.
     std::unordered_set<Stream*> unjoined;
+    std::unordered_map<const Stream*, std::vector<const Node*>> last = {};  // what the next work of a stream waits for
 };
 
 struct Stream {
@@ -122,6 +139,7 @@ struct Stream {
     int priority;
     uint64_t id;
     std::shared_ptr<Capture> capture;
+    Queue last = {};  // what its next work waits for
 };
 
 struct Event {
@@ -131,6 +149,8 @@ struct Event {
     std::chrono::steady_clock::time_point time;
     std::shared_ptr<Capture> capture;  // it was recorded by this one
     Stream* captured_in;
+    std::vector<const Node*> captured = {};  // what waits for it waits for these
+    std::shared_ptr<Queued> queued = nullptr;
 };
 
 // The live objects of one type; a handle that is not among them is refused.
@@ -187,12 +207,15 @@ private:
 // The handle of the current context, dead or alive; null when there is none.
 Context* current_context();
 
-// Does the work now, or puts it into the graph that the stream captures.
-CUresult submit(Context* context, void* stream, Work::Type type, std::function<void()> run, std::shared_ptr<Launch> launch = nullptr);
+// Does the work now, or later with SIMT_LATE=1; or puts it into the graph that the stream captures.
+CUresult submit(Context* context, void* stream, Work work);
 
 // The error of work that has just run: as on a GPU, the launch itself does not report it, but every later call does. With
 // CUDA_LAUNCH_BLOCKING=1 in the environment the launch does too.
 CUresult after_work(const Context* context);
+
+// The context whose work runs now; null when none does.
+extern thread_local Context* running;
 
 // Refuses what a capture under way forbids, and invalidates it.
 CUresult refuse_unsafe_call();
@@ -201,6 +224,9 @@ CUresult refuse_legacy_stream(const Context* context);
 // A kernel with copies of its parameters.
 struct Launch {
     Function* function;
+    const Kernel* kernel;
+    std::shared_ptr<const ptx::Entry> entry;
+    std::shared_ptr<const bool> loaded;
     uint3 grid, block;
     unsigned shared;
     std::vector<unsigned char> bytes;

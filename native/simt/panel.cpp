@@ -2,6 +2,7 @@
 
 #include "driver.h"
 #include "enqueue.h"
+#include "late.h"
 #include "memory.h"
 
 #include <cstdio>
@@ -39,6 +40,9 @@ void reset() {
     fresh.calls = panel.calls;
     panel = fresh;
     for (Context* context : contexts.all()) {
+        if (context->broken != CUDA_SUCCESS) {
+            late::finish(context);  // work that waits goes with the broken context
+        }
         context->broken = CUDA_SUCCESS;
     }
 }

@@ -1,5 +1,7 @@
-// Streams, events, capture and graphs. Work runs at once, so streams are always idle and the order of calls is the order of work.
+// Streams, events, capture and graphs. Work runs at once, so streams are always idle and the order of calls is the order of work;
+// unless SIMT_LATE=1 lets it wait (late.cpp).
 #include "driver.h"
+#include "late.h"
 #include "panel.h"
 
 #include <cstdio>
@@ -36,24 +38,42 @@ CUresult forbid(Capture& capture, CUresult error) {
     return error;
 }
 
-void run_work(const Work& work) {
-    if (work.context->broken != CUDA_SUCCESS) {
+}  // namespace
+
+thread_local Context* running;
+
+bool count_launch(const Work& work) {
+    if (work.launch == nullptr && work.library == nullptr) {
+        return false;
+    }
+    (work.library != nullptr ? panel.library_launches : panel.launches)++;
+    return due(panel.fail_launch);
+}
+
+void run_work(const Work& work, bool fails) {
+    Context* context = work.context;
+    if (context->broken != CUDA_SUCCESS) {
         return;
     }
+    if (fails) {
+        std::fprintf(stderr, "simt: %s%s fails because the test asked for it\n", work.library != nullptr ? "" : "kernel ",
+                work.library != nullptr ? work.library : work.launch->kernel->name);
+        context->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
+        return;
+    }
+    running = context;
     if (work.launch != nullptr) {
-        work.launch->run(work.context);
+        work.launch->run(context);
     } else if (work.run != nullptr) {
         work.run();
     }
+    running = nullptr;
 }
 
-}  // namespace
-
-CUresult submit(Context* context, void* stream, Work::Type type, std::function<void()> run, std::shared_ptr<Launch> launch) {
+CUresult submit(Context* context, void* stream, Work work) {
     if (!is_stream(stream)) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
-    Work work{type, context, std::move(run), std::move(launch)};
     if (is_legacy(stream)) {
         if (CUresult error = refuse_legacy_stream(context)) {
             return error;
@@ -61,13 +81,19 @@ CUresult submit(Context* context, void* stream, Work::Type type, std::function<v
     }
     Capture* capture = capture_of(stream);
     if (capture == nullptr) {
-        run_work(work);
+        if (late::is_on()) {
+            late::add(context, stream, work);
+            return CUDA_SUCCESS;
+        }
+        run_work(work, context->broken == CUDA_SUCCESS && count_launch(work));
         return after_work(context);
     }
     if (!capture->valid) {
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     }
-    capture->nodes.push_back(std::make_shared<Node>(Node{std::move(work)}));
+    std::vector<const Node*>& last = capture->last[static_cast<Stream*>(stream)];
+    capture->nodes.push_back(std::make_shared<Node>(Node{std::move(work), std::move(last)}));
+    last = {capture->nodes.back().get()};
     if (stream != capture->origin) {
         capture->unjoined.insert(static_cast<Stream*>(stream));
     }
@@ -79,16 +105,7 @@ CUresult enqueue(void* stream, const char* name, std::function<void()> work) {
     if (call.error != CUDA_SUCCESS) {
         return call.error;
     }
-    Context* context = call.context;
-    return submit(context, stream, Work::KERNEL, [context, work = std::move(work), name] {
-        panel.library_launches++;
-        if (due(panel.fail_launch)) {
-            std::fprintf(stderr, "simt: %s fails because the test asked for it\n", name);
-            context->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
-            return;
-        }
-        work();
-    });
+    return submit(call.context, stream, Work{Work::KERNEL, call.context, std::move(work), nullptr, name});
 }
 
 CUresult refuse_unsafe_call() {
@@ -155,21 +172,39 @@ EXPORT cuStreamDestroy_v2(Stream* stream) {
         capture.streams.erase(stream);
         capture.unjoined.erase(stream);
     }
+    late::forget(stream);
     streams.remove(stream);
     return CUDA_SUCCESS;
 }
 
-EXPORT cuStreamSynchronize(Stream* stream) {
-    BEGIN(CONTEXT)
+namespace {
+
+// What forbids to wait for a stream, or to ask whether it is done.
+CUresult refuse_to_look_at(const Context* context, Stream* stream) {
     REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
     if (is_legacy(stream)) {
-        return refuse_legacy_stream(call.context);
+        return refuse_legacy_stream(context);
     }
     return stream->capture == nullptr ? CUDA_SUCCESS : forbid(*stream->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
 }
 
+CUresult refuse_to_look_at(const Event* event) {
+    REQUIRE(events.has(event), CUDA_ERROR_INVALID_HANDLE)
+    return event->capture == nullptr ? CUDA_SUCCESS : forbid(*event->capture, CUDA_ERROR_CAPTURED_EVENT);
+}
+
+}  // namespace
+
+EXPORT cuStreamSynchronize(Stream* stream) {
+    BEGIN(CONTEXT)
+    CUresult error = refuse_to_look_at(call.context, stream);
+    return error != CUDA_SUCCESS ? error : late::finish(call.context, stream);
+}
+
 EXPORT cuStreamQuery(Stream* stream) {
-    return cuStreamSynchronize(stream);
+    BEGIN(CONTEXT)
+    CUresult error = refuse_to_look_at(call.context, stream);
+    return error != CUDA_SUCCESS ? error : late::query(call.context, stream);
 }
 
 EXPORT cuStreamGetFlags(Stream* stream, unsigned* flags) {
@@ -206,7 +241,11 @@ EXPORT cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
     if (event->capture == nullptr) {
         // An event from outside would tie the graph to work that is not in it.
         Capture* capture = capture_of(stream);
-        return capture != nullptr && event->recorded ? forbid(*capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED) : CUDA_SUCCESS;
+        if (capture == nullptr) {
+            late::wait(call.context, stream, event->queued);
+            return CUDA_SUCCESS;
+        }
+        return event->recorded ? forbid(*capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED) : CUDA_SUCCESS;
     }
     if (is_legacy(stream)) {
         return forbid(*event->capture, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
@@ -221,6 +260,8 @@ EXPORT cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
         stream->capture->valid = false;
         return forbid(capture, 902);  // CUDA_ERROR_STREAM_CAPTURE_MERGE
     }
+    std::vector<const Node*>& last = capture.last[stream];
+    last.insert(last.end(), event->captured.begin(), event->captured.end());
     if (stream == capture.origin) {
         capture.unjoined.erase(event->captured_in);
     } else {
@@ -258,6 +299,12 @@ EXPORT cuEventRecord(Event* event, Stream* stream) {
     event->time = std::chrono::steady_clock::now();
     event->capture = capture == nullptr ? nullptr : stream->capture;
     event->captured_in = stream;
+    if (capture != nullptr) {
+        event->captured = capture->last[stream];
+        event->queued = nullptr;
+    } else if (late::is_on()) {
+        event->queued = late::mark(call.context, stream);
+    }
     return CUDA_SUCCESS;
 }
 
@@ -267,12 +314,14 @@ EXPORT cuEventRecordWithFlags(Event* event, Stream* stream, unsigned) {
 
 EXPORT cuEventSynchronize(Event* event) {
     BEGIN(CONTEXT)
-    REQUIRE(events.has(event), CUDA_ERROR_INVALID_HANDLE)
-    return event->capture == nullptr ? CUDA_SUCCESS : forbid(*event->capture, CUDA_ERROR_CAPTURED_EVENT);
+    CUresult error = refuse_to_look_at(event);
+    return error != CUDA_SUCCESS ? error : late::finish(call.context, event->queued);
 }
 
 EXPORT cuEventQuery(Event* event) {
-    return cuEventSynchronize(event);
+    BEGIN(CONTEXT)
+    CUresult error = refuse_to_look_at(event);
+    return error != CUDA_SUCCESS ? error : late::query(call.context, event->queued);
 }
 
 EXPORT cuEventElapsedTime(float* milliseconds, Event* start, Event* end) {
@@ -280,6 +329,12 @@ EXPORT cuEventElapsedTime(float* milliseconds, Event* start, Event* end) {
     REQUIRE(events.has(start) && events.has(end) && start->recorded && end->recorded, CUDA_ERROR_INVALID_HANDLE)
     REQUIRE(!(start->flags & EVENT_WITHOUT_TIME) && !(end->flags & EVENT_WITHOUT_TIME), CUDA_ERROR_INVALID_HANDLE)
     REQUIRE(start->capture == nullptr && end->capture == nullptr, CUDA_ERROR_CAPTURED_EVENT)
+    for (Event* event : {start, end}) {
+        if (event->queued != nullptr) {
+            REQUIRE(event->queued->done, CUDA_ERROR_NOT_READY)
+            event->time = event->queued->time;
+        }
+    }
     *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count();
     return CUDA_SUCCESS;
 }
@@ -400,8 +455,14 @@ EXPORT cuGraphInstantiateWithFlags(GraphExec** exec, Graph* graph, unsigned long
     BEGIN(CONTEXT)
     REQUIRE(graphs.count(graph) != 0, CUDA_ERROR_INVALID_VALUE)
     GraphExec made{call.context, {}};
+    std::unordered_map<const Node*, size_t> places;
     for (const auto& node : graph->nodes) {
-        made.work.push_back({node.get(), node->work});
+        std::vector<size_t> after;
+        for (const Node* before : node->after) {
+            after.push_back(places.at(before));
+        }
+        places[node.get()] = made.work.size();
+        made.work.push_back({node.get(), node->work, std::move(after)});
     }
     *exec = graph_execs.add(std::move(made));
     return CUDA_SUCCESS;
@@ -439,8 +500,17 @@ EXPORT cuGraphUpload(GraphExec* exec, Stream* stream) {
 EXPORT cuGraphLaunch(GraphExec* exec, Stream* stream) {
     BEGIN(CONTEXT)
     REQUIRE(graph_execs.has(exec) && is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
-    for (const auto& [node, work] : exec->work) {
-        if (CUresult error = submit(call.context, stream, work.type, work.run, work.launch)) {
+    if (late::is_on() && capture_of(stream) == nullptr) {
+        if (is_legacy(stream)) {
+            if (CUresult error = refuse_legacy_stream(call.context)) {
+                return error;
+            }
+        }
+        late::add(call.context, stream, *exec);
+        return CUDA_SUCCESS;
+    }
+    for (const GraphExec::Entry& entry : exec->work) {
+        if (CUresult error = submit(call.context, stream, entry.work)) {
             return error;
         }
     }
@@ -476,10 +546,10 @@ EXPORT cuGraphKernelNodeGetParams_v2(Node* node, KernelNodeParams* params) {
 EXPORT cuGraphExecKernelNodeSetParams_v2(GraphExec* exec, Node* node, const KernelNodeParams* params) {
     BEGIN(CONTEXT)
     REQUIRE(graph_execs.has(exec), CUDA_ERROR_INVALID_HANDLE)
-    for (auto& [original, work] : exec->work) {
-        if (original == node && work.launch != nullptr) {
+    for (GraphExec::Entry& entry : exec->work) {
+        if (entry.node == node && entry.work.launch != nullptr) {
             return make_launch(call.context, params->function, params->grid, params->block, params->shared, params->params, params->extra,
-                    work.launch);
+                    entry.work.launch);
         }
     }
     return CUDA_ERROR_INVALID_VALUE;

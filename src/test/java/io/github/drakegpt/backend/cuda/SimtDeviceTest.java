@@ -211,7 +211,10 @@ class SimtDeviceTest extends DeviceLayer {
         SimtPanel.FAIL_LAUNCH.set(1);
         backend.reluGrad(x, x, null, 1, 1);
         assertThatExceptionOfType(CudaException.class)
-                .isThrownBy(() -> backend.linear(x, x, null, false, x, 1, 1, 1))
+                .isThrownBy(() -> {
+                    backend.linear(x, x, null, false, x, 1, 1, 1);
+                    x.toFloats(); // where work is done late
+                })
                 .withMessageContaining("CUDA_ERROR_ILLEGAL_ADDRESS")
                 .withMessageContaining("relu_grad_f32");
     }
