@@ -21,6 +21,7 @@ import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -357,6 +358,51 @@ abstract class DeviceLayer {
         assertThat(x.toFloats()).containsExactly(256);
     }
 
+    /** Few rows are launched together; of many, two products run beside each other. */
+    @ParameterizedTest
+    @CsvSource({"8,REFUSED", "8,NOTICED_LATER", "2048,REFUSED", "2048,NOTICED_LATER"})
+    void aCaptureThatIsLostInTheMiddleChangesNoBit(int rows, Offence offence) {
+        int width = 16;
+        List<float[]> results = new ArrayList<>();
+        for (boolean lost : new boolean[] {false, true}) {
+            Tensor x = floats(randoms(rows * width));
+            Tensor w = floats(randoms(width * width));
+            Tensor y = floats(new float[rows * width]);
+            Tensor dx = floats(new float[rows * width]);
+            Tensor dw = floats(new float[width * width]);
+            Tensor sum = floats(new float[width * width]);
+            Runnable work = backend.record(arena, () -> {
+                backend.linear(x, w, null, true, y, rows, width, width);
+                if (lost && backend.context().capturing()) {
+                    offence.commit(backend.context(), null, null);
+                }
+                backend.linearGrad(x, w, y, dx, dw, null, rows, width, width);
+                backend.sum(new Tensor[] {dw}, 1, true, sum);
+            });
+            System.clearProperty(CudaBackend.STRICT);
+            try {
+                for (int i = 0; i < 4; i++) {
+                    work.run();
+                }
+            } finally {
+                System.setProperty(CudaBackend.STRICT, "true");
+            }
+            results.add(dx.toFloats());
+            results.add(sum.toFloats());
+        }
+        assertThat(results.get(0)).isEqualTo(results.get(2)).isNotEqualTo(new float[rows * width]);
+        assertThat(results.get(1)).isEqualTo(results.get(3)).isNotEqualTo(new float[width * width]);
+    }
+
+    private static float[] randoms(int n) {
+        Random random = new Random(n);
+        float[] values = new float[n];
+        for (int i = 0; i < n; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        return values;
+    }
+
     /** Where work is recorded, one multiplies for the weights and the other for the input; else one does both. */
     @ParameterizedTest
     @CsvSource({
@@ -371,16 +417,11 @@ abstract class DeviceLayer {
         try (CudaBackend precise = newBackend(new BackendOptions(1, precision, true));
                 Arena own = precise.newArena()) {
             DType type = precision.activations();
-            Random random = new Random(3);
             Tensor x = own.allocate(type, Shape.of(rows, in));
             Tensor w = own.allocate(type, Shape.of(out, in));
             Tensor dy = own.allocate(type, Shape.of(rows, out));
             for (Tensor tensor : List.of(x, w, dy)) {
-                float[] values = new float[Math.toIntExact(tensor.size())];
-                for (int i = 0; i < values.length; i++) {
-                    values[i] = (float) random.nextGaussian();
-                }
-                tensor.write(values);
+                tensor.write(randoms(Math.toIntExact(tensor.size())));
             }
             Tensor dx = own.allocate(type, Shape.of(rows, in));
             Tensor dw = own.allocate(DType.F32, Shape.of(out, in));
