@@ -41,12 +41,14 @@ final class TrainCheck {
                         "--set",
                         "train.eval_interval=" + steps,
                         "--set",
-                        "train.eval_iters=2");
+                        "train.eval_iters=2",
+                        "--set",
+                        "train.batch_size=4");
     }
 
     /**
      * Takes a device and a number of steps, prints a line of JSON for each model, and exits with 0 only if all is as on the CPU.
-     * With {@code short} behind, evaluations and texts are short, and the CPU trains the same here.
+     * With {@code short} behind, batches, evaluations and texts are short, and the CPU trains the same here.
      */
     public static void main(String[] args) throws IOException {
         TrainCheck check = new TrainCheck(args[0], Integer.parseInt(args[1]), args.length == 2);
