@@ -8,6 +8,10 @@
 // written to memory, where later launches look for it.
 //
 // Products are made of tiles of eight rows, so that a weight is read once for eight rows.
+//
+// A step goes through the code once, so what does not fit the instruction cache of a multiprocessor (128 KB) is waited for. So each
+// operation is a function that is not inlined, and loops that end after a few rounds are not unrolled. They call no function
+// themselves: that would take a stack.
 #include "common/mma.cuh"
 #include "common/norm.cuh"
 #include "common/online_softmax.cuh"
@@ -91,6 +95,18 @@ __device__ __forceinline__ int thread_index() {
     return threadIdx.y * WARP + threadIdx.x;
 }
 
+// Calls map(r, j) for each element of `rows` rows of c.
+template <typename Map>
+__device__ __forceinline__ void each_element(int rows, int c, Map map) {
+#pragma unroll 1
+    for (int r = threadIdx.y; r < rows; r += WARPS) {
+#pragma unroll 1
+        for (int j = threadIdx.x; j < c; j += WARP) {
+            map(r, j);
+        }
+    }
+}
+
 // The factor of element e of what is dropped from.
 __device__ __forceinline__ float dropout_factor(const Dropout& dropout, unsigned long long e) {
     return dropout.factor(philox(dropout.stream, e >> 3), int(e & 7));
@@ -111,16 +127,35 @@ __device__ __forceinline__ float transposed_sum(float (&values)[TILE]) {
     return values[0];
 }
 
+// N elements, whose pointer is a multiple of their bytes.
+template <int N>
+__device__ __forceinline__ void load_all(const float* p, float (&values)[N]) {
+    Pack<float, N> pack = *reinterpret_cast<const Pack<float, N>*>(p);
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        values[k] = pack.elements[k];
+    }
+}
+
+// `wide`: both, and n, are multiples of 16 bytes.
 __device__ __forceinline__ float dot(const float* a, const float* b, int n, bool wide) {
     float sum = 0;
-    for (int d = 0; d < n; d += QUAD) {
-        float x[QUAD];
-        float y[QUAD];
-        load(a + d, n - d, wide, x);
-        load(b + d, n - d, wide, y);
+    if (wide) {
+#pragma unroll 2
+        for (int d = 0; d < n; d += QUAD) {
+            float x[QUAD];
+            float y[QUAD];
+            load_all(a + d, x);
+            load_all(b + d, y);
 #pragma unroll
-        for (int k = 0; k < QUAD; k++) {
-            sum += x[k] * y[k];
+            for (int k = 0; k < QUAD; k++) {
+                sum += x[k] * y[k];
+            }
+        }
+    } else {
+#pragma unroll 1
+        for (int d = 0; d < n; d++) {
+            sum += a[d] * b[d];
         }
     }
     return sum;
@@ -129,12 +164,13 @@ __device__ __forceinline__ float dot(const float* a, const float* b, int n, bool
 // ---------------------------------------------------------------------------------------------- rows of single elements
 
 // Draws the block's sequence: corpus (n), x and y I32 (B, T). sizes: n.
-__device__ void gather(const Sequence& sequence, const Operation& op) {
+__device__ __noinline__ void gather(Sequence sequence, const Operation& op) {
     Stream stream = {op.seed, op.purpose, *op.pointer<const int>(9)};
     unsigned word = philox_word(stream, op.first + blockIdx.x);
     int place = int(__umulhi(word, unsigned(op.sizes[0] - sequence.t)));
     const unsigned short* corpus = op.pointer<const unsigned short>(0) + place;
     long long start = (long long)blockIdx.x * sequence.t;
+#pragma unroll 1
     for (int r = thread_index(); r < sequence.t; r += THREADS) {
         op.pointer<int>(1)[start + r] = corpus[r];
         op.pointer<int>(2)[start + r] = corpus[r + 1];
@@ -142,30 +178,31 @@ __device__ void gather(const Sequence& sequence, const Operation& op) {
 }
 
 // tokens I32 (B, T), wte (V, c), wpe (context, c) or null, out (B, T, c), position I32 (1) or null. sizes: c.
-__device__ void embedding(const Sequence& sequence, const Operation& op) {
+__device__ __noinline__ void embedding(Sequence sequence, const Operation& op) {
     int c = op.sizes[0];
     const int* tokens = op.pointer<const int>(0) + (long long)blockIdx.x * sequence.t;
     const float* wpe = op.pointer<const float>(2);
     Rows out = sequence.rows(op, 3, c);
     int position = op.pointers[4] == nullptr ? 0 : *op.pointer<const int>(4);
-    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
-        const float* row = op.pointer<const float>(1) + (long long)tokens[r] * c;
-        for (int j = threadIdx.x; j < c; j += WARP) {
-            out.put(r, j, wpe == nullptr ? row[j] : row[j] + wpe[(long long)(position + r) * c + j]);
-        }
-    }
+    each_element(sequence.t, c, [&](int r, int j) {
+        float token = op.pointer<const float>(1)[(long long)tokens[r] * c + j];
+        out.put(r, j, wpe == nullptr ? token : token + wpe[(long long)(position + r) * c + j]);
+    });
 }
 
 // tokens I32 (B, T), dout (B, T, c), parts of dwte (V, c) and of dwpe (context, c) or null. sizes: c, V, context.
-__device__ void embedding_grad(const Sequence& sequence, const Operation& op) {
+__device__ __noinline__ void embedding_grad(Sequence sequence, const Operation& op) {
     int c = op.sizes[0];
     const int* tokens = op.pointer<const int>(0) + (long long)blockIdx.x * sequence.t;
     Rows dout = sequence.rows(op, 1, c);
     float* dwte = sequence.gradient(op, 2);
+#pragma unroll 1
     for (int v = threadIdx.y; v < op.sizes[1]; v += WARPS) {
+#pragma unroll 1
         for (int j0 = 0; j0 < c; j0 += WARP) {
             int j = j0 + int(threadIdx.x);
             float sum = 0;
+#pragma unroll 1
             for (int r0 = 0; r0 < sequence.t; r0 += WARP) {
                 // each lane looks at one token; then the warp adds the rows that were found
                 int mine = r0 + int(threadIdx.x);
@@ -183,32 +220,30 @@ __device__ void embedding_grad(const Sequence& sequence, const Operation& op) {
     }
     float* dwpe = sequence.gradient(op, 3);
     if (dwpe != nullptr) {
-        for (int r = threadIdx.y; r < op.sizes[2]; r += WARPS) {
-            for (int j = threadIdx.x; j < c; j += WARP) {
-                dwpe[r * c + j] = r < sequence.t ? dout.row(r)[j] : 0.0f;
-            }
-        }
+        each_element(op.sizes[2], c, [&](int r, int j) { dwpe[r * c + j] = r < sequence.t ? dout.row(r)[j] : 0.0f; });
     }
 }
 
 // x (B, T, c) = 0. sizes: c.
-__device__ void zero(const Sequence& sequence, const Operation& op) {
+__device__ __noinline__ void zero(Sequence sequence, const Operation& op) {
     Rows x = sequence.rows(op, 0, op.sizes[0]);
-    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
-        for (int j = threadIdx.x; j < op.sizes[0]; j += WARP) {
-            x.put(r, j, 0);
-        }
-    }
+    each_element(sequence.t, op.sizes[0], [&](int r, int j) { x.put(r, j, 0); });
 }
 
-// sums (c) or null = the sum of the block's rows, which other threads may have written just now.
-__device__ void column_sums(const Sequence& sequence, const Rows& rows, float* sums, int c) {
+// The sum (c) of the block's rows (T, c), pointer `from`, which other threads may have written just now, into the part of the
+// gradient, pointer `to`, unless that is null. sizes: c.
+__device__ __noinline__ void column_sums(Sequence sequence, const Operation& op, int from, int to) {
+    int c = op.sizes[0];
+    Rows rows = sequence.rows(op, from, c);
+    float* sums = sequence.gradient(op, to);
     if (sums == nullptr) {
         return;
     }
     __syncthreads();
+#pragma unroll 1
     for (int j = thread_index(); j < c; j += THREADS) {
         float sum = 0;
+#pragma unroll 4
         for (int r = 0; r < sequence.t; r++) {
             sum += rows.row(r)[j];
         }
@@ -216,73 +251,54 @@ __device__ void column_sums(const Sequence& sequence, const Rows& rows, float* s
     }
 }
 
-// dy = 0 where y was not positive, both (B, T, c); part of the gradient of a bias (c) or null. sizes: c.
-__device__ void relu_grad(const Sequence& sequence, const Operation& op) {
+// dy = 0 where y was not positive, both (B, T, c). Then come column_sums, into the gradient of a bias (c). sizes: c.
+__device__ __noinline__ void relu_grad(Sequence sequence, const Operation& op) {
     Rows y = sequence.rows(op, 0, op.sizes[0]);
     Rows dy = sequence.rows(op, 1, op.sizes[0]);
-    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
-        for (int j = threadIdx.x; j < op.sizes[0]; j += WARP) {
-            dy.put(r, j, y.row(r)[j] > 0 ? dy.row(r)[j] : 0.0f);
-        }
-    }
-    column_sums(sequence, dy, sequence.gradient(op, 2), op.sizes[0]);
+    each_element(sequence.t, op.sizes[0], [&](int r, int j) { dy.put(r, j, y.row(r)[j] > 0 ? dy.row(r)[j] : 0.0f); });
 }
 
-// sum = x + dropout(branch + bias); x, branch, sum (B, T, c), bias (c) or null; sum may be x. sizes: c.
-__device__ void residual(const Sequence& sequence, const Operation& op) {
+// sum = x + dropout(branch + bias); x, branch, sum (B, T, c), bias (c) or null, which is number `biases`; sum may be x. sizes: c.
+__device__ __noinline__ void residual(Sequence sequence, const Operation& op, int biases) {
     int c = op.sizes[0];
     Rows x = sequence.rows(op, 0, c);
     Rows branch = sequence.rows(op, 1, c);
     Rows sum = sequence.rows(op, 2, c);
-    const float* bias = op.pointer<const float>(3);
+    const float* bias = op.pointer<const float>(biases);
     Dropout dropout = op.dropout();
     long long first = op.first + (long long)blockIdx.x * sequence.t;
-    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
-        for (int j = threadIdx.x; j < c; j += WARP) {
-            float value = branch.row(r)[j] + (bias == nullptr ? 0.0f : bias[j]);
-            if (dropout.active()) {
-                value *= dropout_factor(dropout, (first + r) * c + j);
-            }
-            sum.put(r, j, x.row(r)[j] + value);
+    each_element(sequence.t, c, [&](int r, int j) {
+        float value = branch.row(r)[j] + (bias == nullptr ? 0.0f : bias[j]);
+        if (dropout.active()) {
+            value *= dropout_factor(dropout, (first + r) * c + j);
         }
-    }
+        sum.put(r, j, x.row(r)[j] + value);
+    });
 }
 
-// dbranch = dropout mask * dsum, both (B, T, c); dbias: part of the gradient of a bias (c), or null.
-__device__ void drop(const Sequence& sequence, const Operation& op, const Rows& dsum, const Rows& dbranch, float* dbias) {
+// dbranch = dropout mask * dsum, pointers `to` and `from`, both (B, T, c). Then come column_sums, into the gradient of a bias (c).
+// sizes: c.
+__device__ __noinline__ void drop(Sequence sequence, const Operation& op, int from, int to) {
     int c = op.sizes[0];
+    Rows dsum = sequence.rows(op, from, c);
+    Rows dbranch = sequence.rows(op, to, c);
     Dropout dropout = op.dropout();
     long long first = op.first + (long long)blockIdx.x * sequence.t;
-    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
-        for (int j = threadIdx.x; j < c; j += WARP) {
-            float factor = dropout.active() ? dropout_factor(dropout, (first + r) * c + j) : 1.0f;
-            dbranch.put(r, j, dsum.row(r)[j] * factor);
-        }
-    }
-    column_sums(sequence, dbranch, dbias, c);
-}
-
-// dsum, dbranch (B, T, c), part of the gradient of a bias (c) or null. sizes: c.
-__device__ void residual_grad(const Sequence& sequence, const Operation& op) {
-    int c = op.sizes[0];
-    drop(sequence, op, sequence.rows(op, 0, c), sequence.rows(op, 1, c), sequence.gradient(op, 2));
+    each_element(sequence.t, c, [&](int r, int j) {
+        float factor = dropout.active() ? dropout_factor(dropout, (first + r) * c + j) : 1.0f;
+        dbranch.put(r, j, dsum.row(r)[j] * factor);
+    });
 }
 
 // ---------------------------------------------------------------------------------------------- norms
 
 // As layer_norm of layer_norm.cu, a row by a warp: x, branch or null, sum (B, T, c), weight, bias (c), out, stats (B, T, 2), the
-// branch's bias (c) or null. sizes: c.
-__device__ void layer_norm(const Sequence& sequence, const Operation& op) {
+// branch's bias (c) or null. Where there is a branch, residual has made the sum. sizes: c.
+__device__ __noinline__ void layer_norm(Sequence sequence, const Operation& op) {
     int c = op.sizes[0];
-    Rows x = sequence.rows(op, 0, c);
-    Rows branch = sequence.rows(op, 1, c);
-    Rows sum = sequence.rows(op, 2, c);
+    Rows x = sequence.rows(op, op.pointers[1] == nullptr ? 0 : 2, c);
     Rows out = sequence.rows(op, 5, c);
     Rows stats = sequence.rows(op, 6, 2);
-    bool branches = op.pointers[1] != nullptr;
-    const float* branch_bias = op.pointer<const float>(7);
-    Dropout dropout = op.dropout();
-    long long first = op.first + (long long)blockIdx.x * sequence.t;
     float weight[COLUMNS];  // on their way while the sums are made
     float bias[COLUMNS];
 #pragma unroll
@@ -298,14 +314,6 @@ __device__ void layer_norm(const Sequence& sequence, const Operation& op) {
         for (int k = 0; k < COLUMNS; k++) {
             int j = k * WARP + int(threadIdx.x);
             values[k] = j < c ? x.row(r)[j] : 0.0f;
-            if (branches && j < c) {
-                float added = branch.row(r)[j] + (branch_bias == nullptr ? 0.0f : branch_bias[j]);
-                if (dropout.active()) {
-                    added *= dropout_factor(dropout, (first + r) * c + j);
-                }
-                values[k] += added;
-                sum.put(r, j, values[k]);
-            }
             total += values[k];
         }
         float mean = warp_sum(total) / c;
@@ -331,8 +339,9 @@ __device__ void layer_norm(const Sequence& sequence, const Operation& op) {
 }
 
 // x (B, T, c), weight (c), stats (B, T, 2), dout (B, T, c), dx (B, T, c) that is added to, parts of dweight and dbias (c), dbranch
-// (B, T, c) or null, which may be dout, part of the gradient of the branch's bias (c) or null. sizes: c.
-__device__ void layer_norm_grad(const Sequence& sequence, const Operation& op) {
+// (B, T, c) or null, which may be dout, part of the gradient of the branch's bias (c) or null. Where there is a dbranch, drop
+// makes it of dx, and column_sums the bias's gradient of it. sizes: c.
+__device__ __noinline__ void layer_norm_grad(Sequence sequence, const Operation& op) {
     int c = op.sizes[0];
     Rows x = sequence.rows(op, 0, c);
     Rows stats = sequence.rows(op, 2, 2);
@@ -371,9 +380,11 @@ __device__ void layer_norm_grad(const Sequence& sequence, const Operation& op) {
     }
     float* dweight = sequence.gradient(op, 5);
     float* dbias = sequence.gradient(op, 6);
+#pragma unroll 1
     for (int j = thread_index(); j < c; j += THREADS) {
         float weights = 0;
         float biases = 0;
+#pragma unroll 2
         for (int r = 0; r < sequence.t; r++) {
             float g = dout.row(r)[j];
             weights += g * (x.row(r)[j] - stats.row(r)[0]) * stats.row(r)[1];
@@ -382,30 +393,57 @@ __device__ void layer_norm_grad(const Sequence& sequence, const Operation& op) {
         dweight[j] = weights;
         dbias[j] = biases;
     }
-    if (op.pointers[7] != nullptr) {
-        __syncthreads();  // dout has been read, dx is written
-        drop(sequence, op, dx, sequence.rows(op, 7, c), sequence.gradient(op, 8));
-    }
 }
 
 // ---------------------------------------------------------------------------------------------- products
 
-// y (B, T, out) = x (B, T, in) w (out, in)^T + bias (out) or null, then ReLU if asked. sizes: in, out, relu.
-//
-// Eight lanes share a column: each multiplies every eighth four elements of a row of w, read once for a tile of rows, and in
+// Eight lanes share a column of a product: each multiplies every eighth four elements of a row of w, read once for a tile of rows, and in
 // the end gets the sum of one of these rows. A warp has SIDE columns side by side, GROUPS times.
 constexpr int SIDE = WARP / TILE;
+constexpr int GROUPS = 4;
 
-template <int GROUPS>
-__device__ void linear(const Sequence& sequence, const Operation& op) {
+// What N elements of a tile of rows, from k on, add to the sums of the first `groups` columns.
+template <int N>
+__device__ __forceinline__ void multiply(const float* const (&rows)[TILE], const float* const (&columns)[GROUPS], int groups,
+                                         int k, float (&sums)[GROUPS][TILE]) {
+    float ws[GROUPS][N] = {};
+#pragma unroll
+    for (int g = 0; g < GROUPS; g++) {
+        if (g < groups) {
+            load_all(columns[g] + k, ws[g]);
+        }
+    }
+#pragma unroll
+    for (int half = 0; half < TILE; half += TILE / 2) {
+        float xs[TILE / 2][N];
+#pragma unroll
+        for (int r = 0; r < TILE / 2; r++) {
+            load_all(rows[half + r] + k, xs[r]);
+        }
+#pragma unroll
+        for (int g = 0; g < GROUPS; g++) {
+            if (g < groups) {
+#pragma unroll
+                for (int r = 0; r < TILE / 2; r++) {
+#pragma unroll
+                    for (int q = 0; q < N; q++) {
+                        sums[g][half + r] += xs[r][q] * ws[g][q];
+                    }
+                }
+            }
+        }
+    }
+}
+
+// y (B, T, out) = x (B, T, in) w (out, in)^T + bias (out) or null, then ReLU if asked. sizes: in, out, relu.
+__device__ __noinline__ void linear(Sequence sequence, const Operation& op) {
     int in = op.sizes[0];
     int out = op.sizes[1];
     Rows x = sequence.rows(op, 0, in);
     const float* w = op.pointer<const float>(1);
     const float* bias = op.pointer<const float>(2);
     Rows y = sequence.rows(op, 3, out);
-    bool wide_x = x.wide();
-    bool wide_w = in % QUAD == 0 && is_wide(w);
+    bool wide = in % QUAD == 0 && x.wide() && is_wide(w);
     int lane = threadIdx.x % TILE;
     for (int r0 = 0; r0 < sequence.t; r0 += TILE) {
         for (int j0 = int(threadIdx.y) * SIDE; j0 < out; j0 += GROUPS * WARPS * SIDE) {
@@ -417,23 +455,26 @@ __device__ void linear(const Sequence& sequence, const Operation& op) {
                 int column = j + g * WARPS * SIDE;
                 biases[g] = bias != nullptr && column < out ? bias[column] : 0.0f;
             }
+            // beyond the last row or column the last one is read: nobody wants those sums
+            const float* rows[TILE];
+            const float* columns[GROUPS];
+#pragma unroll
+            for (int r = 0; r < TILE; r++) {
+                rows[r] = x.row(min(r0 + r, sequence.t - 1));
+            }
+#pragma unroll
+            for (int g = 0; g < GROUPS; g++) {
+                columns[g] = w + (long long)min(j + g * WARPS * SIDE, out - 1) * in;
+            }
+            int groups = (out - j0 + WARPS * SIDE - 1) / (WARPS * SIDE);
+#pragma unroll 1
             for (int k = lane * QUAD; k < in; k += TILE * QUAD) {
-                float ws[GROUPS][QUAD];
-#pragma unroll
-                for (int g = 0; g < GROUPS; g++) {
-                    int column = j + g * WARPS * SIDE;
-                    load(w + (long long)column * in + k, column < out ? in - k : 0, wide_w, ws[g]);
-                }
-#pragma unroll
-                for (int r = 0; r < TILE; r++) {
-                    float xs[QUAD];
-                    load(x.row(r0 + r) + k, r0 + r < sequence.t ? in - k : 0, wide_x, xs);
-#pragma unroll
-                    for (int g = 0; g < GROUPS; g++) {
-#pragma unroll
-                        for (int q = 0; q < QUAD; q++) {
-                            sums[g][r] += xs[q] * ws[g][q];
-                        }
+                if (wide) {
+                    multiply<QUAD>(rows, columns, groups, k, sums);
+                } else {
+#pragma unroll 1
+                    for (int q = k; q < k + QUAD && q < in; q++) {
+                        multiply<1>(rows, columns, GROUPS, q, sums);
                     }
                 }
             }
@@ -449,9 +490,42 @@ __device__ void linear(const Sequence& sequence, const Operation& op) {
     }
 }
 
+// What a row adds to a tile of dw, and to the sums of its own elements.
+__device__ __forceinline__ void add_products(const float (&a)[QUAD], const float (&b)[QUAD], float (&totals)[QUAD],
+                                             float (&sums)[QUAD][QUAD]) {
+#pragma unroll
+    for (int p = 0; p < QUAD; p++) {
+        totals[p] += a[p];
+#pragma unroll
+        for (int q = 0; q < QUAD; q++) {
+            sums[p][q] += a[p] * b[q];
+        }
+    }
+}
+
+// What N elements of a tile of rows, from j on, add to a column's sums, whose weights are `stride` apart.
+template <int N>
+__device__ __forceinline__ void multiply_back(const float* const (&rows)[TILE], const float* weights, int stride, int j,
+                                              float (&sums)[TILE]) {
+    float ws[N];
+#pragma unroll
+    for (int q = 0; q < N; q++) {
+        ws[q] = weights[(long long)(j + q) * stride];
+    }
+#pragma unroll
+    for (int r = 0; r < TILE; r++) {
+        float grads[N];
+        load_all(rows[r] + j, grads);
+#pragma unroll
+        for (int q = 0; q < N; q++) {
+            sums[r] += grads[q] * ws[q];
+        }
+    }
+}
+
 // x (B, T, in), w (out, in), dy (B, T, out), dx (B, T, in) or null, parts of dw (out, in) and dbias (out) or null. sizes: in,
 // out.
-__device__ void linear_grad(const Sequence& sequence, const Operation& op) {
+__device__ __noinline__ void linear_grad(Sequence sequence, const Operation& op) {
     int in = op.sizes[0];
     int out = op.sizes[1];
     Rows x = sequence.rows(op, 0, in);
@@ -460,31 +534,39 @@ __device__ void linear_grad(const Sequence& sequence, const Operation& op) {
     Rows dx = sequence.rows(op, 3, in);
     float* dw = sequence.gradient(op, 4);
     float* dbias = sequence.gradient(op, 5);
-    bool wide_x = x.wide();
     bool wide_dy = dy.wide();
+    bool wide = x.wide() && wide_dy;
     bool wide_dw = in % QUAD == 0 && is_wide(dw);
 
     // dw = dy^T x: a thread has four rows and four columns of it.
     int across = (in + QUAD - 1) / QUAD;
     int down = (out + QUAD - 1) / QUAD;
+#pragma unroll 1
     for (int tile = thread_index(); tile < across * down; tile += THREADS) {
         int j = tile / across * QUAD;
         int i = tile % across * QUAD;
         float sums[QUAD][QUAD] = {};
         float totals[QUAD] = {};
-#pragma unroll 4
-        for (int r = 0; r < sequence.t; r++) {
-            float a[QUAD];
-            float b[QUAD];
-            load(dy.row(r) + j, out - j, wide_dy, a);
-            load(x.row(r) + i, in - i, wide_x, b);
+        if (wide && j + QUAD <= out && i + QUAD <= in) {
+#pragma unroll 2
+            for (int r = 0; r < sequence.t; r++) {
+                float a[QUAD];
+                float b[QUAD];
+                load_all(dy.row(r) + j, a);
+                load_all(x.row(r) + i, b);
+                add_products(a, b, totals, sums);
+            }
+        } else {
+#pragma unroll 1
+            for (int r = 0; r < sequence.t; r++) {
+                float a[QUAD];
+                float b[QUAD];
 #pragma unroll
-            for (int p = 0; p < QUAD; p++) {
-                totals[p] += a[p];
-#pragma unroll
-                for (int q = 0; q < QUAD; q++) {
-                    sums[p][q] += a[p] * b[q];
+                for (int k = 0; k < QUAD; k++) {
+                    a[k] = dy.row(r)[min(j + k, out - 1)];
+                    b[k] = x.row(r)[min(i + k, in - 1)];
                 }
+                add_products(a, b, totals, sums);
             }
         }
 #pragma unroll
@@ -514,19 +596,20 @@ __device__ void linear_grad(const Sequence& sequence, const Operation& op) {
         for (int i0 = 0; i0 < in; i0 += columns) {
             int i = i0 + column;
             float sums[TILE] = {};
+            const float* rows[TILE];  // beyond the last one the last one is read
+#pragma unroll
+            for (int r = 0; r < TILE; r++) {
+                rows[r] = dy.row(min(r0 + r, sequence.t - 1));
+            }
+            const float* weights = w + min(i, in - 1);
+#pragma unroll 1
             for (int j = slice * QUAD; j < out; j += slices * QUAD) {
-                float ws[QUAD];
-#pragma unroll
-                for (int q = 0; q < QUAD; q++) {
-                    ws[q] = i < in && j + q < out ? w[(long long)(j + q) * in + i] : 0.0f;
-                }
-#pragma unroll
-                for (int r = 0; r < TILE; r++) {
-                    float grads[QUAD];
-                    load(dy.row(r0 + r) + j, r0 + r < sequence.t ? out - j : 0, wide_dy, grads);
-#pragma unroll
-                    for (int q = 0; q < QUAD; q++) {
-                        sums[r] += grads[q] * ws[q];
+                if (wide_dy && j + QUAD <= out) {
+                    multiply_back<QUAD>(rows, weights, in, j, sums);
+                } else {
+#pragma unroll 1
+                    for (int q = j; q < j + QUAD && q < out; q++) {
+                        multiply_back<1>(rows, weights, in, q, sums);
                     }
                 }
             }
@@ -535,10 +618,12 @@ __device__ void linear_grad(const Sequence& sequence, const Operation& op) {
                 partial[(slice * TILE + r) * columns + column] = sums[r];
             }
             __syncthreads();
+#pragma unroll 1
             for (int e = thread_index(); e < TILE * columns; e += THREADS) {
                 int r = e / columns;
                 int j = e % columns;
                 float sum = 0;
+#pragma unroll 1
                 for (int s = 0; s < slices; s++) {
                     sum += partial[s * TILE * columns + e];
                 }
@@ -553,17 +638,43 @@ __device__ void linear_grad(const Sequence& sequence, const Operation& op) {
 
 // ---------------------------------------------------------------------------------------------- attention
 
-// Heads of queries in rows of qkv whose first stands at `offset` and sees the keys up to its own place. Keys and values of a
-// head lie at keys and values, `stride` elements from one to the next. stats (B, H, T, 2) or null.
+constexpr int ATTENTION_CACHED = 11;
+
+// qkv (B, T, 3A), out (B, T, A), then stats (B, H, T, 2), or of ATTENTION_CACHED cache (B, context, 2A), which the keys and values
+// are put into first, position I32 (1). sizes: heads, head size, lanes, most keys.
 //
-// A query of a head is worked on by a group of lanes: as many as there are keys, or all of a warp. sizes: heads, head size, lanes,
-// most keys.
-__device__ void attend(const Sequence& sequence, const Operation& op, const Rows& qkv, const float* keys,
-                       const float* values, int stride, int offset, bool wide, const Rows& out, float* near_stats,
-                       float* far_stats, const Dropout& dropout) {
+// The first query sees the keys up to its own place, each other one a key more. A query of a head is worked on by a group of
+// lanes: as many as there are keys, or all of a warp.
+__device__ __noinline__ void attention(Sequence sequence, const Operation& op) {
     int heads = op.sizes[0];
     int size = op.sizes[1];
     int lanes = op.sizes[2];
+    int width = heads * size;
+    Rows qkv = sequence.rows(op, 0, 3 * width);
+    Rows out = sequence.rows(op, 1, width);
+    Dropout dropout = op.dropout();
+    const float* keys = qkv.near + width;
+    int stride = qkv.stride;  // from the key of a place to that of the next, and so with values
+    int offset = 0;
+    float* near_stats = nullptr;
+    float* far_stats = nullptr;
+    if (op.kind == ATTENTION_CACHED) {
+        float* cache = op.pointer<float>(2) + (long long)blockIdx.x * op.sizes[3] * 2 * width;
+        int position = *op.pointer<const int>(3);
+        each_element(sequence.t, 2 * width, [&](int r, int j) {
+            cache[(long long)(position + r) * 2 * width + j] = qkv.row(r)[width + j];
+        });
+        __syncthreads();
+        keys = cache;
+        stride = 2 * width;
+        offset = position;
+    } else {
+        Rows stats = sequence.rows(op, 2, 2 * heads);
+        near_stats = stats.near;
+        far_stats = stats.far;
+    }
+    const float* values = keys + width;
+    bool wide = size % QUAD == 0 && qkv.wide() && is_wide(keys);
     int groups = THREADS / lanes;
     int group = thread_index() / lanes;
     int lane = threadIdx.x % lanes;
@@ -576,15 +687,18 @@ __device__ void attend(const Sequence& sequence, const Operation& op, const Rows
         int seen = head < heads ? offset + i + 1 : 0;
         const float* query = qkv.row(i) + head * size;
         float max = -INFINITY;
+#pragma unroll 1
         for (int j = lane; j < seen; j += lanes) {
             float score = dot(query, keys + (long long)j * stride + head * size, size, wide) * scale;
             weights[j] = score;
             max = fmaxf(max, score);
         }
+#pragma unroll 1
         for (int other = lanes / 2; other > 0; other /= 2) {
             max = fmaxf(max, __shfl_xor_sync(ALL_LANES, max, other));
         }
         float total = 0;
+#pragma unroll 1
         for (int j = lane; j < seen; j += lanes) {
             float weight = Softmax::weight(weights[j], max);
             total += weight;
@@ -595,13 +709,16 @@ __device__ void attend(const Sequence& sequence, const Operation& op, const Rows
             }
             weights[j] = weight;
         }
+#pragma unroll 1
         for (int other = lanes / 2; other > 0; other /= 2) {
             total += __shfl_xor_sync(ALL_LANES, total, other);
         }
         float inverse = 1.0f / total;
         __syncwarp();
+#pragma unroll 1
         for (int d = lane; seen > 0 && d < size; d += lanes) {
             float sum = 0;
+#pragma unroll 4
             for (int j = 0; j < seen; j++) {
                 sum += weights[j] * values[(long long)j * stride + head * size + d];
             }
@@ -619,35 +736,41 @@ __device__ void attend(const Sequence& sequence, const Operation& op, const Rows
     }
 }
 
-// qkv (B, T, 3A), out (B, T, A), stats (B, H, T, 2).
-__device__ void attention(const Sequence& sequence, const Operation& op) {
-    int width = op.sizes[0] * op.sizes[1];
-    Rows qkv = sequence.rows(op, 0, 3 * width);
-    Rows stats = sequence.rows(op, 2, 2 * op.sizes[0]);
-    bool wide = op.sizes[1] % QUAD == 0 && qkv.wide();
-    attend(sequence, op, qkv, qkv.near + width, qkv.near + 2 * width, qkv.stride, 0, wide, sequence.rows(op, 1, width),
-           stats.near, stats.far, op.dropout());
-}
+// Of a query and a key of a head.
+struct Products {
+    const float* query;
+    const float* key;
+    const float* value;
+    const float* dout;
+    const float* out;
+    float score = 0;    // query * key
+    float dweight = 0;  // dout * value
+    float row_sum = 0;  // dout * out
 
-// qkv (B, T, 3A), out (B, T, A), cache (B, context, 2A), which the keys and values are put into first, position I32 (1).
-__device__ void attention_cached(const Sequence& sequence, const Operation& op) {
-    int width = op.sizes[0] * op.sizes[1];
-    Rows qkv = sequence.rows(op, 0, 3 * width);
-    float* cache = op.pointer<float>(2) + (long long)blockIdx.x * op.sizes[3] * 2 * width;
-    int position = *op.pointer<const int>(3);
-    for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
-        for (int j = threadIdx.x; j < 2 * width; j += WARP) {
-            cache[(long long)(position + r) * 2 * width + j] = qkv.row(r)[width + j];
+    // N elements from d on, all of whose pointers are multiples of their bytes.
+    template <int N>
+    __device__ __forceinline__ void add(int d) {
+        float queries[N];
+        float keys[N];
+        float values[N];
+        float grads[N];
+        float outs[N];
+        load_all(query + d, queries);
+        load_all(key + d, keys);
+        load_all(value + d, values);
+        load_all(dout + d, grads);
+        load_all(out + d, outs);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            score += queries[k] * keys[k];
+            dweight += grads[k] * values[k];
+            row_sum += grads[k] * outs[k];
         }
     }
-    __syncthreads();
-    bool wide = op.sizes[1] % QUAD == 0 && qkv.wide() && is_wide(cache);
-    attend(sequence, op, qkv, cache, cache + width, 2 * width, position, wide, sequence.rows(op, 1, width), nullptr, nullptr,
-           Dropout{});
-}
+};
 
 // qkv (B, T, 3A), out (B, T, A), stats (B, H, T, 2), dout (B, T, A), dqkv (B, T, 3A). sizes: heads, head size, heads at once.
-__device__ void attention_grad(const Sequence& sequence, const Operation& op) {
+__device__ __noinline__ void attention_grad(Sequence sequence, const Operation& op) {
     int t = sequence.t;
     int heads = op.sizes[0];
     int size = op.sizes[1];
@@ -664,18 +787,29 @@ __device__ void attention_grad(const Sequence& sequence, const Operation& op) {
         int count = heads - h0 < op.sizes[2] ? heads - h0 : op.sizes[2];
         float* weights = sequence.memory;  // (count, T, T), up to the diagonal
         float* dscores = weights + count * t * t;
+#pragma unroll 1
         for (int e = thread_index(); e < count * t * t; e += THREADS) {
-            int j = e % t;
-            int i = e / t % t;
-            int head = h0 + e / (t * t);
+            int row = e / t;
+            int j = e - row * t;
+            int head = h0 + row / t;
+            int i = row % t;
             if (j > i) {
                 continue;
             }
-            const float* grads = dout.row(i) + head * size;
-            const float* key = qkv.row(j) + width + head * size;
-            float score = dot(qkv.row(i) + head * size, key, size, wide) * scale;
-            float dweight = dot(grads, key + width, size, wide);
-            float row_sum = dot(grads, out.row(i) + head * size, size, wide);
+            Products products = {qkv.row(i) + head * size, qkv.row(j) + width + head * size,
+                                 qkv.row(j) + 2 * width + head * size, dout.row(i) + head * size, out.row(i) + head * size};
+            if (wide) {
+#pragma unroll 1
+                for (int d = 0; d < size; d += QUAD) {
+                    products.add<QUAD>(d);
+                }
+            } else {
+#pragma unroll 1
+                for (int d = 0; d < size; d++) {
+                    products.add<1>(d);
+                }
+            }
+            float score = products.score * scale;
             float weight = expf(score - stats[2 * (head * t + i)]) * stats[2 * (head * t + i) + 1];
             float factor = 1;
             if (dropout.active()) {
@@ -683,26 +817,32 @@ __device__ void attention_grad(const Sequence& sequence, const Operation& op) {
                 factor = dropout_factor(dropout, row * t + j);
             }
             weights[e] = weight * factor;
-            dscores[e] = weight * (dweight * factor - row_sum);
+            dscores[e] = weight * (products.dweight * factor - products.row_sum);
         }
         __syncthreads();
-        int each = count * t * size;  // gradients of queries, then of keys, then of values
-        for (int e = thread_index(); e < 3 * each; e += THREADS) {
-            int kind = e / each;
-            int d = e % size;
-            int r = e / size % t;
-            int index = e % each / (t * size);
+#pragma unroll 1
+        for (int e = thread_index(); e < 3 * count * t * size; e += THREADS) {
+            // gradients of queries, then of keys, then of values
+            int row = e / size;
+            int d = e - row * size;
+            int matrices = row / t;
+            int r = row - matrices * t;
+            int kind = matrices / count;
+            int index = matrices - kind * count;
             int column = (h0 + index) * size + d;
             const float* matrix = (kind == 2 ? weights : dscores) + index * t * t;
             float sum = 0;
             if (kind == 0) {
+#pragma unroll 2
                 for (int j = 0; j <= r; j++) {
                     sum += matrix[r * t + j] * qkv.row(j)[width + column];
                 }
             } else {
-                const Rows& rows = kind == 1 ? qkv : dout;
+                const float* rows = kind == 1 ? qkv.near : dout.near;
+                int stride = kind == 1 ? qkv.stride : dout.stride;
+#pragma unroll 2
                 for (int i = r; i < t; i++) {
-                    sum += matrix[i * t + r] * rows.row(i)[column];
+                    sum += matrix[i * t + r] * rows[i * stride + column];
                 }
             }
             dqkv.put(r, kind * width + column, kind == 2 ? sum : sum * scale);
@@ -715,7 +855,7 @@ __device__ void attention_grad(const Sequence& sequence, const Operation& op) {
 
 // logits (B, T, v), targets I32 (B, T), losses (B, T), dlogits (B, T, v) or null, which may be logits. number: the gradient's
 // scale. sizes: v.
-__device__ void cross_entropy(const Sequence& sequence, const Operation& op) {
+__device__ __noinline__ void cross_entropy(Sequence sequence, const Operation& op) {
     int v = op.sizes[0];
     Rows logits = sequence.rows(op, 0, v);
     Rows dlogits = sequence.rows(op, 3, v);
@@ -730,6 +870,7 @@ __device__ void cross_entropy(const Sequence& sequence, const Operation& op) {
         if (op.pointers[3] != nullptr) {
             __syncwarp();  // the loss is read before another lane overwrites the target's logit
             float factor = op.number / softmax.denominator;
+#pragma unroll 1
             for (int j = threadIdx.x; j < v; j += WARP) {
                 dlogits.put(r, j, Softmax::weight(row[j], softmax.max) * factor - (j == target ? op.number : 0.0f));
             }
@@ -766,25 +907,35 @@ KERNEL(THREADS, sequence_f32, const Operation* program, int count, int t, long l
             case 1: embedding(sequence, op); break;
             case 2: embedding_grad(sequence, op); break;
             case 3: zero(sequence, op); break;
-            case 4: relu_grad(sequence, op); break;
-            case 5: residual(sequence, op); break;
-            case 6: layer_norm(sequence, op); break;
-            case 7: layer_norm_grad(sequence, op); break;
-            case 8:
-                // as many columns together as there are, or can be
-                switch ((op.sizes[1] - 1) / (WARPS * SIDE)) {
-                    case 0: linear<1>(sequence, op); break;
-                    case 1: linear<2>(sequence, op); break;
-                    case 2: linear<3>(sequence, op); break;
-                    default: linear<4>(sequence, op);
+            case 4:
+                relu_grad(sequence, op);
+                column_sums(sequence, op, 1, 2);
+                break;
+            case 5: residual(sequence, op, 3); break;
+            case 6:
+                if (op.pointers[1] != nullptr) {
+                    residual(sequence, op, 7);  // each thread what it reads in the norm
+                }
+                layer_norm(sequence, op);
+                break;
+            case 7:
+                layer_norm_grad(sequence, op);
+                if (op.pointers[7] != nullptr) {
+                    __syncthreads();  // dout has been read, dx is written
+                    drop(sequence, op, 4, 7);
+                    column_sums(sequence, op, 7, 8);
                 }
                 break;
+            case 8: linear(sequence, op); break;
             case 9: linear_grad(sequence, op); break;
             case 10: attention(sequence, op); break;
-            case 11: attention_cached(sequence, op); break;
+            case ATTENTION_CACHED: attention(sequence, op); break;
             case 12: attention_grad(sequence, op); break;
             case 13: cross_entropy(sequence, op); break;
-            case 14: residual_grad(sequence, op); break;
+            case 14:
+                drop(sequence, op, 0, 1);
+                column_sums(sequence, op, 1, 2);
+                break;
         }
         copy_wait();
         __syncthreads();  // what was written is read next

@@ -15,6 +15,8 @@
 #define __global__
 #define __constant__ const
 #define __forceinline__ inline __attribute__((always_inline))
+// Empty, as headers of the C++ library have it inside of __attribute__.
+#define __noinline__
 #define __restrict__ __restrict
 #define __launch_bounds__(...)
 

@@ -82,11 +82,11 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     private long scratchBytes;
     private boolean allRecorded = true;
 
-    CudaBackend(CudaContext context, BackendOptions options) {
+    CudaBackend(CudaContext context, Kernels kernels, BackendOptions options) {
         this.context = context;
         this.precision = options.precision();
         this.fuse = options.fuse();
-        this.kernels = new Kernels(context);
+        this.kernels = kernels;
         this.bf16Attention = new Bf16Attention(kernels, this::scratch);
         Staging made = null;
         Gemm products = null;
@@ -141,7 +141,10 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
 
     /** A backend on a context that is there. */
     static CudaBackend open(CudaContext context, BackendOptions options) {
-        return options.fuse() ? new FusingBackend(context, options) : new CudaBackend(context, options);
+        Kernels kernels = new Kernels(context, Kernels::compiled);
+        return options.fuse()
+                ? new FusingBackend(context, kernels, options)
+                : new CudaBackend(context, kernels, options);
     }
 
     @Override

@@ -20,6 +20,7 @@ import java.util.Optional;
 import java.util.function.BiFunction;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
+import jcuda.driver.CUresult;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -33,14 +34,17 @@ import org.slf4j.LoggerFactory;
  */
 final class FusingBackend extends CudaBackend {
     private static final Logger log = LoggerFactory.getLogger(FusingBackend.class);
+    private static final String OUT_OF_MEMORY = CUresult.stringFor(CUresult.CUDA_ERROR_OUT_OF_MEMORY);
 
     /** The recorded work that runs at present, or null. */
     private FusedWork running;
     /** What it has collected and not launched yet, or null. */
     private Stretch stretch;
+    /** Whether the driver has refused the kernels that do many operations at once. */
+    private boolean refused;
 
-    FusingBackend(CudaContext context, BackendOptions options) {
-        super(context, options);
+    FusingBackend(CudaContext context, Kernels kernels, BackendOptions options) {
+        super(context, kernels, options);
     }
 
     @Override
@@ -104,7 +108,17 @@ final class FusingBackend extends CudaBackend {
     }
 
     private Optional<SequenceProgram> compile(Stretch.Work work) {
-        if (!SequenceProgram.pays(work, context())) {
+        if (refused || !SequenceProgram.pays(work, context())) {
+            return Optional.empty();
+        }
+        try {
+            kernels().load(SequenceProgram.FILE);
+        } catch (CudaException e) {
+            if (e.lost() || e.error().equals(OUT_OF_MEMORY)) {
+                throw e; // other kernels would not load either
+            }
+            refused = true;
+            log.warn("Operations are launched one by one, which is slower: {}", e.getMessage());
             return Optional.empty();
         }
         try {

@@ -9,6 +9,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -33,6 +34,7 @@ final class Kernels implements AutoCloseable {
     private static final int LOG_BYTES = 8192;
 
     private final CudaContext context;
+    private final Function<String, String> ptx;
     private final Map<String, CUmodule> modules = new HashMap<>();
     private final Map<String, Kernel> kernels = new HashMap<>();
 
@@ -69,8 +71,10 @@ final class Kernels implements AutoCloseable {
         }
     }
 
-    Kernels(CudaContext context) {
+    /** @param ptx gives the PTX of a file of kernels/, named without its extension */
+    Kernels(CudaContext context, Function<String, String> ptx) {
         this.context = context;
+        this.ptx = ptx;
     }
 
     /**
@@ -164,8 +168,16 @@ final class Kernels implements AutoCloseable {
                 .collect(Collectors.toSet());
     }
 
-    private void load(String file) {
-        load(file, read(file));
+    /**
+     * Loads the kernels of a file, unless they are.
+     *
+     * @throws CudaException if the driver does not take them
+     */
+    void load(String file) {
+        context.enter();
+        if (!modules.containsKey(file)) {
+            load(file, ptx.apply(file));
+        }
     }
 
     /** Loads the kernels of a file from its PTX. */
@@ -208,7 +220,8 @@ final class Kernels implements AutoCloseable {
                 .orElse("");
     }
 
-    private static String read(String file) {
+    /** The PTX of a file as the build holds it. */
+    static String compiled(String file) {
         try (InputStream in = Kernels.class.getResourceAsStream(file + ".ptx")) {
             if (in == null) {
                 throw new IllegalArgumentException("There are no compiled kernels " + file + ".ptx in this build;"

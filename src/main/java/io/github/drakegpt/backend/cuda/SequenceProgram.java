@@ -27,6 +27,9 @@ import jcuda.driver.CUdeviceptr;
  * written to memory too, so that nobody needs to know who else reads them.
  */
 final class SequenceProgram implements AutoCloseable {
+    /** Of the kernels that work on stretches. */
+    static final String FILE = "sequence";
+
     private static final int OPERATION_BYTES = 192; // as in sequence.cu
     private static final int POINTERS = 10;
     private static final int SIZES = 6;
@@ -207,7 +210,7 @@ final class SequenceProgram implements AutoCloseable {
     /** Does the work. */
     void launch() {
         kernels.launch(
-                "sequence",
+                FILE,
                 "sequence_f32",
                 new Grid(work.batch(), 1, WARP, WARPS, sharedBytes),
                 memory,
@@ -222,7 +225,7 @@ final class SequenceProgram implements AutoCloseable {
         CUdeviceptr mask = memory.withByteOffset(operationBytes);
         CUdeviceptr squares = parts.withByteOffset(lossOffset + lossRows() * Float.BYTES);
         kernels.launch(
-                "sequence",
+                FILE,
                 "sequence_sums_f32",
                 new Grid(gradBlocks() + losses.size(), 1, SUM_THREADS, 1),
                 parts,

@@ -43,12 +43,6 @@ import org.slf4j.LoggerFactory;
 
 /** Contexts, memory, launches, graphs and errors: each driver's test extends this class. */
 abstract class DeviceLayer {
-    private static final String PTX_HEADER = """
-            .version 8.0
-            .target sm_80
-            .address_size 64
-            """;
-
     CudaBackend backend;
     Arena arena;
 
@@ -149,7 +143,7 @@ abstract class DeviceLayer {
                 .withMessageStartingWith("CUDA_ERROR_INVALID_IMAGE while loading the kernels of sum.ptx")
                 .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_INVALID_IMAGE"));
         assertThatExceptionOfType(CudaException.class)
-                .isThrownBy(() -> backend.kernels().load("sum", PTX_HEADER + "this is no PTX"))
+                .isThrownBy(() -> backend.kernels().load("sum", Simt.DAMAGED_PTX))
                 .withMessageStartingWith("CUDA_ERROR_INVALID_PTX while loading the kernels of sum.ptx (")
                 .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_INVALID_PTX"))
                 .satisfies(e -> assertThat(e.lost()).isFalse());

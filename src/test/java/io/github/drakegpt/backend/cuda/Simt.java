@@ -7,10 +7,19 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.Assumptions;
 
 /** The SIMT driver for tests: built once if there is a compiler, else the test is skipped. */
 public final class Simt {
+    /** What a driver recognizes as PTX, and cannot assemble. */
+    public static final String DAMAGED_PTX = """
+            .version 8.0
+            .target sm_80
+            .address_size 64
+            this is no PTX
+            """;
+
     private static boolean built;
 
     private Simt() {}
@@ -28,6 +37,16 @@ public final class Simt {
     static CudaBackend open(BackendOptions options) {
         build();
         return CudaBackend.open(CudaLibraries.load(CudaLibraries.Driver.SIMT), 0, options);
+    }
+
+    /** A backend whose kernels for operations of recorded work are these instead. */
+    public static CudaBackend openWithProgram(Supplier<String> ptx) {
+        build();
+        CudaLibraries.load(CudaLibraries.Driver.SIMT);
+        CudaContext context = CudaContext.open(0);
+        Kernels kernels =
+                new Kernels(context, file -> file.equals(SequenceProgram.FILE) ? ptx.get() : Kernels.compiled(file));
+        return new FusingBackend(context, kernels, new BackendOptions(1, Precision.FP32, true));
     }
 
     /** Builds the driver from what native/simt and kernels hold now. */
