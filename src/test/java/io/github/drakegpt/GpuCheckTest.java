@@ -143,6 +143,9 @@ class GpuCheckTest {
         assertThat(stages()).containsEntry("until", "left out no time was left");
         assertThat(stages().get("bench")).contains("fp32: not done after");
         assertThat(Files.size(out().resolve("bench.jsonl"))).isGreaterThan(1_000_000);
+        assertThat(out().resolve("gpu-check.log"))
+                .content()
+                .contains("bench --seconds 0.005 --device cuda --precision fp32 --json"); // the least there is
         assertFewSmallFiles();
     }
 
