@@ -25,6 +25,7 @@ import org.junit.jupiter.api.io.TempDir;
 /** What runs on a rented GPU machine, where nobody can look after it: {@code scripts/gpu-check} and what is made of its files. */
 @EnabledOnOs(value = OS.LINUX, architectures = "amd64")
 class GpuCheckTest {
+    private static final Path RECORDED = Path.of("src/test/resources/gpu-check");
     private static final long MOST_BYTES = 16 << 20;
 
     /** In place of Java: does, or fails to do, what the stages ask for. */
@@ -172,6 +173,92 @@ class GpuCheckTest {
         assertThat(check("--list").output().lines().map(line -> line.split(" ")[0]))
                 .containsExactly(
                         "doctor", "smoke", "train", "tests", "bench", "products", "compare", "until", "sanitize");
+    }
+
+    private static String results(Path folder) throws Exception {
+        requirePython();
+        Result result = run(Map.of(), "scripts/gpu-results", folder.toString());
+        assertThat(result.code()).as(result.output()).isZero();
+        return result.output();
+    }
+
+    /** Of a check on SIMT, as it was recorded. */
+    @Test
+    void resultsTellWhatWasFound() throws Exception {
+        assertThat(results(RECORDED))
+                .startsWith("# What a GPU gave\nA rehearsal without a GPU")
+                .contains(
+                        "| driver | CUDA 12.6, ",
+                        "| smoke | ok | ",
+                        "| sanitize | skipped | 0.0 | compute-sanitizer needs a GPU",
+                        "19 of 19 files of kernels were loaded",
+                        "32 of 32 trainings of two steps had the CPU's loss",
+                        "| TransformerLM | 2 | ",
+                        "| SimtCastTest | ",
+                        "## Training steps",
+                        "| BigramLM | fp32 | ",
+                        "## Generated characters",
+                        "### default, bf16; a copy: ",
+                        "| softmax | bf16 | (1024, 8) | ",
+                        "(cuBLAS)",
+                        "| default | 5 | drakegpt | ")
+                .doesNotContain("None", "nan");
+    }
+
+    /** Of a GPU and of PyTorch beside it; what failed, and a file that breaks off in the middle of a line. */
+    @Test
+    void resultsHaveOursBesideTheFloorAndPyTorch() throws Exception {
+        Map<String, String> files = Map.of("gpu-check.jsonl", """
+                {"date":"2026-12-01T10:00:00Z","commit":"0123456789ab","device":"cuda","budget":480,"stages":"doctor bench until"}
+                {"doctor":{"device cuda":{"usable":"yes","GPU 0":"NVIDIA H200"}}}
+                {"stage":"bench","status":"failed","reason":"fp32: exit code 1","seconds":61.5}
+                """, "bench.jsonl", """
+                {"device":"cuda, NVIDIA H200","precision":"bf16"}
+                {"suite":"train","config":"scaled","batch":64,"ms_median":3.0,"ms_p10":2.9,"ms_p90":3.2,"tokens_per_s":5461333,"mfu_percent":50.0}
+                {"suite":"train","config":"laptop","batch":12,"error":"out | of memory"}
+                {"suite":"kernels","config":"scaled","operation":"copy","by":"drakegpt","shape":"(9)","dtype":"f32","bytes":400,"us_median":2.0,"gb_per_s":4000.0}
+                {"suite":"kernels","config":"scaled","operation":"softmax","by":"drakegpt","shape":"(98304, 256)","dtype":"bf16","bytes":100000000,"us_median":30.0,"gb_per_s":3333.3}
+                {"device":"cuda, NVIDIA H200","shapes":"bitnet-2b"}
+                {"out":2560,"in":6912,"rows":8,"weights":"fp32","cold_us":20.5}
+                {"out":2560,"in":6912,"rows":8,"weights":"b1.58 by 8","cold_us":4.25}
+                {"out":2560,"in":6912,"rows":64,"weights":"b1.58 by 8","error":"refused"}
+                {"out":2560,"in":6912,"rows":128,"wei""", "compare.jsonl", """
+                {"ours":{"device":"cuda"}}
+                {"suite":"train","config":"scaled","work":64,"way":"graph-bf16-cudnn","rounds":1,"ours_ms":3.0,"pytorch_ms":4.5,"ratio":1.5}
+                {"suite":"kernels","config":"scaled","work":["softmax","(98304, 256)","bfloat16"],"way":"eager-bf16","rounds":1,"ours_ms":0.03,"pytorch_ms":0.045,"ratio":1.5}
+                {"suite":"train","config":"default","way":"graph-bf16","error":"no compiler"}
+                {"until":1.47,"config":"scaled","by":"drakegpt","reached":true,"seconds":21.25,"step":4250,"val_loss":1.4688}
+                {"until":1.47,"config":"scaled","by":"PyTorch","last":{"step":3000,"val_loss":1.52,"seconds":40.125}}
+                """);
+        Files.createDirectory(out());
+        for (Map.Entry<String, String> file : files.entrySet()) {
+            Files.writeString(out().resolve(file.getKey()), file.getValue());
+        }
+        assertThat(results(out()).lines())
+                .contains(
+                        "| GPU 0 | NVIDIA H200 |",
+                        "| commit | 0123456789ab |",
+                        "| bench | failed | 61.5 | fp32: exit code 1 |",
+                        "| until | not ended |  | the check broke off before its end |",
+                        "| scaled | bf16 | 3.00 | 2.90 | 3.20 | 5,461,333 | 1.50 |  |",
+                        "| laptop | bf16 |  |  |  |  |  | out \\| of memory |",
+                        "### scaled, bf16; a copy: 4,000 GB/s",
+                        "| softmax | bf16 | (98304, 256) | 30.0 | 25.0 | 3,333 |  |  | 45.0 |  |",
+                        "| scaled | graph-bf16-cudnn | 3.00 | 4.50 | 1.50 |",
+                        "| train default | graph-bf16 |  |  | no compiler |",
+                        "| scaled | 1.47 | drakegpt | 21.25 | 4250 | 1.4688 |  |",
+                        "| scaled | 1.47 | PyTorch | 40.12 | 3000 | 1.5200 | not reached |",
+                        "| matrix | rows | fp32 | b1.58 by 8 |",
+                        "| 2560 x 6912 | 8 | 20.5 | 4.25 |",
+                        "| 2560 x 6912 | 64 |  | refused |");
+    }
+
+    @Test
+    void resultsOfNothingAreRefused() throws Exception {
+        requirePython();
+        Result result = run(Map.of(), "scripts/gpu-results", temp.toString());
+        assertThat(result.code()).isEqualTo(1);
+        assertThat(result.output()).contains("there is no gpu-check.jsonl in").endsWith("has written to.\n");
     }
 
     /** Ours and PyTorch's train alike, or their seconds say nothing. */
