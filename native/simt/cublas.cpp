@@ -12,15 +12,14 @@
 #include <unordered_set>
 #include <vector>
 
-// Succeeds only where there is a context that is in order.
-extern "C" CUresult cuCtxGetDevice(int* device);
-extern "C" CUresult cuStreamIsCapturing(void* stream, int* status);
+extern "C" CUresult cuCtxSynchronize();
 
 namespace {
 
 enum Status {
     SUCCESS = 0,
     NOT_INITIALIZED = 1,
+    ALLOC_FAILED = 3,
     INVALID_VALUE = 7,
     EXECUTION_FAILED = 13,
     NOT_SUPPORTED = 15,
@@ -33,6 +32,7 @@ enum Compute { COMPUTE_32F = 68, COMPUTE_32F_PEDANTIC = 69, COMPUTE_32I = 72, CO
 
 struct Handle {
     void* stream;
+    bool has_workspace;  // one that the caller gave
     int math_mode;
     int pointer_mode;
     int atomics_mode;
@@ -213,8 +213,7 @@ void run(const Product& p) {
 
 // A handle of NVIDIA's may set itself up at its first product, by calls that a capture refuses. Here it always does.
 bool set_up(Handle* handle, const char* name) {
-    int capturing = 0;
-    if (!handle->used && cuStreamIsCapturing(handle->stream, &capturing) == 0 && capturing != 0) {
+    if (!handle->used && simt::is_capturing(handle->stream)) {
         std::fprintf(stderr, "simt: %s is the first product of its handle and is captured: multiply once before\n", name);
         return false;
     }
@@ -248,7 +247,8 @@ Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, 
         return INVALID_VALUE;
     }
     // What NVIDIA's documentation says of int8: A and B at multiples of 4 bytes, their leading dimensions too, and alpha and beta 1 or 0.
-    if (integer && (uintptr_t(a) % 4 != 0 || uintptr_t(b) % 4 != 0 || lda % 4 != 0 || ldb % 4 != 0
+    bool strides = batches <= 1 || (stride_a % 4 == 0 && stride_b % 4 == 0);
+    if (integer && (uintptr_t(a) % 4 != 0 || uintptr_t(b) % 4 != 0 || lda % 4 != 0 || ldb % 4 != 0 || !strides
             || (handle->pointer_mode == 0 && !(is_bit(alpha) && is_bit(beta))))) {
         return NOT_SUPPORTED;
     }
@@ -256,6 +256,11 @@ Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, 
         return SUCCESS;
     }
     if (simt::product_refused()) {
+        return NOT_SUPPORTED;
+    }
+    if (!handle->has_workspace && simt::is_capturing(handle->stream)) {
+        std::fprintf(stderr, "simt: %s would put the allocation of its workspace into the graph, which is not known here: give the handle"
+                " one with cublasSetWorkspace after cublasSetStream, which takes it away\n", name);
         return NOT_SUPPORTED;
     }
     Product product{name, m, n, k, {a, a_type, lda, stride_a, transpose_a}, {b, b_type, ldb, stride_b, transpose_b}, c, c_type, ldc, stride_c,
@@ -279,9 +284,8 @@ Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, 
 extern "C" {
 
 Status cublasCreate_v2(Handle** handle) {
-    int device;
-    if (cuCtxGetDevice(&device) != 0) {
-        return NOT_INITIALIZED;
+    if (CUresult error = simt::may_allocate()) {
+        return error >= 900 && error < 910 ? ALLOC_FAILED : NOT_INITIALIZED;  // those of capture
     }
     *handle = new Handle{};
     std::lock_guard<std::mutex> guard(handles_lock);
@@ -290,20 +294,27 @@ Status cublasCreate_v2(Handle** handle) {
 }
 
 Status cublasDestroy_v2(Handle* handle) {
-    std::lock_guard<std::mutex> guard(handles_lock);
-    if (handles.erase(handle) == 0) {
-        return NOT_INITIALIZED;
+    {
+        std::lock_guard<std::mutex> guard(handles_lock);
+        if (handles.erase(handle) == 0) {
+            return NOT_INITIALIZED;
+        }
     }
     delete handle;
+    cuCtxSynchronize();  // as documented; what it finds is for the next call of the driver to tell
     return SUCCESS;
 }
 
-#define SETTING(set, get, type, field) \
+#define SETTING(set, get, type, field, valid, effect) \
     Status set(Handle* handle, type value) { \
         if (!is_handle(handle)) { \
             return NOT_INITIALIZED; \
         } \
+        if (!(valid)) { \
+            return INVALID_VALUE; \
+        } \
         handle->field = value; \
+        effect; \
         return SUCCESS; \
     } \
     Status get(Handle* handle, type* value) { \
@@ -313,10 +324,11 @@ Status cublasDestroy_v2(Handle* handle) {
         *value = handle->field; \
         return SUCCESS; \
     }
-SETTING(cublasSetStream_v2, cublasGetStream_v2, void*, stream)
-SETTING(cublasSetMathMode, cublasGetMathMode, int, math_mode)
-SETTING(cublasSetPointerMode_v2, cublasGetPointerMode_v2, int, pointer_mode)
-SETTING(cublasSetAtomicsMode, cublasGetAtomicsMode, int, atomics_mode)
+SETTING(cublasSetStream_v2, cublasGetStream_v2, void*, stream, true, handle->has_workspace = false)
+// CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION, 16, may be added to any of the modes.
+SETTING(cublasSetMathMode, cublasGetMathMode, int, math_mode, (value & ~16) >= 0 && (value & ~16) <= 3, )
+SETTING(cublasSetPointerMode_v2, cublasGetPointerMode_v2, int, pointer_mode, value == 0 || value == 1, )
+SETTING(cublasSetAtomicsMode, cublasGetAtomicsMode, int, atomics_mode, value == 0 || value == 1, )
 #undef SETTING
 
 Status cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
@@ -324,7 +336,11 @@ Status cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t bytes) {
         return NOT_INITIALIZED;
     }
     bool usable = uintptr_t(workspace) % 256 == 0 && (bytes == 0 || simt::check_range("cublasSetWorkspace", workspace, bytes, true));
-    return usable ? SUCCESS : INVALID_VALUE;
+    if (!usable) {
+        return INVALID_VALUE;
+    }
+    handle->has_workspace = workspace != nullptr && bytes != 0;
+    return SUCCESS;
 }
 
 Status cublasGetVersion_v2(Handle*, int* version) {
@@ -347,6 +363,7 @@ const char* cublasGetStatusName(Status status) {
     switch (status) {
         case SUCCESS: return "CUBLAS_STATUS_SUCCESS";
         case NOT_INITIALIZED: return "CUBLAS_STATUS_NOT_INITIALIZED";
+        case ALLOC_FAILED: return "CUBLAS_STATUS_ALLOC_FAILED";
         case INVALID_VALUE: return "CUBLAS_STATUS_INVALID_VALUE";
         case EXECUTION_FAILED: return "CUBLAS_STATUS_EXECUTION_FAILED";
         case NOT_SUPPORTED: return "CUBLAS_STATUS_NOT_SUPPORTED";

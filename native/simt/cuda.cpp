@@ -81,8 +81,10 @@ const ErrorText ERROR_TEXTS[] = {
     ERROR_TEXT(CUDA_ERROR_NOT_SUPPORTED, "operation not supported"),
     ERROR_TEXT(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing"),
     ERROR_TEXT(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "operation failed due to a previous error during capture"),
+    ERROR_TEXT(CUDA_ERROR_STREAM_CAPTURE_MERGE, "operation would result in a merge of separate capture sequences"),
     ERROR_TEXT(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED, "capture was not ended in the same stream as it began"),
     ERROR_TEXT(CUDA_ERROR_STREAM_CAPTURE_UNJOINED, "capturing stream has unjoined work"),
+    ERROR_TEXT(CUDA_ERROR_STREAM_CAPTURE_ISOLATION, "dependency created on uncaptured work in another stream"),
     ERROR_TEXT(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, "operation would make the legacy stream depend on a capturing blocking stream"),
     ERROR_TEXT(CUDA_ERROR_CAPTURED_EVENT, "operation not permitted on an event last recorded in a capturing stream"),
     ERROR_TEXT(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD,
@@ -142,6 +144,12 @@ bool is_device_range(CUdeviceptr start, size_t bytes) {
     return bytes == 0 || find_allocation(start, bytes) != nullptr || is_registered_host(start, bytes);
 }
 
+// Of copies and fills that go through the legacy stream.
+CUresult refuse_synchronous_call(const Context* context) {
+    CUresult error = refuse_legacy_stream(context);
+    return error != CUDA_SUCCESS ? error : refuse_unsafe_call();
+}
+
 CUresult copy(Context* context, void* stream, bool async, void* to, const void* from, size_t bytes, bool device_to, bool device_from) {
     if ((device_to && !is_device_range(CUdeviceptr(to), bytes)) || (device_from && !is_device_range(CUdeviceptr(from), bytes))
             || (bytes != 0 && (to == nullptr || from == nullptr))) {
@@ -149,14 +157,14 @@ CUresult copy(Context* context, void* stream, bool async, void* to, const void* 
     }
     if (!async) {
         stream = nullptr;
-        if (CUresult error = refuse_legacy_stream(context)) {
-            return error;
-        }
-        if (CUresult error = refuse_unsafe_call()) {
+        if (CUresult error = refuse_synchronous_call(context)) {
             return error;
         }
     }
     bool page_locked_to = is_device_range(CUdeviceptr(to), bytes), page_locked_from = is_device_range(CUdeviceptr(from), bytes);
+    if (CUresult error = page_locked_to && page_locked_from ? CUDA_SUCCESS : refuse_in_capture(stream)) {
+        return error;
+    }
     std::shared_ptr<std::vector<char>> staged;
     if (late::is_on() && !page_locked_from) {
         // The driver takes what lies in pageable memory before it returns, and a synchronous copy first waits for its stream.
@@ -188,6 +196,9 @@ template <class T> CUresult fill(Context* context, void* stream, bool async, CUd
             std::fill_n(reinterpret_cast<T*>(start), count, value);
         }
     };
+    if (CUresult error = async ? CUDA_SUCCESS : refuse_synchronous_call(context)) {
+        return error;
+    }
     if (CUresult error = submit(context, async ? stream : nullptr, Work{Work::MEMSET, context, run, nullptr, nullptr})) {
         return error;
     }
@@ -232,6 +243,10 @@ std::string check_entry(const Kernel& entry, const Kernel* kernel) {
         return "kernel " + name + " has " + std::to_string(entry.count) + " parameters in the PTX and " + std::to_string(kernel->count)
                 + " in libkernels.so" + rebuild;
     }
+    if (entry.threads != kernel->threads) {
+        return "kernel " + name + " is for blocks of up to " + std::to_string(entry.threads) + " threads in the PTX and "
+                + std::to_string(kernel->threads) + " in libkernels.so" + rebuild;
+    }
     for (unsigned i = 0; i < kernel->count; i++) {
         if (entry.sizes[i] != kernel->sizes[i]) {
             return "parameter " + std::to_string(i) + " of kernel " + name + " has " + std::to_string(entry.sizes[i])
@@ -263,8 +278,14 @@ CUresult load_module(Context* context, Module** module, const char* text, std::s
     }
     std::vector<Function> made;
     for (const auto& entry : ptx::entries_of(program)) {
+        if (entry->static_shared > SHARED_LIMIT) {
+            message = "the kernel " + std::string(entry->kernel.name) + " declares " + std::to_string(entry->static_shared)
+                    + " bytes of shared memory, more than " + std::to_string(SHARED_LIMIT);
+            return CUDA_ERROR_INVALID_PTX;
+        }
+        Function function{nullptr, &entry->kernel, entry, entry->static_shared, SHARED_LIMIT - entry->static_shared};
         if (runs_ptx()) {
-            made.push_back(Function{nullptr, &entry->kernel, entry, SHARED_LIMIT});
+            made.push_back(function);
             continue;
         }
         const Kernel* kernel = find_kernel(entry->kernel.name);
@@ -272,7 +293,9 @@ CUresult load_module(Context* context, Module** module, const char* text, std::s
         if (!message.empty()) {
             return CUDA_ERROR_INVALID_PTX;
         }
-        made.push_back(Function{nullptr, kernel, nullptr, SHARED_LIMIT});
+        function.kernel = kernel;
+        function.entry = nullptr;
+        made.push_back(function);
     }
     *module = modules.add(Module{context, {}});
     for (Function& function : made) {
@@ -370,7 +393,7 @@ CUresult make_launch(const Context* context, void* function, uint3 grid, uint3 b
         return CUDA_ERROR_INVALID_VALUE;
     }
     if (threads > kernel.threads) {
-        std::fprintf(stderr, "simt: kernel %s is made for blocks of up to %u threads, and was launched with %llu\n", kernel.name,
+        std::fprintf(stderr, "simt: kernel %s has registers for blocks of up to %u threads, and was launched with %llu\n", kernel.name,
                 kernel.threads, static_cast<unsigned long long>(threads));
         return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     }
@@ -670,7 +693,7 @@ EXPORT cuCtxGetApiVersion(Context* context, unsigned* version) {
 
 EXPORT cuCtxSynchronize() {
     BEGIN(CONTEXT)
-    CUresult error = refuse_unsafe_call();
+    CUresult error = refuse_in_context(call.context);
     return error != CUDA_SUCCESS ? error : late::finish(call.context);
 }
 
@@ -778,6 +801,9 @@ EXPORT cuMemHostRegister_v2(void* host, size_t bytes, unsigned) {
 
 EXPORT cuMemHostUnregister(void* host) {
     BEGIN(CONTEXT)
+    if (CUresult error = refuse_unsafe_call()) {
+        return error;
+    }
     return unregister_host(uintptr_t(host)) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
 }
 
@@ -907,6 +933,7 @@ EXPORT cuFuncGetAttribute(int* value, int number, Function* function) {
     REQUIRE(functions.has(function), CUDA_ERROR_INVALID_HANDLE)
     switch (number) {
         case 0: *value = int(function->kernel->threads); return CUDA_SUCCESS;
+        case 1: *value = int(function->static_shared); return CUDA_SUCCESS;
         case 4: *value = 32; return CUDA_SUCCESS;  // registers of a thread
         case 5:
         case 6: *value = int(panel.capability); return CUDA_SUCCESS;  // versions of the PTX and of the binary
@@ -918,7 +945,7 @@ EXPORT cuFuncGetAttribute(int* value, int number, Function* function) {
 EXPORT cuFuncSetAttribute(Function* function, int number, int value) {
     BEGIN(CONTEXT)
     REQUIRE(functions.has(function), CUDA_ERROR_INVALID_HANDLE)
-    if (number == 8 && value >= 0 && value <= int(SHARED_OPT_IN)) {
+    if (number == 8 && value >= 0 && value <= int(SHARED_OPT_IN - function->static_shared)) {
         function->most_dynamic_shared = unsigned(value);
         return CUDA_SUCCESS;
     }

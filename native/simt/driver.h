@@ -45,8 +45,10 @@ enum : CUresult {
     CUDA_ERROR_NOT_SUPPORTED = 801,
     CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900,
     CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901,
+    CUDA_ERROR_STREAM_CAPTURE_MERGE = 902,
     CUDA_ERROR_STREAM_CAPTURE_UNMATCHED = 903,
     CUDA_ERROR_STREAM_CAPTURE_UNJOINED = 904,
+    CUDA_ERROR_STREAM_CAPTURE_ISOLATION = 905,
     CUDA_ERROR_STREAM_CAPTURE_IMPLICIT = 906,
     CUDA_ERROR_CAPTURED_EVENT = 907,
     CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD = 908,
@@ -81,7 +83,7 @@ struct Function {
     Module* module;
     const Kernel* kernel;
     std::shared_ptr<const ptx::Entry> entry;  // null where g++ compiled the kernel
-    unsigned most_dynamic_shared;
+    unsigned static_shared, most_dynamic_shared;  // bytes that its PTX declares, and that a launch may add
 };
 
 // One piece of work in a stream or a graph.
@@ -128,9 +130,8 @@ struct Capture {
     uint64_t id;
     std::vector<std::shared_ptr<Node>> nodes;
     std::unordered_set<Stream*> streams;
-    // Streams that took part, other than the origin, and have work that the origin does not wait for yet.
-    std::unordered_set<Stream*> unjoined;
     std::unordered_map<const Stream*, std::vector<const Node*>> last = {};  // what the next work of a stream waits for
+    std::unordered_map<const Stream*, std::unordered_set<const Stream*>> joined = {};  // and the streams that it waits for
 };
 
 struct Stream {
@@ -148,8 +149,8 @@ struct Event {
     bool recorded;
     std::chrono::steady_clock::time_point time;
     std::shared_ptr<Capture> capture;  // it was recorded by this one
-    Stream* captured_in;
     std::vector<const Node*> captured = {};  // what waits for it waits for these
+    std::unordered_set<const Stream*> joined = {};
     std::shared_ptr<Queued> queued = nullptr;
 };
 
@@ -217,8 +218,10 @@ CUresult after_work(const Context* context);
 // The context whose work runs now; null when none does.
 extern thread_local Context* running;
 
-// Refuses what a capture under way forbids, and invalidates it.
+// Refuse what a capture under way forbids, and invalidate it. Calls that are only unsafe are a matter of its mode and of the thread's.
 CUresult refuse_unsafe_call();
+CUresult refuse_in_capture(void* stream);
+CUresult refuse_in_context(const Context* context);
 CUresult refuse_legacy_stream(const Context* context);
 
 // A kernel with copies of its parameters.

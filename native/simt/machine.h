@@ -9,6 +9,9 @@
 namespace simt {
 
 constexpr unsigned MOST_THREADS = 1024;
+// A kernel that does not say how many threads its blocks have may be given 255 registers a thread, of the 65536 of a multiprocessor,
+// which are dealt out to a warp in units of 256.
+constexpr unsigned UNBOUNDED_THREADS = 256;
 constexpr unsigned WARPS = MOST_THREADS / 32;
 constexpr size_t STACK = 128 * 1024;
 // Shared memory of a block: what there is unasked, and what a kernel may ask for with cuFuncSetAttribute (compute capability 9.0).

@@ -120,6 +120,7 @@ private:
     std::shared_ptr<Program> program;
     std::vector<Token> tokens;
     size_t at = 0;
+    double version = 0;
     std::map<std::pair<uint64_t, Type>, Place> constants;
     std::map<std::string, Variable> module_variables;
     std::map<std::string, unsigned> function_numbers;
@@ -225,7 +226,9 @@ private:
 
     void module_statement() {
         std::string word = take();
-        if (word == ".version" || word == ".target" || word == ".address_size") {
+        if (word == ".version") {
+            version = std::strtod(take().c_str(), nullptr);
+        } else if (word == ".target" || word == ".address_size") {
             take();
             while (take_if(",")) {
                 take();
@@ -245,7 +248,16 @@ private:
     }
 
     void pragma() {
-        take();
+        // And from which version of PTX on they are known. A driver passes over others until one comes that knows and refuses them.
+        static const std::map<std::string, double> KNOWN = {{"nounroll", 2.0}, {"used_bytes_mask", 8.3}};
+        std::string text = take(), name = text.substr(1, text.find_first_of(" \"", 1) - 1);
+        auto known = KNOWN.find(name);
+        if (known == KNOWN.end()) {
+            refuse(line(), "the pragma " + name + " is not known here");
+        }
+        if (version < known->second) {
+            refuse(line(), "the pragma " + name + " is newer than the .version of the PTX");
+        }
         expect(";");
     }
 
@@ -772,7 +784,7 @@ std::vector<std::shared_ptr<const Entry>> entries_of(const std::shared_ptr<const
         for (Parameter parameter : function.parameters) {
             entry->sizes.push_back(parameter.bytes);
         }
-        entry->kernel = {function.name.c_str(), function.most_threads == 0 ? MOST_THREADS : function.most_threads,
+        entry->kernel = {function.name.c_str(), function.most_threads == 0 ? UNBOUNDED_THREADS : function.most_threads,
             unsigned(entry->sizes.size()), entry->sizes.data(), nullptr};
         std::set<unsigned> seen, shared;
         bool dynamic = false;

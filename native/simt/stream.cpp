@@ -4,6 +4,7 @@
 #include "late.h"
 #include "panel.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -19,6 +20,7 @@ namespace {
 
 constexpr unsigned NON_BLOCKING = 1;  // CU_STREAM_NON_BLOCKING and its like
 constexpr unsigned EVENT_WITHOUT_TIME = 2;
+constexpr unsigned EXTERNAL = 1;  // CU_EVENT_RECORD_EXTERNAL and CU_EVENT_WAIT_EXTERNAL
 
 std::unordered_set<Graph*> graphs;
 uint64_t next_id = 1;
@@ -94,9 +96,6 @@ CUresult submit(Context* context, void* stream, Work work) {
     std::vector<const Node*>& last = capture->last[static_cast<Stream*>(stream)];
     capture->nodes.push_back(std::make_shared<Node>(Node{std::move(work), std::move(last)}));
     last = {capture->nodes.back().get()};
-    if (stream != capture->origin) {
-        capture->unjoined.insert(static_cast<Stream*>(stream));
-    }
     return CUDA_SUCCESS;
 }
 
@@ -106,6 +105,31 @@ CUresult enqueue(void* stream, const char* name, std::function<void()> work) {
         return call.error;
     }
     return submit(call.context, stream, Work{Work::KERNEL, call.context, std::move(work), nullptr, name});
+}
+
+bool is_capturing(void* stream) {
+    std::lock_guard<std::recursive_mutex> guard(driver_lock);
+    return is_stream(stream) && capture_of(stream) != nullptr;
+}
+
+CUresult may_allocate() {
+    Call call(Needs::CONTEXT);
+    return call.error != CUDA_SUCCESS ? call.error : refuse_unsafe_call();
+}
+
+CUresult refuse_in_capture(void* stream) {
+    Capture* capture = is_stream(stream) ? capture_of(stream) : nullptr;
+    return capture == nullptr ? CUDA_SUCCESS : forbid(*capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+}
+
+CUresult refuse_in_context(const Context* context) {
+    CUresult error = CUDA_SUCCESS;
+    for (Stream* stream : streams.all()) {
+        if (stream->context == context && stream->capture != nullptr) {
+            error = refuse_in_capture(stream);
+        }
+    }
+    return error != CUDA_SUCCESS ? error : refuse_unsafe_call();
 }
 
 CUresult refuse_unsafe_call() {
@@ -170,7 +194,6 @@ EXPORT cuStreamDestroy_v2(Stream* stream) {
         Capture& capture = *stream->capture;
         capture.valid = false;
         capture.streams.erase(stream);
-        capture.unjoined.erase(stream);
     }
     late::forget(stream);
     streams.remove(stream);
@@ -182,15 +205,13 @@ namespace {
 // What forbids to wait for a stream, or to ask whether it is done.
 CUresult refuse_to_look_at(const Context* context, Stream* stream) {
     REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
-    if (is_legacy(stream)) {
-        return refuse_legacy_stream(context);
-    }
-    return stream->capture == nullptr ? CUDA_SUCCESS : forbid(*stream->capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+    CUresult error = is_legacy(stream) ? refuse_legacy_stream(context) : refuse_in_capture(stream);
+    return error != CUDA_SUCCESS ? error : refuse_unsafe_call();
 }
 
 CUresult refuse_to_look_at(const Event* event) {
     REQUIRE(events.has(event), CUDA_ERROR_INVALID_HANDLE)
-    return event->capture == nullptr ? CUDA_SUCCESS : forbid(*event->capture, CUDA_ERROR_CAPTURED_EVENT);
+    return event->capture == nullptr ? refuse_unsafe_call() : forbid(*event->capture, CUDA_ERROR_CAPTURED_EVENT);
 }
 
 }  // namespace
@@ -235,9 +256,10 @@ EXPORT cuStreamGetCtx(Stream* stream, Context** context) {
     return CUDA_SUCCESS;
 }
 
-EXPORT cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
+EXPORT cuStreamWaitEvent(Stream* stream, Event* event, unsigned flags) {
     BEGIN(CONTEXT)
     REQUIRE(is_stream(stream) && events.has(event), CUDA_ERROR_INVALID_HANDLE)
+    REQUIRE(flags == 0, flags == EXTERNAL && capture_of(stream) != nullptr ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_INVALID_VALUE)
     if (event->capture == nullptr) {
         // An event from outside would tie the graph to work that is not in it.
         Capture* capture = capture_of(stream);
@@ -245,28 +267,27 @@ EXPORT cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
             late::wait(call.context, stream, event->queued);
             return CUDA_SUCCESS;
         }
-        return event->recorded ? forbid(*capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED) : CUDA_SUCCESS;
+        return event->recorded ? forbid(*capture, CUDA_ERROR_STREAM_CAPTURE_ISOLATION) : CUDA_SUCCESS;
     }
     if (is_legacy(stream)) {
         return forbid(*event->capture, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
     }
     Capture& capture = *event->capture;
-    REQUIRE(capture.origin != nullptr, CUDA_ERROR_CAPTURED_EVENT)
+    if (capture.origin == nullptr) {
+        // That capture has ended.
+        return stream->capture == nullptr ? CUDA_ERROR_CAPTURED_EVENT : forbid(*stream->capture, CUDA_ERROR_CAPTURED_EVENT);
+    }
     REQUIRE(capture.valid, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)
     if (stream->capture == nullptr) {
         stream->capture = event->capture;
         capture.streams.insert(stream);
     } else if (stream->capture != event->capture) {
         stream->capture->valid = false;
-        return forbid(capture, 902);  // CUDA_ERROR_STREAM_CAPTURE_MERGE
+        return forbid(capture, CUDA_ERROR_STREAM_CAPTURE_MERGE);
     }
     std::vector<const Node*>& last = capture.last[stream];
     last.insert(last.end(), event->captured.begin(), event->captured.end());
-    if (stream == capture.origin) {
-        capture.unjoined.erase(event->captured_in);
-    } else {
-        capture.unjoined.insert(stream);
-    }
+    capture.joined[stream].insert(event->joined.begin(), event->joined.end());
     return CUDA_SUCCESS;
 }
 
@@ -274,7 +295,7 @@ EXPORT cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
 
 EXPORT cuEventCreate(Event** event, unsigned flags) {
     BEGIN(CONTEXT)
-    *event = events.add(Event{call.context, flags, false, {}, nullptr, nullptr});
+    *event = events.add(Event{call.context, flags, false, {}, nullptr});
     return CUDA_SUCCESS;
 }
 
@@ -288,6 +309,7 @@ EXPORT cuEventDestroy_v2(Event* event) {
 EXPORT cuEventRecord(Event* event, Stream* stream) {
     BEGIN(CONTEXT)
     REQUIRE(events.has(event) && is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    REQUIRE(event->context == (is_legacy(stream) ? call.context : stream->context), CUDA_ERROR_INVALID_HANDLE)
     if (is_legacy(stream)) {
         if (CUresult error = refuse_legacy_stream(call.context)) {
             return error;
@@ -298,9 +320,10 @@ EXPORT cuEventRecord(Event* event, Stream* stream) {
     event->recorded = true;
     event->time = std::chrono::steady_clock::now();
     event->capture = capture == nullptr ? nullptr : stream->capture;
-    event->captured_in = stream;
     if (capture != nullptr) {
         event->captured = capture->last[stream];
+        event->joined = capture->joined[stream];
+        event->joined.insert(stream);
         event->queued = nullptr;
     } else if (late::is_on()) {
         event->queued = late::mark(call.context, stream);
@@ -308,7 +331,10 @@ EXPORT cuEventRecord(Event* event, Stream* stream) {
     return CUDA_SUCCESS;
 }
 
-EXPORT cuEventRecordWithFlags(Event* event, Stream* stream, unsigned) {
+EXPORT cuEventRecordWithFlags(Event* event, Stream* stream, unsigned flags) {
+    BEGIN(CONTEXT)
+    REQUIRE(is_stream(stream), CUDA_ERROR_INVALID_HANDLE)
+    REQUIRE(flags == 0, flags == EXTERNAL && capture_of(stream) != nullptr ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_INVALID_VALUE)
     return cuEventRecord(event, stream);
 }
 
@@ -328,8 +354,10 @@ EXPORT cuEventElapsedTime(float* milliseconds, Event* start, Event* end) {
     BEGIN(CONTEXT)
     REQUIRE(events.has(start) && events.has(end) && start->recorded && end->recorded, CUDA_ERROR_INVALID_HANDLE)
     REQUIRE(!(start->flags & EVENT_WITHOUT_TIME) && !(end->flags & EVENT_WITHOUT_TIME), CUDA_ERROR_INVALID_HANDLE)
-    REQUIRE(start->capture == nullptr && end->capture == nullptr, CUDA_ERROR_CAPTURED_EVENT)
     for (Event* event : {start, end}) {
+        if (event->capture != nullptr) {
+            return forbid(*event->capture, CUDA_ERROR_CAPTURED_EVENT);
+        }
         if (event->queued != nullptr) {
             REQUIRE(event->queued->done, CUDA_ERROR_NOT_READY)
             event->time = event->queued->time;
@@ -350,7 +378,7 @@ EXPORT cuStreamBeginCapture_v2(Stream* stream, int mode) {
         return forbid(*stream->capture, CUDA_ERROR_ILLEGAL_STATE);
     }
     stream->capture = std::make_shared<Capture>(
-            Capture{stream, CaptureMode(mode), std::this_thread::get_id(), true, next_id++, {}, {stream}, {}});
+            Capture{stream, CaptureMode(mode), std::this_thread::get_id(), true, next_id++, {}, {stream}});
     return CUDA_SUCCESS;
 }
 
@@ -372,7 +400,21 @@ EXPORT cuStreamEndCapture(Stream* stream, Graph** graph) {
     }
     capture->origin = nullptr;
     REQUIRE(capture->valid, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)
-    REQUIRE(capture->unjoined.empty(), CUDA_ERROR_STREAM_CAPTURE_UNJOINED)
+    // The next work of the origin would wait for every stream that came to the capture, and for all work.
+    std::unordered_set<const Node*> ends;
+    for (const auto& node : capture->nodes) {
+        for (const Node* before : node->after) {
+            ends.erase(before);
+        }
+        ends.insert(node.get());
+    }
+    for (const Node* awaited : capture->last[stream]) {
+        ends.erase(awaited);
+    }
+    const auto& joined = capture->joined[stream];
+    bool all = std::all_of(capture->streams.begin(), capture->streams.end(),
+            [&](Stream* member) { return member == stream || joined.count(member) != 0; });
+    REQUIRE(all && ends.empty(), CUDA_ERROR_STREAM_CAPTURE_UNJOINED)
     *graph = new Graph{capture->nodes};
     graphs.insert(*graph);
     return CUDA_SUCCESS;

@@ -173,7 +173,7 @@ void refused_calls() {
     CUdeviceptr x = memory_of(1024);
     CUresult error = 0;
     std::string text = errors_of([&] { error = launch("add_one", {1}, {512}, x, 1); });
-    check("more threads than the kernel allows", error == 701 && text.find("blocks of up to 256 threads") != std::string::npos, text);
+    check("more threads than the kernel allows", error == 701 && text.find("for blocks of up to 256 threads") != std::string::npos, text);
     expect("a block of 2048 threads", launch("add_one", {1}, {2048}, x, 1), 1);
     expect("a grid of nothing", launch("add_one", {0}, {32}, x, 1), 1);
     std::vector<char> host(2048);
@@ -185,7 +185,7 @@ void refused_calls() {
     });
     check("PTX with fewer parameters", error == 218 && text.find("has 1 parameters in the PTX and 2") != std::string::npos, text);
     text = errors_of([&] {
-        error = cuModuleLoadData(&other, ".version 8.0\n.target sm_80\n.entry stale(.param .u64 a, .param .u64 b)\n{ ret; }\n");
+        error = cuModuleLoadData(&other, ".version 8.0\n.target sm_80\n.entry stale(.param .u64 a, .param .u64 b)\n.maxntid 64, 1, 1\n{ ret; }\n");
     });
     check("PTX with a wider parameter", error == 218 && text.find("has 8 bytes in the PTX and 4") != std::string::npos, text);
     expect("a handle that is none", cuStreamSynchronize(&other), 400);
@@ -204,6 +204,7 @@ void graphs() {
     void* blas;
     cublasCreate_v2(&blas);
     cublasSetStream_v2(blas, stream);
+    cublasSetWorkspace_v2(blas, reinterpret_cast<void*>(memory_of(1024)), 1024);
 
     void* graph;
     void* exec;

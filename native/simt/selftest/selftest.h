@@ -70,6 +70,7 @@ CUresult cuGraphKernelNodeGetParams_v2(void*, void*);
 CUresult cuGraphExecKernelNodeSetParams_v2(void*, void*, const void*);
 int cublasCreate_v2(void**);
 int cublasSetStream_v2(void*, void*);
+int cublasSetWorkspace_v2(void*, void*, size_t);
 int cublasGemmEx(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*, void*, int, int, int, int);
 int cublasGemmStridedBatchedEx(void*, int, int, int, int, int, const void*, const void*, int, int, long long, const void*, int, int,
         long long, const void*, void*, int, int, long long, int, int, int);
