@@ -23,13 +23,5 @@ KERNEL(256, bf16_to_f32, const __nv_bfloat16* x, float* y, int n) {
     int left = int(n - i);
     float values[PACK<__nv_bfloat16>];
     load(x + i, left, is_wide(x), values);
-#pragma unroll
-    for (int q = 0; q < PACK<__nv_bfloat16>; q += PACK<float>) {
-        float quarter[PACK<float>];
-#pragma unroll
-        for (int k = 0; k < PACK<float>; k++) {
-            quarter[k] = values[q + k];
-        }
-        store(y + i + q, left - q, is_wide(y), quarter);
-    }
+    store_floats<__nv_bfloat16>(y + i, left, is_wide(y), values);
 }

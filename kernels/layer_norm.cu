@@ -21,61 +21,51 @@ __device__ void layer_norm(const T* x, const T* branch, const float* branch_bias
     }
     long long start = (long long)row * c;
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(branch) && out.wide() && (branch == nullptr || is_wide(sum));
-    float values[PACKS<T, ELEMENTS>][PACK<T>];
+    Row<T, THREADS, ELEMENTS, 1> values;
     float total = 0;
-#pragma unroll
-    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
-        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
-        if (j < c) {
-            load(x + start + j, c - j, wide, values[p]);
-            if (branch != nullptr) {
-                float added[PACK<T>];
-                load_branch(branch + start + j, branch_bias, j, c - j, wide, added);
-                if (dropout.active()) {
-                    apply(dropout, (first_row + row) * c + j, added);
-                }
-#pragma unroll
-                for (int k = 0; k < PACK<T>; k++) {
-                    values[p][k] = as_stored<T>(__fadd_rn(values[p][k], added[k]));
-                }
-                store(sum + start + j, c - j, wide, values[p]);
+    values.fill(c, [&](int, int j, float (&pack)[1][PACK<T>]) {
+        load(x + start + j, c - j, wide, pack[0]);
+        if (branch != nullptr) {
+            float added[PACK<T>];
+            load_branch(branch + start + j, branch_bias, j, c - j, wide, added);
+            if (dropout.active()) {
+                apply(dropout, (first_row + row) * c + j, added);
             }
 #pragma unroll
             for (int k = 0; k < PACK<T>; k++) {
-                total += values[p][k];  // 0 beyond the row's end
+                pack[0][k] = as_stored<T>(__fadd_rn(pack[0][k], added[k]));
             }
+            store(sum + start + j, c - j, wide, pack[0]);
         }
-    }
+#pragma unroll
+        for (int k = 0; k < PACK<T>; k++) {
+            total += pack[0][k];  // 0 beyond the row's end
+        }
+    });
     float mean = row_sum<THREADS>(total) / c;
     float squares = 0;
-#pragma unroll
-    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
-        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
+    values.each(c, [&](int, int j, float (&pack)[1][PACK<T>]) {
 #pragma unroll
         for (int k = 0; k < PACK<T>; k++) {
             if (j + k < c) {
-                values[p][k] -= mean;
-                squares = __fadd_rn(squares, __fmul_rn(values[p][k], values[p][k]));
+                pack[0][k] -= mean;
+                squares = __fadd_rn(squares, __fmul_rn(pack[0][k], pack[0][k]));
             }
         }
-    }
+    });
     float rstd = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + LAYER_NORM_EPS);
     bool wide_weights = is_wide(weight) && is_wide(bias);
+    values.each(c, [&](int, int j, float (&pack)[1][PACK<T>]) {
+        float w[PACK<T>];
+        float b[PACK<T>];
+        load_floats<T>(weight + j, c - j, wide_weights, w);
+        load_floats<T>(bias + j, c - j, wide_weights, b);
 #pragma unroll
-    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
-        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
-        if (j < c) {
-            float w[PACK<T>];
-            float b[PACK<T>];
-            load_floats<T>(weight + j, c - j, wide_weights, w);
-            load_floats<T>(bias + j, c - j, wide_weights, b);
-#pragma unroll
-            for (int k = 0; k < PACK<T>; k++) {
-                values[p][k] = __fadd_rn(__fmul_rn(__fmul_rn(values[p][k], rstd), w[k]), b[k]);
-            }
-            out.put(row, j, c, wide, values[p]);
+        for (int k = 0; k < PACK<T>; k++) {
+            pack[0][k] = __fadd_rn(__fmul_rn(__fmul_rn(pack[0][k], rstd), w[k]), b[k]);
         }
-    }
+        out.put(row, j, c, wide, pack[0]);
+    });
     out.end(row, c, values);
     if (stats != nullptr && threadIdx.x == 0) {
         stats[2 * row] = mean;
@@ -111,75 +101,69 @@ __device__ void layer_norm_grad(const T* x, const float* weight, const float* st
                                 float* partials, int rows, int c, long long first_row, const Dropout& dropout) {
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx) && is_wide(dbranch);
     bool wide_weights = is_wide(weight);
-    float dweight[PACKS<T, ELEMENTS>][PACK<T>] = {};
-    float dbias[PACKS<T, ELEMENTS>][PACK<T>] = {};
-    float dbranch_bias[PACKS<T, ELEMENTS>][PACK<T>] = {};
+    float* sums = partials + (long long)blockIdx.x * (dbranch == nullptr ? 2 : 3) * c;
+    ColumnSums<T, THREADS, ELEMENTS> dweight(sums, c);
+    ColumnSums<T, THREADS, ELEMENTS> dbias(sums + c, c);
+    ColumnSums<T, THREADS, ELEMENTS> dbranch_bias(dbranch == nullptr ? nullptr : sums + 2 * (long long)c, c);
     for (unsigned row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
         long long start = (long long)row * c;
         float mean = stats[2 * row];
         float rstd = stats[2 * row + 1];
-        float normed[PACKS<T, ELEMENTS>][PACK<T>];
-        float scaled[PACKS<T, ELEMENTS>][PACK<T>];  // dout * weight
+        Row<T, THREADS, ELEMENTS, 2> row_values;  // what was normed, and dout * weight
         float sum = 0;
         float product = 0;
+        row_values.fill(c, [&](int p, int j, float (&pack)[2][PACK<T>]) {
+            auto& [normed, scaled] = pack;
+            float grads[PACK<T>];
+            load(x + start + j, c - j, wide, normed);
+            load(dout + start + j, c - j, wide, grads);
+            float w[PACK<T>];
+            load_floats<T>(weight + j, c - j, wide_weights, w);
+            float products[PACK<T>];
 #pragma unroll
-        for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
-            int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
-            if (j < c) {
-                load(x + start + j, c - j, wide, normed[p]);
-                load(dout + start + j, c - j, wide, scaled[p]);
-                float w[PACK<T>];
-                load_floats<T>(weight + j, c - j, wide_weights, w);
-#pragma unroll
-                for (int k = 0; k < PACK<T>; k++) {
-                    // beyond the row's end all of scaled is 0
-                    float n = (normed[p][k] - mean) * rstd;
-                    float g = scaled[p][k];
-                    dweight[p][k] += g * n;
-                    dbias[p][k] += g;
-                    normed[p][k] = n;
-                    scaled[p][k] = g * w[k];
-                    sum += scaled[p][k];
-                    product += scaled[p][k] * n;
-                }
+            for (int k = 0; k < PACK<T>; k++) {
+                // beyond the row's end all of grads is 0
+                normed[k] = (normed[k] - mean) * rstd;
+                products[k] = grads[k] * normed[k];
+                scaled[k] = grads[k] * w[k];
+                sum += scaled[k];
+                product += scaled[k] * normed[k];
             }
-        }
+            dweight.add(p, j, products);
+            dbias.add(p, j, grads);
+        });
         float a = row_sum<THREADS>(sum) / c;
         float b = row_sum<THREADS>(product) / c;
+        row_values.each(c, [&](int p, int j, float (&pack)[2][PACK<T>]) {
+            auto& [normed, scaled] = pack;
+            float grads[PACK<T>];
+            load(dx + start + j, c - j, wide, grads);
 #pragma unroll
-        for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
-            int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
-            if (j < c) {
-                float grads[PACK<T>];
-                load(dx + start + j, c - j, wide, grads);
+            for (int k = 0; k < PACK<T>; k++) {
+                grads[k] += rstd * (scaled[k] - a - normed[k] * b);
+            }
+            store(dx + start + j, c - j, wide, grads);
+            if (dbranch != nullptr) {
 #pragma unroll
                 for (int k = 0; k < PACK<T>; k++) {
-                    grads[k] += rstd * (scaled[p][k] - a - normed[p][k] * b);
+                    grads[k] = as_stored<T>(grads[k]);
                 }
-                store(dx + start + j, c - j, wide, grads);
-                if (dbranch != nullptr) {
-#pragma unroll
-                    for (int k = 0; k < PACK<T>; k++) {
-                        grads[k] = as_stored<T>(grads[k]);
-                    }
-                    if (dropout.active()) {
-                        apply(dropout, (first_row + row) * c + j, grads);
-                    }
-#pragma unroll
-                    for (int k = 0; k < PACK<T>; k++) {
-                        grads[k] = as_stored<T>(grads[k]);
-                        dbranch_bias[p][k] += grads[k];
-                    }
-                    store(dbranch + start + j, c - j, wide, grads);
+                if (dropout.active()) {
+                    apply(dropout, (first_row + row) * c + j, grads);
                 }
+#pragma unroll
+                for (int k = 0; k < PACK<T>; k++) {
+                    grads[k] = as_stored<T>(grads[k]);
+                }
+                dbranch_bias.add(p, j, grads);
+                store(dbranch + start + j, c - j, wide, grads);
             }
-        }
+        });
     }
-    float* sums = partials + (long long)blockIdx.x * (dbranch == nullptr ? 2 : 3) * c;
-    add_column_sums<T, THREADS>(dweight, sums, c);
-    add_column_sums<T, THREADS>(dbias, sums + c, c);
+    dweight.end();
+    dbias.end();
     if (dbranch != nullptr) {
-        add_column_sums<T, THREADS>(dbranch_bias, sums + 2 * c, c);
+        dbranch_bias.end();
     }
 }
 

@@ -18,33 +18,25 @@ __device__ void rms_norm(const T* x, const float* weight, Output out, float* sta
     long long start = (long long)row * c;
     bool wide = c % PACK<T> == 0 && is_wide(x) && out.wide();
     bool wide_weights = is_wide(weight);
-    float values[PACKS<T, ELEMENTS>][PACK<T>];
+    Row<T, THREADS, ELEMENTS, 1> values;
     float squares = 0;
+    values.fill(c, [&](int, int j, float (&pack)[1][PACK<T>]) {
+        load(x + start + j, c - j, wide, pack[0]);
 #pragma unroll
-    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
-        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
-        if (j < c) {
-            load(x + start + j, c - j, wide, values[p]);
-#pragma unroll
-            for (int k = 0; k < PACK<T>; k++) {
-                squares = __fadd_rn(squares, __fmul_rn(values[p][k], values[p][k]));
-            }
+        for (int k = 0; k < PACK<T>; k++) {
+            squares = __fadd_rn(squares, __fmul_rn(pack[0][k], pack[0][k]));
         }
-    }
+    });
     float scale = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + RMS_NORM_EPS);
+    values.each(c, [&](int, int j, float (&pack)[1][PACK<T>]) {
+        float w[PACK<T>];
+        load_floats<T>(weight + j, c - j, wide_weights, w);
 #pragma unroll
-    for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
-        int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
-        if (j < c) {
-            float w[PACK<T>];
-            load_floats<T>(weight + j, c - j, wide_weights, w);
-#pragma unroll
-            for (int k = 0; k < PACK<T>; k++) {
-                values[p][k] *= scale * w[k];
-            }
-            out.put(row, j, c, wide, values[p]);
+        for (int k = 0; k < PACK<T>; k++) {
+            pack[0][k] *= scale * w[k];
         }
-    }
+        out.put(row, j, c, wide, pack[0]);
+    });
     out.end(row, c, values);
     if (stats != nullptr && threadIdx.x == 0) {
         stats[row] = scale;
@@ -72,46 +64,41 @@ __device__ void rms_norm_grad(const T* x, const float* weight, const float* stat
                               float* partials, int rows, int c) {
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(dout) && is_wide(dx);
     bool wide_weights = is_wide(weight);
-    float dweight[PACKS<T, ELEMENTS>][PACK<T>] = {};
+    ColumnSums<T, THREADS, ELEMENTS> dweight(partials + (long long)blockIdx.x * c, c);
     for (unsigned row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
         long long start = (long long)row * c;
         float scale = stats[row];
-        float normed[PACKS<T, ELEMENTS>][PACK<T>];
-        float scaled[PACKS<T, ELEMENTS>][PACK<T>];  // dout * weight
+        Row<T, THREADS, ELEMENTS, 2> row_values;  // what was normed, and dout * weight
         float product = 0;
+        row_values.fill(c, [&](int p, int j, float (&pack)[2][PACK<T>]) {
+            auto& [normed, scaled] = pack;
+            load(x + start + j, c - j, wide, normed);
+            load(dout + start + j, c - j, wide, scaled);
+            float w[PACK<T>];
+            load_floats<T>(weight + j, c - j, wide_weights, w);
+            float products[PACK<T>];
 #pragma unroll
-        for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
-            int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
-            if (j < c) {
-                load(x + start + j, c - j, wide, normed[p]);
-                load(dout + start + j, c - j, wide, scaled[p]);
-                float w[PACK<T>];
-                load_floats<T>(weight + j, c - j, wide_weights, w);
-#pragma unroll
-                for (int k = 0; k < PACK<T>; k++) {
-                    normed[p][k] *= scale;
-                    dweight[p][k] += scaled[p][k] * normed[p][k];
-                    scaled[p][k] *= w[k];
-                    product += scaled[p][k] * normed[p][k];
-                }
+            for (int k = 0; k < PACK<T>; k++) {
+                normed[k] *= scale;
+                products[k] = scaled[k] * normed[k];
+                scaled[k] *= w[k];
+                product += scaled[k] * normed[k];
             }
-        }
+            dweight.add(p, j, products);
+        });
         float b = row_sum<THREADS>(product) / c;
+        row_values.each(c, [&](int, int j, float (&pack)[2][PACK<T>]) {
+            auto& [normed, scaled] = pack;
+            float grads[PACK<T>];
+            load(dx + start + j, c - j, wide, grads);
 #pragma unroll
-        for (int p = 0; p < PACKS<T, ELEMENTS>; p++) {
-            int j = (p * THREADS + int(threadIdx.x)) * PACK<T>;
-            if (j < c) {
-                float grads[PACK<T>];
-                load(dx + start + j, c - j, wide, grads);
-#pragma unroll
-                for (int k = 0; k < PACK<T>; k++) {
-                    grads[k] += scale * (scaled[p][k] - normed[p][k] * b);
-                }
-                store(dx + start + j, c - j, wide, grads);
+            for (int k = 0; k < PACK<T>; k++) {
+                grads[k] += scale * (scaled[k] - normed[k] * b);
             }
-        }
+            store(dx + start + j, c - j, wide, grads);
+        });
     }
-    add_column_sums<T, THREADS>(dweight, partials + (long long)blockIdx.x * c, c);
+    dweight.end();
 }
 
 #define RMS_NORM_GRAD(T, NAME, THREADS, ELEMENTS)                                                                        \

@@ -58,7 +58,7 @@ struct Int8Rows {
     }
 };
 
-// Where a norm leaves its rows: `put` gets each pack when it is computed, `end` the whole row in registers.
+// Where a norm leaves its rows: `put` gets each pack when it is computed, `end` the whole Row.
 
 // out (rows, c) as it is.
 template <typename T>
@@ -73,8 +73,8 @@ struct NormedRows {
         store(out + (long long)row * c + j, c - j, wide, values);
     }
 
-    template <int N>
-    __device__ void end(int, int, const float (&)[N][PACK<T>]) {}
+    template <typename Normed>
+    __device__ void end(int, int, Normed&) {}
 };
 
 // Rounded to 8 bits: what the norm and quantize_int8 give one after the other, bit by bit.
@@ -90,16 +90,10 @@ struct RoundedRows {
         rounded.measure(values);
     }
 
-    template <int N>
-    __device__ void end(int row, int c, const float (&values)[N][PACK<float>]) {
+    template <typename Normed>
+    __device__ void end(int row, int c, Normed& normed) {
         rounded.agree();
-#pragma unroll
-        for (int p = 0; p < N; p++) {
-            int j = (p * THREADS + int(threadIdx.x)) * PACK<float>;
-            if (j < c) {
-                rounded.put(row, j, values[p]);
-            }
-        }
+        normed.each(c, [&](int, int j, const float (&values)[1][PACK<float>]) { rounded.put(row, j, values[0]); });
         rounded.end(row, c);
     }
 };

@@ -92,3 +92,17 @@ __device__ __forceinline__ void store(T* p, int left, bool wide, const float (&v
         }
     }
 }
+
+// As many float32 as there are elements T in 16 bytes.
+template <typename T>
+__device__ __forceinline__ void store_floats(float* p, int left, bool wide, const float (&values)[PACK<T>]) {
+#pragma unroll
+    for (int q = 0; q < PACK<T>; q += PACK<float>) {
+        float part[PACK<float>];
+#pragma unroll
+        for (int k = 0; k < PACK<float>; k++) {
+            part[k] = values[q + k];
+        }
+        store(p + q, left - q, wide, part);
+    }
+}

@@ -273,7 +273,10 @@ public abstract class BackendOperations {
         "1100,5,0",
         "9,1028,0",
         "2,3001,0",
-        "300,1100,0"
+        "300,1100,0",
+        "2,2048,0",
+        "130,2052,0",
+        "1,8191,0"
     })
     void layerNorm(int rows, int c, float mean) {
         float[] x = gaussian(rows * c);
@@ -350,7 +353,10 @@ public abstract class BackendOperations {
         "9,1028",
         "2,3001",
         "1100,5",
-        "300,1100"
+        "300,1100",
+        "2,2048",
+        "130,2052",
+        "1,8191"
     })
     void rmsNorm(int rows, int c) {
         float[] x = gaussian(rows * c);

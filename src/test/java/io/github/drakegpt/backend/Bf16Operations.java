@@ -164,7 +164,21 @@ public abstract class Bf16Operations {
     }
 
     @ParameterizedTest
-    @CsvSource({"1,1", "2,2", "3,31", "31,80", "5,127", "2,384", "3,1000", "3,1032", "2,3001", "1100,5", "2,8192"})
+    @CsvSource({
+        "1,1",
+        "2,2",
+        "3,31",
+        "31,80",
+        "5,127",
+        "2,384",
+        "3,1000",
+        "3,1032",
+        "2,2048",
+        "2,2049",
+        "130,2056",
+        "1100,5",
+        "2,8192"
+    })
     void layerNorm(int rows, int c) {
         eachPlace(() -> {
             int n = rows * c;
@@ -206,7 +220,7 @@ public abstract class Bf16Operations {
     }
 
     @ParameterizedTest
-    @CsvSource({"1,1", "3,31", "31,80", "5,127", "3,1000", "3,1032", "2,3001", "1100,5"})
+    @CsvSource({"1,1", "3,31", "31,80", "5,127", "3,1000", "3,1032", "2,2048", "2,3001", "130,2056", "1100,5"})
     void rmsNorm(int rows, int c) {
         eachPlace(() -> {
             int n = rows * c;

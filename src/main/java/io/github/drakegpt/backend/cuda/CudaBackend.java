@@ -43,7 +43,9 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     private static final int WARP_NORM = 512;
     /** The longest row that a warp works on alone otherwise. */
     private static final int WARP_ROW = 1024;
-    /** The longest row that a block keeps in registers, for norms. */
+    /** The longest row that a block normalizes in registers. */
+    private static final int BLOCK_NORM = 2048;
+    /** The longest row that a block normalizes in shared memory; a gradient then takes 64 KB, which every GPU has. */
     private static final int LONGEST_NORM = 8192;
     /** float32 of 16 bytes. */
     private static final int PACK = 4;
@@ -341,19 +343,33 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     }
 
     /**
-     * The same for a norm, which keeps its row in registers.
+     * The same for a norm, which keeps its row in registers, or in shared memory where it is long.
      *
      * @param mostBlocks each of which then takes several rows one after another
+     * @param kept float32 that are kept of each column
      */
     private void launchNorm(
-            String file, String kernel, FloatType type, int rows, int c, int mostBlocks, Object... arguments) {
+            String file,
+            String kernel,
+            FloatType type,
+            int rows,
+            int c,
+            int mostBlocks,
+            int kept,
+            Object... arguments) {
         if (c > LONGEST_NORM) {
             throw new IllegalArgumentException(
                     "Rows of " + c + " elements cannot be normalized on the GPU; the most are " + LONGEST_NORM + ".");
         }
+        boolean isLong = c > BLOCK_NORM;
         boolean warps = c <= WARP_NORM;
-        String name = kernel + (warps ? "_warp" : "_block") + type.suffix();
-        kernels.launch(file, name, rowGrid(warps, rows, mostBlocks), arguments);
+        String name = kernel + (isLong ? "_long" : warps ? "_warp" : "_block") + type.suffix();
+        Grid grid = rowGrid(warps, rows, mostBlocks);
+        if (isLong) {
+            int columns = Grid.blocks(c, type.pack()) * type.pack();
+            grid = new Grid(grid.blocksX(), 1, ROW_THREADS, 1, kept * columns * Float.BYTES);
+        }
+        kernels.launch(file, name, grid, arguments);
     }
 
     private static Grid rowGrid(boolean warps, int rows, int mostBlocks) {
@@ -569,6 +585,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
                 rows,
                 c,
                 rows,
+                1,
                 type.pointer(x, n),
                 orNull(type, branch, n),
                 f32OrNull(branchBias, c),
@@ -646,6 +663,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
                 rows,
                 c,
                 parts,
+                2,
                 type.pointer(x, n),
                 f32(weight, c),
                 f32(stats, 2L * rows),
@@ -677,6 +695,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
                 rows,
                 c,
                 rows,
+                1,
                 type.pointer(x, n),
                 f32(weight, c),
                 type.pointer(out, n),
@@ -699,6 +718,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
                 rows,
                 c,
                 parts,
+                2,
                 type.pointer(x, n),
                 f32(weight, c),
                 f32(stats, rows),
@@ -772,6 +792,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
                 rows,
                 c,
                 rows,
+                1,
                 f32(x, n),
                 f32(weight, c),
                 int8(q, rows, c),
@@ -805,6 +826,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
                 rows,
                 c,
                 rows,
+                1,
                 f32(x, n),
                 f32OrNull(branch, n),
                 f32OrNull(sum, n),

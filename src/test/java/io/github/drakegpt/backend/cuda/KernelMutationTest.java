@@ -224,6 +224,13 @@ class KernelMutationTest {
                         List.of("sum.cu"),
                         "layerNorm"),
                 mutation(
+                        "a long row of which every other stretch is passed over",
+                        "common/norm.cuh",
+                        "p++, j += THREADS * PACK<T>",
+                        "p++, j += 2 * THREADS * PACK<T>",
+                        List.of("layer_norm.cu", "sum.cu"),
+                        "layerNorm"),
+                mutation(
                         "a norm that skips what a second pass should take",
                         "adamw.cu",
                         "int stride = gridDim.x",

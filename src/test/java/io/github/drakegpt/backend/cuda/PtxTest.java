@@ -29,17 +29,23 @@ import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The compiled kernels that are checked in: they belong to the sources, and every GPU and driver we promise takes them. */
 class PtxTest {
     private static final Path KERNELS = Path.of("kernels");
     private static final Path PTX = KERNELS.resolve("ptx");
+    private static final Path RESOURCES = KERNELS.resolve("RESOURCES.md");
     private static final Path MAIN = Path.of("src/main/java");
-    private static final String COMPILE = "; run scripts/compile-kernels and commit kernels/ptx";
+    private static final String COMPILE = "; run scripts/compile-kernels and commit kernels";
 
     private static final Pattern ENTRY = Pattern.compile("\\.entry\\s+(\\w+)");
-    private static final Pattern COMPILER = Pattern.compile("// Cuda compilation tools.*");
+    private static final Pattern TOOLS = Pattern.compile("Cuda compilation tools.*");
+    private static final Pattern COMPILER = Pattern.compile("// " + TOOLS);
+    private static final Pattern ROW = Pattern.compile("^\\| \\w+ \\| (\\w+) \\|( \\d+ \\|){4}$", Pattern.MULTILINE);
     private static final Pattern FLOAT_ATOMIC = Pattern.compile("\\b(atom|red)\\.\\S*f(16|32|64)\\S*");
+    private static final Pattern VERSION = Pattern.compile("\\.version\\s+\\S+");
+    private static final Pattern PRAGMA = Pattern.compile("\\.pragma\\s+\"[^\"]*\"");
     private static final Pattern STRING = Pattern.compile("\"(\\w+)\"");
     private static final Pattern USAGE = Pattern.compile(
             "Compiling entry function '(\\w+)'.*?(\\d+) bytes spill stores.*?Used \\d+ registers([^\\n]*)",
@@ -96,11 +102,8 @@ class PtxTest {
     void compilingAgainGivesTheSame() throws Exception {
         Assumptions.assumeTrue(
                 Simt.onPath("nvcc"), "nvcc is not on the PATH: that kernels/ptx is what it makes is not tested");
-        Process process = new ProcessBuilder("scripts/compile-kernels", temp.toString())
-                .redirectErrorStream(true)
-                .start();
-        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertThat(process.waitFor()).as(output).isZero();
+        Run run = run("scripts/compile-kernels", temp.toString());
+        assertThat(run.exit).as(run.output).isZero();
         assertThat(names(temp, ".ptx")).isEqualTo(names(PTX, ".ptx"));
         for (Path ptx : compiled()) {
             String now = Files.readString(temp.resolve(ptx.getFileName()));
@@ -117,6 +120,92 @@ class PtxTest {
         Matcher matcher = COMPILER.matcher(ptx);
         assertThat(matcher.find()).as("the compiler's line in the PTX").isTrue();
         return matcher.group();
+    }
+
+    private record Run(int exit, String output) {}
+
+    private static Run run(String... command) throws IOException, InterruptedException {
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        return new Run(process.waitFor(), output);
+    }
+
+    /** What the oldest drivers pass over, newer ones refuse: a hint may be younger than the version that the file names. */
+    @ParameterizedTest
+    @MethodSource("compiled")
+    void saysNothingThatIsYoungerThanItsVersion(Path ptx) throws IOException {
+        String text = Files.readString(ptx);
+        assertThat(VERSION.matcher(text).results().map(MatchResult::group))
+                .as("versions of %s" + COMPILE, ptx)
+                .containsExactly(".version 8.0");
+        assertThat(pragmas(text))
+                .as("pragmas of %s; have scripts/compile-kernels leave them out", ptx)
+                .isEmpty();
+    }
+
+    private static List<String> pragmas(String ptx) {
+        return PRAGMA.matcher(ptx)
+                .results()
+                .map(MatchResult::group)
+                .filter(pragma -> !pragma.equals(".pragma \"nounroll\""))
+                .toList();
+    }
+
+    /** By the compiler of the toolkit that is here, which newer drivers have too. */
+    @ParameterizedTest
+    @ValueSource(strings = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"})
+    void theNewestCompilerTakesThem(String gpu) throws Exception {
+        Run run = assemble(gpu, compiled());
+        assertThat(run.exit).as("%s: %s", gpu, run.output).isZero();
+    }
+
+    private Run assemble(String gpu, List<Path> files) throws IOException, InterruptedException {
+        Assumptions.assumeTrue(
+                Simt.onPath("ptxas"), "ptxas is not on the PATH: what newer drivers say of kernels/ptx is not tested");
+        List<String> command = new ArrayList<>(List.of("ptxas", "-arch=" + gpu, "-o", temp.resolve("cubin") + ""));
+        command.add("-O0"); // what is refused is refused before anything is made faster
+        files.forEach(file -> command.add(file.toString()));
+        Run run = run(command.toArray(String[]::new));
+        Assumptions.assumeFalse(
+                run.output.contains("option 'gpu-name'"),
+                "this ptxas does not know " + gpu + ": what newer drivers say of kernels/ptx there is not tested");
+        return run;
+    }
+
+    @Test
+    void aHintThatIsYoungerThanItsVersionIsFound() throws Exception {
+        String hint = ".pragma \"used_bytes_mask 15\"";
+        String damaged = Files.readString(PTX.resolve("sum.ptx")).replaceFirst("\tld\\.global", hint + ";\n$0");
+        assertThat(pragmas(damaged)).containsExactly(hint);
+        Run run = assemble("sm_90", List.of(Files.writeString(temp.resolve("damaged.ptx"), damaged)));
+        assertThat(run.exit).isNotZero();
+        assertThat(run.output).contains("'used_bytes_mask' requires PTX ISA");
+    }
+
+    @Test
+    void theTableOfResourcesHasEveryKernel() throws IOException {
+        List<String> kernels = new ArrayList<>();
+        for (Path ptx : compiled()) {
+            kernels.addAll(entries(Files.readString(ptx)));
+        }
+        assertThat(ROW.matcher(Files.readString(RESOURCES)).results().map(row -> row.group(1)))
+                .as(RESOURCES + COMPILE)
+                .containsExactlyElementsOf(kernels);
+    }
+
+    @Test
+    void theTableOfResourcesIsWhatTheCompilerSays() throws Exception {
+        Assumptions.assumeTrue(
+                Simt.onPath("ptxas") && Simt.onPath("readelf"),
+                "ptxas or readelf is not on the PATH: that kernels/RESOURCES.md is up to date is not tested");
+        String table = Files.readString(RESOURCES);
+        Matcher version = TOOLS.matcher(run("ptxas", "--version").output);
+        Assumptions.assumeTrue(
+                version.find() && table.contains(version.group()),
+                "ptxas is another version than kernels/RESOURCES.md names: that it is up to date is not tested");
+        Run run = run("scripts/kernel-resources");
+        assertThat(run.exit).as(run.output).isZero();
+        assertThat(run.output).as(RESOURCES + COMPILE).isEqualTo(table);
     }
 
     /** By the compiler of CUDA 12.0, the oldest whose drivers are supported. */
@@ -203,8 +292,9 @@ class PtxTest {
                     launched.add(name);
                     for (FloatType type : FloatType.values()) {
                         launched.add(name + type.suffix());
-                        launched.add(name + "_warp" + type.suffix()); // by launchRows and launchParts
+                        launched.add(name + "_warp" + type.suffix()); // by launchRows and launchNorm
                         launched.add(name + "_block" + type.suffix());
+                        launched.add(name + "_long" + type.suffix());
                     }
                     Arrays.stream(CudaBackend.HEAD_SIZES).forEach(size -> launched.add(name + size));
                     Arrays.stream(PackedPath.values()).forEach(path -> launched.add(name + path.rows()));
