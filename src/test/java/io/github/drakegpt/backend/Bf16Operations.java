@@ -1,15 +1,18 @@
 package io.github.drakegpt.backend;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.Arrays;
 import java.util.Random;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -58,7 +61,20 @@ public abstract class Bf16Operations {
     }
 
     @ParameterizedTest
-    @CsvSource({"1,1,1", "2,33,31", "31,2,80", "80,127,1", "127,384,65", "64,128,96"})
+    @CsvSource({
+        "1,1,1",
+        "2,33,31",
+        "31,2,80",
+        "80,127,1",
+        "127,384,65",
+        "64,128,96",
+        "1024,8,65",
+        "1030,16,64",
+        "1024,16,1",
+        "1025,24,7",
+        "1024,8,100",
+        "1024,7,65"
+    })
     void linear(int rows, int in, int out) {
         eachPlace(() -> {
             float[] x = exact(rows * in);
@@ -89,7 +105,19 @@ public abstract class Bf16Operations {
     }
 
     @ParameterizedTest
-    @CsvSource({"1,1,1", "2,33,31", "31,2,80", "80,127,1", "300,40,65"})
+    @CsvSource({
+        "1,1,1",
+        "2,33,31",
+        "31,2,80",
+        "80,127,1",
+        "300,40,65",
+        "1024,8,65",
+        "1030,16,64",
+        "1024,16,1",
+        "1025,24,7",
+        "1024,8,100",
+        "1024,7,65"
+    })
     void linearGrad(int rows, int in, int out) {
         eachPlace(() -> {
             float[] x = exact(rows * in);
@@ -113,6 +141,64 @@ public abstract class Bf16Operations {
                     1);
             assertClose("dw", dw[1].read(), dw[0].read(), 0);
             assertClose("dbias", dbias[1].read(), dbias[0].read(), 0);
+        });
+    }
+
+    /** Logits, their loss and all gradients of a head for many rows, against float64. */
+    @ParameterizedTest
+    @ValueSource(ints = {65, 64, 1, 7, 100})
+    void aHead(int vocabSize) {
+        int rows = 1024;
+        int in = 16;
+        eachPlace(() -> {
+            float[] x = exact(rows * in);
+            float[] w = exact(vocabSize * in);
+            float[] bias = exact(vocabSize);
+            int[] targets = random.ints(rows, 0, vocabSize).toArray();
+            Tensor xs = input(DType.BF16, x);
+            Tensor ws = input(DType.BF16, w);
+            GuardedTensor logits = GuardedTensor.output(arena, rows * vocabSize);
+            backend().linear(xs, ws, input(DType.F32, bias), false, logits.tensor(), rows, in, vocabSize);
+            double[] expected =
+                    ReferenceOperations.linear(doubles(x), doubles(w), doubles(bias), false, rows, in, vocabSize);
+            assertNear("logits", logits.read(), expected, SUMS);
+
+            Tensor ids = arena.allocate(DType.I32, Shape.of(rows));
+            ids.write(targets);
+            GuardedTensor loss = GuardedTensor.output(arena, 1);
+            GuardedTensor dlogits = GuardedTensor.output(arena, DType.BF16, rows * vocabSize);
+            float scale = 1f / rows;
+            backend().crossEntropy(logits.tensor(), ids, loss.tensor(), dlogits.tensor(), scale, rows, vocabSize);
+            ReferenceOperations.CrossEntropy reference =
+                    ReferenceOperations.crossEntropy(expected, targets, scale, rows, vocabSize);
+            assertNear("loss", loss.read(), new double[] {reference.loss()}, SUMS);
+
+            GuardedTensor dx = GuardedTensor.output(arena, DType.BF16, rows * in);
+            GuardedTensor dw = GuardedTensor.output(arena, vocabSize * in);
+            GuardedTensor dbias = GuardedTensor.output(arena, vocabSize);
+            Runnable backward = backend()
+                    .record(
+                            arena,
+                            () -> backend()
+                                    .linearGrad(
+                                            xs,
+                                            ws,
+                                            dlogits.tensor(),
+                                            dx.tensor(),
+                                            dw.tensor(),
+                                            dbias.tensor(),
+                                            rows,
+                                            in,
+                                            vocabSize));
+            for (int run = 0; run < 3; run++) { // launched, recorded on two streams, replayed
+                backward.run();
+            }
+            ReferenceOperations.LinearGrad grads =
+                    ReferenceOperations.linearGrad(doubles(x), doubles(w), reference.dlogits(), rows, in, vocabSize);
+            // each element of dlogits is rounded, and dx once more
+            assertNear("dx", dx.read(), grads.dx(), 2 * ROUNDING);
+            assertNear("dw", dw.read(), grads.dw(), ROUNDING);
+            assertNear("dbias", dbias.read(), grads.dbias(), ROUNDING);
         });
     }
 
@@ -436,6 +522,21 @@ public abstract class Bf16Operations {
                     .as("%s[%d]: %s, in F32 %s", name, i, actual[i], expected[i])
                     .isLessThanOrEqualTo(tolerance);
         }
+    }
+
+    /** @param tolerance of the largest element */
+    private static void assertNear(String name, float[] actual, double[] expected, double tolerance) {
+        double largest = Arrays.stream(expected).map(Math::abs).max().orElseThrow();
+        assertThat(actual).hasSameSizeAs(expected);
+        for (int i = 0; i < actual.length; i++) {
+            assertThat((double) actual[i])
+                    .as("%s[%d] of %d", name, i, actual.length)
+                    .isCloseTo(expected[i], within(tolerance * largest));
+        }
+    }
+
+    private static double[] doubles(float[] values) {
+        return IntStream.range(0, values.length).mapToDouble(i -> values[i]).toArray();
     }
 
     /** Random values that bfloat16 holds exactly. */

@@ -22,6 +22,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
@@ -49,6 +50,9 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     private static final int LONGEST_NORM = 8192;
     /** float32 of 16 bytes. */
     private static final int PACK = 4;
+
+    /** Rows of a product from which on its columns are padded: with fewer it is over sooner than the launches that pad them. */
+    private static final int LEAST_PADDED = 1024;
 
     /** Blocks that share sums over many rows or elements; their parts are then added up. */
     private static final int MOST_PARTS = 128;
@@ -80,8 +84,8 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     private final Gemm gemm;
     private final SideStream beside;
     private final Bf16Attention bf16Attention;
-    private final List<CUdeviceptr> scratches = new ArrayList<>();
-    private long scratchBytes;
+    private final Scratch scratch;
+    private final Scratch padding; // beside scratch, which a part of a padded product may use
     private boolean allRecorded = true;
 
     CudaBackend(CudaContext context, Kernels kernels, BackendOptions options) {
@@ -89,7 +93,9 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
         this.precision = options.precision();
         this.fuse = options.fuse();
         this.kernels = kernels;
-        this.bf16Attention = new Bf16Attention(kernels, this::scratch);
+        this.scratch = new Scratch(context);
+        this.padding = new Scratch(context);
+        this.bf16Attention = new Bf16Attention(kernels, scratch::of);
         Staging made = null;
         Gemm products = null;
         try {
@@ -324,15 +330,8 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
                 : new Object[] {stream(dropout.stream()), dropout.threshold(), dropout.scale()};
     }
 
-    /** Device memory that an operation uses until it is done. It lies still while it is large enough. */
-    CUdeviceptr scratch(long bytes) {
-        if (scratchBytes < bytes) {
-            long larger = Math.max(bytes, 2 * scratchBytes);
-            // the smaller ones stay: what is recorded may use them
-            scratches.add(context.allocate(larger, "intermediate results"));
-            scratchBytes = larger;
-        }
-        return scratches.get(scratches.size() - 1);
+    Scratch scratch() {
+        return scratch;
     }
 
     /** Launches the kernel for rows of c elements: with a warp for each row, or a block for long ones. */
@@ -390,8 +389,14 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
         FloatType factors = FloatType.of(x);
         FloatType products = FloatType.of(y);
         CUdeviceptr xs = factors.pointer(x, (long) rows * in);
+        CUdeviceptr ws = factors.pointer(w, (long) out * in);
         CUdeviceptr ys = products.pointer(y, (long) rows * out);
-        gemm.multiply(factors, products, xs, false, factors.pointer(w, (long) out * in), true, ys, rows, out, in);
+        int columns = columns(factors, rows, in, out);
+        if (columns > out && products == FloatType.F32 && !relu) {
+            paddedLinear(xs, ws, f32OrNull(bias, out), ys, rows, in, out, columns);
+            return;
+        }
+        gemm.multiply(factors, products, xs, false, ws, true, ys, rows, out, in);
         if (bias != null || relu) {
             Grid grid = Grid.of((long) rows * out, products.pack());
             String kernel = "bias_relu" + products.suffix();
@@ -399,38 +404,88 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
         }
     }
 
+    /**
+     * How many columns to multiply {@code out} with: in bfloat16 cuBLAS has its fast kernels for rows of a multiple of 16 bytes
+     * only, which those of logits are not.
+     */
+    private static int columns(FloatType factors, int rows, int in, int out) {
+        int pack = factors.pack();
+        boolean pays = factors == FloatType.BF16 && rows >= LEAST_PADDED && in % pack == 0;
+        return pays ? Grid.blocks(out, pack) * pack : out;
+    }
+
+    /** {@link #linear} from BF16 to F32 with zeros behind w, and columns behind those of y that are left out. */
+    private void paddedLinear(
+            CUdeviceptr x, CUdeviceptr w, Pointer bias, CUdeviceptr y, int rows, int in, int out, int columns) {
+        long bytes = (long) columns * in * DType.BF16.bytes();
+        CUdeviceptr weights = padding.of(bytes + (long) rows * columns * DType.F32.bytes());
+        CUdeviceptr products = weights.withByteOffset(bytes);
+        pad(w, weights, 1, out * in, columns * in);
+        gemm.multiply(FloatType.BF16, FloatType.F32, x, false, weights, true, products, rows, columns, in);
+        Grid grid = Grid.of((long) rows * out, 1);
+        kernels.launch("pad", "add_bias_unpad_f32", grid, products, bias, y, rows, out, columns);
+    }
+
+    /** to (rows, stride) = from (rows, c) with zeros behind each row. */
+    private void pad(CUdeviceptr from, CUdeviceptr to, int rows, int c, int stride) {
+        kernels.launch(
+                "pad", "pad_bf16", Grid.of((long) rows * stride, FloatType.BF16.pack()), from, to, rows, c, stride);
+    }
+
     @Override
     public void linearGrad(
             Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, Tensor dbias, int rows, int in, int out) {
-        if (fuse && dx != null && context.capturing()) {
-            beside.record(
-                    second -> weightGrad(second, x, dy, dw, dbias, rows, in, out),
-                    () -> inputGrad(w, dy, dx, rows, in, out));
+        FloatType type = FloatType.of(dy);
+        CUdeviceptr xs = type.pointer(x, (long) rows * in);
+        GradFactors factors = gradFactors(type, w, dy, dw, dx != null, rows, in, out);
+        Consumer<Gemm> weightGrad = products -> {
+            products.multiply(type, FloatType.F32, factors.dy, true, xs, false, factors.dw, factors.columns, in, rows);
+            if (factors.columns > out) {
+                context.copy(f32(dw, (long) out * in), factors.dw, (long) out * in * DType.F32.bytes());
+            }
+            if (dbias != null) {
+                columnSums(type, factors.dy, f32(dbias, out), rows, out, factors.columns);
+            }
+        };
+        if (dx == null) {
+            weightGrad.accept(gemm);
             return;
         }
-        weightGrad(gemm, x, dy, dw, dbias, rows, in, out);
-        if (dx != null) {
-            inputGrad(w, dy, dx, rows, in, out);
+        CUdeviceptr dxs = type.pointer(dx, (long) rows * in);
+        Runnable inputGrad =
+                () -> gemm.multiply(type, type, factors.dy, false, factors.w, false, dxs, rows, in, factors.columns);
+        if (fuse && context.capturing()) {
+            beside.record(weightGrad, inputGrad);
+        } else {
+            weightGrad.accept(gemm);
+            inputGrad.run();
         }
     }
 
-    /** dw (out, in) = dy^T x, and dbias. */
-    private void weightGrad(Gemm products, Tensor x, Tensor dy, Tensor dw, Tensor dbias, int rows, int in, int out) {
-        FloatType type = FloatType.of(dy);
-        CUdeviceptr dys = type.pointer(dy, (long) rows * out);
-        CUdeviceptr xs = type.pointer(x, (long) rows * in);
-        products.multiply(type, FloatType.F32, dys, true, xs, false, f32(dw, (long) out * in), out, in, rows);
-        if (dbias != null) {
-            columnSums(type, dys, f32(dbias, out), rows, out, out);
-        }
-    }
+    /**
+     * What gradients of a linear layer are made of: dw (columns, in) = dy^T x, dx = dy w.
+     *
+     * @param columns of dy (rows, columns), and rows of w (columns, in): those beyond the layer's are zero
+     */
+    private record GradFactors(int columns, CUdeviceptr dy, CUdeviceptr w, CUdeviceptr dw) {}
 
-    /** dx (rows, in) = dy w. */
-    private void inputGrad(Tensor w, Tensor dy, Tensor dx, int rows, int in, int out) {
-        FloatType type = FloatType.of(dy);
+    private GradFactors gradFactors(
+            FloatType type, Tensor w, Tensor dy, Tensor dw, boolean ofInput, int rows, int in, int out) {
         CUdeviceptr dys = type.pointer(dy, (long) rows * out);
         CUdeviceptr ws = type.pointer(w, (long) out * in);
-        gemm.multiply(type, type, dys, false, ws, false, type.pointer(dx, (long) rows * in), rows, in, out);
+        int columns = columns(type, rows, in, out);
+        if (columns == out) {
+            return new GradFactors(out, dys, ws, f32(dw, (long) out * in));
+        }
+        long rowBytes = (long) rows * columns * DType.BF16.bytes();
+        long weightBytes = (long) columns * in * DType.BF16.bytes();
+        CUdeviceptr paddedDy = padding.of(rowBytes + weightBytes + (long) columns * in * DType.F32.bytes());
+        CUdeviceptr paddedW = paddedDy.withByteOffset(rowBytes);
+        pad(dys, paddedDy, rows, out, columns);
+        if (ofInput) {
+            pad(ws, paddedW, 1, out * in, columns * in);
+        }
+        return new GradFactors(columns, paddedDy, paddedW, paddedW.withByteOffset(weightBytes));
     }
 
     /**
@@ -456,7 +511,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     private void addRows(FloatType type, Pointer sums, int rows, int c, RowAdder kernel) {
         int parts = Math.min(MOST_PARTS, Grid.blocks(rows, MOST_PARTS));
         boolean direct = parts == 1 || sums == NULL;
-        Pointer first = direct ? sums : scratch((long) parts * c * Float.BYTES);
+        Pointer first = direct ? sums : scratch.of((long) parts * c * Float.BYTES);
         kernel.launch(new Grid(Grid.blocks(c, WARP * type.pack()), parts, WARP, 8), first, Grid.blocks(rows, parts));
         if (!direct) {
             columnSums(FloatType.F32, first, sums, parts, c, c);
@@ -506,7 +561,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
         int table = Math.multiplyExact(vocabSize, c);
         CUdeviceptr dwtes = f32(dwte, table);
         int parts = Math.min(MOST_PARTS, Grid.blocks(rows, EMBEDDING_ROWS));
-        CUdeviceptr first = parts == 1 ? dwtes : scratch((long) parts * table * Float.BYTES); // (parts, V, C)
+        CUdeviceptr first = parts == 1 ? dwtes : scratch.of((long) parts * table * Float.BYTES); // (parts, V, C)
         kernels.launch(
                 "embedding",
                 "token_embedding_grad" + type.suffix(),
@@ -655,7 +710,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
         FloatType type = FloatType.of(x);
         int parts = normParts(rows, c);
         int sums = dbranch == null ? 2 : 3;
-        CUdeviceptr partials = scratch((long) sums * parts * c * Float.BYTES); // (parts, sums, c)
+        CUdeviceptr partials = scratch.of((long) sums * parts * c * Float.BYTES); // (parts, sums, c)
         launchNorm(
                 "layer_norm",
                 "layer_norm_grad",
@@ -710,7 +765,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
         long n = (long) rows * c;
         int parts = normParts(rows, c);
         FloatType type = FloatType.of(x);
-        CUdeviceptr partials = scratch((long) parts * c * Float.BYTES); // (parts, c)
+        CUdeviceptr partials = scratch.of((long) parts * c * Float.BYTES); // (parts, c)
         launchNorm(
                 "rms_norm",
                 "rms_norm_grad",
@@ -734,7 +789,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     public void quantizeWeights(Tensor w, Quantization quantization, Tensor strength, Tensor q, int matrices, int n) {
         long all = (long) matrices * n;
         int parts = Math.min(MOST_PARTS, Grid.blocks(n, ROW_THREADS * PACK * 8)); // each thread some packs
-        CUdeviceptr sums = scratch(2L * matrices * parts * Double.BYTES); // (matrices, parts, 2)
+        CUdeviceptr sums = scratch.of(2L * matrices * parts * Double.BYTES); // (matrices, parts, 2)
         Grid grid = new Grid(parts, matrices, ROW_THREADS, 1);
         kernels.launch("quantize", "weight_sums_f32", grid, f32(w, all), sums, (long) n);
         FloatType type = FloatType.of(q);
@@ -871,7 +926,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
             int width = tiles * PackedMatrix.TILE_ROWS;
             int packs = tiles * units * WARP;
             long matrixBytes = (long) width * stride;
-            CUdeviceptr matrix = scratch(matrixBytes + (long) rows * width * Integer.BYTES); // (width, stride) I8
+            CUdeviceptr matrix = scratch.of(matrixBytes + (long) rows * width * Integer.BYTES); // (width, stride) I8
             CUdeviceptr sums = matrix.withByteOffset(matrixBytes); // (rows, width) I32
             kernels.launch("packed", "unpack_codes", Grid.of(packs, 1), codes, matrix, bits, units, packs);
             gemm.multiplyInt8(values, matrix, sums, rows, width, stride);
@@ -1051,7 +1106,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
         int kernel = headKernel(headSize);
         int width = heads * headSize;
         long rows = (long) batch * t;
-        CUdeviceptr products = scratch(rows * heads * Float.BYTES); // (B, H, T)
+        CUdeviceptr products = scratch.of(rows * heads * Float.BYTES); // (B, H, T)
         Grid grid = attentionGrid(batch, t, heads, kernel);
         float scale = attentionScale(headSize);
         kernels.launch(
@@ -1145,7 +1200,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     public void crossEntropy(
             Tensor logits, Tensor targets, Tensor loss, Tensor dlogits, float gradScale, int rows, int v) {
         long n = (long) rows * v;
-        CUdeviceptr losses = scratch((long) rows * Float.BYTES);
+        CUdeviceptr losses = scratch.of((long) rows * Float.BYTES);
         FloatType type = dlogits == null ? FloatType.F32 : FloatType.of(dlogits);
         launchRows(
                 "cross_entropy",
@@ -1223,7 +1278,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     public void norm(Tensor x, Tensor norm) {
         int n = Math.toIntExact(x.size());
         int parts = Math.min(MOST_PARTS, Grid.blocks(n, ROW_THREADS * PACK));
-        CUdeviceptr squares = scratch((long) parts * Float.BYTES);
+        CUdeviceptr squares = scratch.of((long) parts * Float.BYTES);
         kernels.launch("adamw", "squares_f32", new Grid(parts, 1, ROW_THREADS, 1), f32(x, n), squares, n);
         kernels.launch("adamw", "root_f32", new Grid(1, 1, WARP, 1), squares, f32(norm, 1), parts);
     }
@@ -1286,7 +1341,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
             int t,
             int v) {
         long n = (long) batch * v;
-        CUdeviceptr weights = scratch(2 * n * Double.BYTES); // and as much for sorting
+        CUdeviceptr weights = scratch.of(2 * n * Double.BYTES); // and as much for sorting
         kernels.launch(
                 "sample",
                 "sample_f32",
@@ -1321,7 +1376,8 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
             if (!context.broken()) {
                 context.synchronize();
             }
-            scratches.forEach(context::free);
+            scratch.free();
+            padding.free();
         }
     }
 }

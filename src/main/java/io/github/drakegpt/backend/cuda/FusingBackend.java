@@ -122,7 +122,7 @@ final class FusingBackend extends CudaBackend {
             return Optional.empty();
         }
         try {
-            return Optional.of(new SequenceProgram(context(), kernels(), staging(), this::scratch, work));
+            return Optional.of(new SequenceProgram(context(), kernels(), staging(), scratch()::of, work));
         } catch (OutOfMemoryException e) {
             log.warn("There is no memory to launch operations together; they are launched one by one, which is slower");
             return Optional.empty();

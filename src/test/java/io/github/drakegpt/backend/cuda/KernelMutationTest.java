@@ -142,6 +142,22 @@ class KernelMutationTest {
                         List.of("relu.cu"),
                         "SimtAlignedOperationsTest#reluGrad",
                         null),
+                new Mutation(
+                        "what lies behind a row of logits' gradients is not zero",
+                        "pad.cu",
+                        "c - column, false",
+                        "stride - column, false",
+                        List.of("cross_entropy.cu", "relu.cu", "sum.cu"),
+                        "SimtBf16OperationsTest#aHead",
+                        null),
+                new Mutation(
+                        "logits read from rows that are not padded",
+                        "pad.cu",
+                        "i / c * stride + column",
+                        "i",
+                        List.of("cross_entropy.cu", "relu.cu", "sum.cu"),
+                        "SimtBf16OperationsTest#aHead",
+                        null),
                 mutation(
                         "16 bytes read at an address that is no multiple of them",
                         "common/pack.cuh",

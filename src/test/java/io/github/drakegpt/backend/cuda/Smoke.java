@@ -263,6 +263,17 @@ final class Smoke {
         }
 
         void run() {
+            attempt(
+                    "linear of many logits",
+                    () -> backend.linear(
+                            activations(LONG * SHORT),
+                            activations(TOKENS * SHORT),
+                            floats(TOKENS),
+                            false,
+                            floats(LONG * TOKENS),
+                            LONG,
+                            SHORT,
+                            TOKENS));
             for (int c : new int[] {SHORT, LONG}) {
                 int n = ROWS * c;
                 attempt(
