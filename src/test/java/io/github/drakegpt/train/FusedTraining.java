@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.FieldSource;
@@ -160,12 +161,14 @@ abstract class FusedTraining {
 
     /** The gradients of several passes are added up between the stretches. */
     @Test
+    @Tag("late")
     void aStepOfSeveralPasses() {
         assertSame(model(Models.TRANSFORMER, 8, 16, 16, 2, 1, 0.2f, true), config(3, 1, 3), 2);
     }
 
     /** Operations of quantized training lie between those that are launched together. */
     @Test
+    @Tag("late")
     void aQuantizedModel() {
         ModelConfig model = new ModelConfig(
                 Models.TRANSFORMER, 13, 8, 16, 16, 2, 1, 0.1f, true, Init.PYTORCH, Quantization.B158, true);

@@ -58,6 +58,7 @@ class SimtTrainingTest extends DeviceTraining {
 
     /** Once the first evaluation is done, nothing more is allocated. */
     @Test
+    @Tag("late")
     void trainingAllocatesNothingOnceItRuns() throws IOException {
         List<Long> allocations = new ArrayList<>();
         train(model(Models.TRANSFORMER, 0.1f), "run", () -> {

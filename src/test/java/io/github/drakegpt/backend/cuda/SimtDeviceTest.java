@@ -18,6 +18,7 @@ import org.junit.jupiter.api.Test;
 
 /** On the SIMT driver, which also counts and fails on request. */
 @Tag("simt")
+@Tag("late")
 class SimtDeviceTest extends DeviceLayer {
     @Override
     CudaBackend newBackend(BackendOptions options) {
