@@ -94,9 +94,15 @@ abstract class FusedOperations {
                 for (float value : expected.get(i)) {
                     largest = Math.max(largest, Math.abs(value));
                 }
-                assertThat(tensors.get(i).toFloats())
-                        .as("tensor %d, %s", i, tensors.get(i))
-                        .containsExactly(expected.get(i), within(TOLERANCE * largest));
+                float[] actual = tensors.get(i).toFloats();
+                assertThat(actual).hasSameSizeAs(expected.get(i));
+                for (int j = 0;
+                        j < actual.length;
+                        j++) { // of whole arrays AssertJ takes a minute to tell the difference
+                    assertThat(actual[j])
+                            .as("element %d of tensor %d, %s", j, i, tensors.get(i))
+                            .isCloseTo(expected.get(i)[j], within(TOLERANCE * largest));
+                }
             }
             return fused.programs();
         }

@@ -6,15 +6,17 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
-import java.util.TreeSet;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.platform.engine.CancellationToken;
@@ -37,22 +39,29 @@ import org.junit.platform.launcher.core.LauncherFactory;
 @Tag("simt")
 class KernelMutationTest {
     private static final Path KERNELS = Path.of("kernels");
-    /** Kept between runs, for the driver's objects in it. */
-    private static final Path BUILD = Path.of("target/simt-mutants");
 
     @TempDir
-    Path temp;
+    static Path temp;
+
+    private static ExecutorService workers;
+    /** What each mutation's tests print, or are going to. */
+    private static final Map<Mutation, Future<List<String>>> RESULTS = new HashMap<>();
 
     /**
      * A change of the source.
      *
      * @param file of kernels/, with the text that {@code to} replaces exactly once
-     * @param uses the other kernels that the tests run
+     * @param users of a header: the kernels that include it and that the tests run; else none
      * @param test a test class and its methods, as in {@code Class#method,method}
      * @param names the kernel that the failure must name, or null where only a value is wrong
      */
     private record Mutation(
-            String what, String file, String from, String to, List<String> uses, String test, String names) {
+            String what, String file, String from, String to, List<String> users, String test, String names) {
+        /** The kernels to compile. */
+        List<String> kernels() {
+            return users.isEmpty() ? List.of(file) : users;
+        }
+
         @Override
         public String toString() {
             return what;
@@ -60,13 +69,13 @@ class KernelMutationTest {
     }
 
     private static Mutation mutation(
-            String what, String file, String from, String to, List<String> uses, String methods) {
-        return mutation(what, file, from, to, uses, methods, null);
+            String what, String file, String from, String to, List<String> users, String methods) {
+        return mutation(what, file, from, to, users, methods, null);
     }
 
     private static Mutation mutation(
-            String what, String file, String from, String to, List<String> uses, String methods, String names) {
-        return new Mutation(what, file, from, to, uses, "SimtOperationsTest#" + methods, names);
+            String what, String file, String from, String to, List<String> users, String methods, String names) {
+        return new Mutation(what, file, from, to, users, "SimtOperationsTest#" + methods, names);
     }
 
     private static Mutation bf16Attention(String what, String from, String to, String method, String names) {
@@ -74,26 +83,12 @@ class KernelMutationTest {
     }
 
     private static Mutation packed(String what, String file, String from, String to, String method, String names) {
-        List<String> uses = Stream.of("quantize.cu", "packed.cu")
-                .filter(use -> !use.equals(file))
-                .toList();
-        return new Mutation(what, file, from, to, uses, "SimtPackedOperationsTest#" + method, names);
+        List<String> users = file.startsWith("common/") ? List.of("quantize.cu") : List.of();
+        return new Mutation(what, file, from, to, users, "SimtPackedOperationsTest#" + method, names);
     }
 
     private static Mutation fused(String what, String file, String from, String to, String names) {
-        List<String> uses = Stream.of(
-                        "adamw",
-                        "attention",
-                        "cross_entropy",
-                        "embedding",
-                        "gather",
-                        "layer_norm",
-                        "relu",
-                        "residual",
-                        "sum")
-                .map(use -> use + ".cu")
-                .toList();
-        return new Mutation(what, file, from, to, uses, "SimtFusedOperationsTest#aPassAndItsGradients", names);
+        return new Mutation(what, file, from, to, List.of(), "SimtFusedOperationsTest#aPassAndItsGradients", names);
     }
 
     static List<Mutation> mutations() {
@@ -237,7 +232,7 @@ class KernelMutationTest {
                         "layer_norm.cu",
                         "row < rows; row += ",
                         "row < rows - 1; row += ",
-                        List.of("sum.cu"),
+                        List.of(),
                         "layerNorm"),
                 mutation(
                         "a long row of which every other stretch is passed over",
@@ -282,7 +277,7 @@ class KernelMutationTest {
                         "attention_bf16.cu",
                         "j <= last ? left : 0",
                         "j < last ? left : 0",
-                        List.of("attention.cu"),
+                        List.of(),
                         "SimtBf16AttentionTest#attentionCached",
                         null),
                 packed(
@@ -341,37 +336,35 @@ class KernelMutationTest {
                 fused("a sum that leaves out a sequence", "sequence.cu", "b < count; b++", "b < count - 1; b++", null));
     }
 
+    /** A worker compiles while another tests. */
     @BeforeAll
-    static void buildDriver() throws IOException {
+    static void begin() {
         Simt.build();
-        if (!Files.exists(BUILD)) {
-            copy(Path.of("target/simt"), BUILD); // its objects need not be made again
-            copy(Path.of("target/simt/obj"), BUILD.resolve("obj"));
+        workers = Executors.newFixedThreadPool(2);
+        for (Mutation mutation : mutations()) {
+            Path folder = temp.resolve(String.valueOf(RESULTS.size()));
+            RESULTS.put(mutation, workers.submit(() -> tests(build(mutation, folder), mutation.test())));
+        }
+    }
+
+    @AfterAll
+    static void end() {
+        if (workers != null) {
+            workers.shutdownNow();
         }
     }
 
     @ParameterizedTest
     @org.junit.jupiter.params.provider.MethodSource("mutations") // the launcher has a class of this name
-    void isCaught(Mutation mutation) throws Exception {
-        Path source = KERNELS.resolve(mutation.file());
-        String text = Files.readString(source);
-        int at = text.indexOf(mutation.from());
-        assertThat(at >= 0 && at == text.lastIndexOf(mutation.from()))
-                .as("%s has the text \"%s\" once; fit the mutation to it", source, mutation.from())
-                .isTrue();
-        Path mutated = temp.resolve("kernels");
-        copy(KERNELS.resolve("common"), mutated.resolve("common"));
-        for (String use : mutation.uses()) {
-            Files.copy(KERNELS.resolve(use), mutated.resolve(use));
+    void isCaught(Mutation mutation) throws Throwable {
+        List<String> lines;
+        try {
+            lines = RESULTS.get(mutation).get();
+        } catch (ExecutionException e) {
+            throw e.getCause();
         }
-        Files.writeString(mutated.resolve(mutation.file()), text.replace(mutation.from(), mutation.to()));
-
-        ProcessBuilder build = new ProcessBuilder("scripts/build-simt", BUILD.toString());
-        build.environment().put("KERNELS", mutated.toString());
-        run(build);
-        List<String> failures = tests(BUILD.resolve("libkernels.so"), mutation.test()).stream()
-                .filter(line -> line.startsWith("failed "))
-                .toList();
+        List<String> failures =
+                lines.stream().filter(line -> line.startsWith("failed ")).toList();
         assertThat(failures)
                 .as("failures of %s; make it test what this breaks", mutation.test())
                 .isNotEmpty();
@@ -380,29 +373,33 @@ class KernelMutationTest {
         }
     }
 
+    /** Compiles a mutation's kernels; the library of all. */
+    private static Path build(Mutation mutation, Path folder) throws IOException, InterruptedException {
+        Path source = KERNELS.resolve(mutation.file());
+        String text = Files.readString(source);
+        int at = text.indexOf(mutation.from());
+        assertThat(at >= 0 && at == text.lastIndexOf(mutation.from()))
+                .as("%s has the text \"%s\" once; fit the mutation to it", source, mutation.from())
+                .isTrue();
+        Path mutated = folder.resolve("kernels");
+        copy(KERNELS.resolve("common"), mutated.resolve("common"));
+        for (String kernel : mutation.kernels()) {
+            Files.copy(KERNELS.resolve(kernel), mutated.resolve(kernel));
+        }
+        Files.writeString(mutated.resolve(mutation.file()), text.replace(mutation.from(), mutation.to()));
+
+        ProcessBuilder build = new ProcessBuilder("scripts/build-simt", folder.toString());
+        build.environment().put("CHANGED", mutated.toString());
+        run(build);
+        return folder.resolve("libkernels.so");
+    }
+
     private static void copy(Path folder, Path target) throws IOException {
         Files.createDirectories(target);
         try (Stream<Path> files = Files.list(folder)) {
             for (Path file : files.filter(Files::isRegularFile).toList()) {
-                Files.copy(file, target.resolve(file.getFileName()), StandardCopyOption.COPY_ATTRIBUTES);
+                Files.copy(file, target.resolve(file.getFileName()));
             }
-        }
-    }
-
-    @Test
-    void withoutAMutationTheSameTestsPass() throws Exception {
-        Map<String, TreeSet<String>> methods = new TreeMap<>();
-        for (Mutation mutation : mutations()) {
-            String[] parts = mutation.test().split("#");
-            methods.computeIfAbsent(parts[0], name -> new TreeSet<>()).addAll(List.of(parts[1].split(",")));
-        }
-        for (Map.Entry<String, TreeSet<String>> entry : methods.entrySet()) {
-            List<String> lines = tests(
-                    Path.of("target/simt/libkernels.so"), entry.getKey() + "#" + String.join(",", entry.getValue()));
-            assertThat(new TreeSet<>(lines))
-                    .isEqualTo(new TreeSet<>(entry.getValue().stream()
-                            .map(name -> "passed " + name)
-                            .toList()));
         }
     }
 
