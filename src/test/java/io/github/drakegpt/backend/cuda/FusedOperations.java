@@ -96,9 +96,8 @@ abstract class FusedOperations {
                 }
                 float[] actual = tensors.get(i).toFloats();
                 assertThat(actual).hasSameSizeAs(expected.get(i));
-                for (int j = 0;
-                        j < actual.length;
-                        j++) { // of whole arrays AssertJ takes a minute to tell the difference
+                // of whole arrays AssertJ takes a minute to tell the difference
+                for (int j = 0; j < actual.length; j++) {
                     assertThat(actual[j])
                             .as("element %d of tensor %d, %s", j, i, tensors.get(i))
                             .isCloseTo(expected.get(i)[j], within(TOLERANCE * largest));
