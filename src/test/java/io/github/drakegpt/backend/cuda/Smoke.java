@@ -53,6 +53,7 @@ final class Smoke {
     private static final int TOKENS = 60; // of a vocabulary
     private static final int SHORT = 40;
     private static final int LONG = 1100; // more than a warp takes
+    private static final int LONGER = 2100; // more than the registers of a block take
     private static final double TOLERANCE = 1e-4; // of a loss
     private static final double TOLERANCE_BF16 = 0.02;
     private static final TrainConfig TRAINING = new TrainConfig(
@@ -199,7 +200,7 @@ final class Smoke {
 
     // ---------------------------------------------------------------------------------------------- operations
 
-    /** Every operation, on few rows: of a length that a warp takes, and of one that takes a block. */
+    /** Every operation, on few rows: of a length that a warp takes, and of two that take a block. */
     private final class Operations {
         private final CudaBackend backend;
         private final DType type;
@@ -274,7 +275,7 @@ final class Smoke {
                             LONG,
                             SHORT,
                             TOKENS));
-            for (int c : new int[] {SHORT, LONG}) {
+            for (int c : new int[] {SHORT, LONG, LONGER}) {
                 int n = ROWS * c;
                 attempt(
                         "linear " + c,
