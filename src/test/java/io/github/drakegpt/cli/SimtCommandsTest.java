@@ -265,7 +265,7 @@ class SimtCommandsTest {
                 Arena arena = backend.newArena()) {
             free = arena.available();
         }
-        SimtPanel.OTHERS.set(free - (3 << 20));
+        SimtPanel.OTHERS.set(free - (3 << 19));
         String[] large = with(TRANSFORMER, "--set", "train.batch_size=10000");
         Cli.Result result = Cli.run(args(corpus, temp.resolve("large"), large));
         assertFails(result, 1, "The GPU has no memory for a tensor F32 (");
@@ -273,7 +273,7 @@ class SimtCommandsTest {
                 .matcher(result.err());
         assertThat(batch.find()).as(result.err()).isTrue();
         assertThat(Integer.parseInt(batch.group(1))).isBetween(10, 1000);
-        String[] fitting = with(TRANSFORMER, "--set", "train.batch_size=" + batch.group(1), "--iters", "3");
+        String[] fitting = with(TRANSFORMER, "--set", "train.batch_size=" + batch.group(1), "--iters", "1");
         Cli.Result fits = Cli.run(args(corpus, temp.resolve("fits"), fitting));
         assertThat(fits.code()).as(fits.err()).isZero();
     }
