@@ -198,7 +198,6 @@ __device__ void attention(const T* q, const T* k, const T* v, T* out, float* sta
         }
         __syncwarp();
         accumulate<S>(weights[warp], values, count, sums);
-        __syncwarp();
     }
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
@@ -241,7 +240,9 @@ __device__ void attention_grad_q(const T* qkv, const T* out, const float* stats,
 
     load_rows<T, S>(queries[warp], first + (long long)place.row * stride, own, stride, head_size, scale);
     load_rows<T, S>(grads[warp], dout + out_row, own, width, head_size, 1);
-    __syncwarp();
+    if constexpr (S < WARP) {
+        __syncwarp();  // else each lane reads what it has loaded itself
+    }
     float max[ROWS];
     float inverse[ROWS];
     float row_sums[ROWS];
@@ -283,7 +284,6 @@ __device__ void attention_grad_q(const T* qkv, const T* out, const float* stats,
         }
         __syncwarp();
         accumulate<S>(weights[warp], keys, count, sums);
-        __syncwarp();
     }
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
@@ -353,7 +353,6 @@ __device__ void attention_grad_kv(const T* qkv, const float* stats, const T* dou
         __syncwarp();
         accumulate<S>(weights[warp], grads, count, dv);
         accumulate<S>(dscores[warp], queries, count, dk);
-        __syncwarp();
     }
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {

@@ -188,7 +188,6 @@ __device__ __forceinline__ void store_rows(Row<S>* block, const float (&sums)[S 
             }
         }
     }
-    __syncwarp();
 }
 
 // Over the four lanes that share a row.
@@ -576,6 +575,7 @@ __device__ void attention_grad_kv(const bf16* qkv, const bf16* dout, const float
     float of_keys[2] = {scale * dropout_scale, scale * dropout_scale};
     float of_values[2] = {dropout_scale, dropout_scale};
     store_rows<S>(queries, dk, of_keys, first_dk, own, stride, head_size, wide);
+    __syncwarp();
     store_rows<S>(queries, dv, of_values, first_dk + width, own, stride, head_size, wide);
 }
 

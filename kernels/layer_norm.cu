@@ -53,6 +53,7 @@ __device__ void layer_norm(const T* x, const T* branch, const float* branch_bias
             }
         }
     });
+    again<THREADS>();
     float rstd = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + LAYER_NORM_EPS);
     bool wide_weights = is_wide(weight) && is_wide(bias);
     values.each(c, [&](int, int j, float (&pack)[1][PACK<T>]) {
@@ -132,7 +133,9 @@ __device__ void layer_norm_grad(const T* x, const float* weight, const float* st
             dweight.add(p, j, products);
             dbias.add(p, j, grads);
         });
+        again<THREADS>();
         float a = row_sum<THREADS>(sum) / c;
+        again<THREADS>();
         float b = row_sum<THREADS>(product) / c;
         row_values.each(c, [&](int p, int j, float (&pack)[2][PACK<T>]) {
             auto& [normed, scaled] = pack;

@@ -29,6 +29,7 @@ KERNEL(ROW_THREADS, weight_sums_f32, const float* w, double* parts, long long n)
         }
     }
     sum = block_sum(sum);
+    __syncthreads();
     magnitude = block_sum(magnitude);
     if (threadIdx.x == 0) {
         double* part = parts + ((long long)blockIdx.y * gridDim.x + blockIdx.x) * 2;

@@ -86,6 +86,7 @@ __device__ void rms_norm_grad(const T* x, const float* weight, const float* stat
             }
             dweight.add(p, j, products);
         });
+        again<THREADS>();
         float b = row_sum<THREADS>(product) / c;
         row_values.each(c, [&](int, int j, float (&pack)[2][PACK<T>]) {
             auto& [normed, scaled] = pack;

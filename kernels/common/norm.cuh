@@ -107,7 +107,11 @@ struct ColumnSums {
 
     // All threads of the block must call it.
     __device__ __forceinline__ void end() {
-        for (int group = 0; group < blockDim.y; group++) {
+#pragma unroll 1
+        for (int group = 0; group < ROW_THREADS / THREADS; group++) {
+            if (group > 0) {
+                __syncthreads();
+            }
             if (threadIdx.y == group) {
 #pragma unroll
                 for (int p = 0; p < ELEMENTS / PACK<T>; p++) {
@@ -120,7 +124,6 @@ struct ColumnSums {
                     }
                 }
             }
-            __syncthreads();
         }
     }
 };

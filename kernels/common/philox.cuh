@@ -79,7 +79,6 @@ struct Dropout {
                 halves[n] = make_uint4(words[0], words[1], words[2], words[3]);
             }
         }
-        __syncwarp();  // lanes whose runs begin elsewhere in a block may have gone apart
     }
 
     // Whether the low or the high half of a word lets its element stay.

@@ -468,6 +468,8 @@ EXPORT cuInit(unsigned flags) {
         if (!environment_read) {
             environment_read = true;
             panel_from_environment();
+            // A process that ends waits for the call at which another thread is: what that works on is gone afterwards.
+            std::atexit([] { driver_lock.lock(); });
         }
     }
     BEGIN(NOTHING)

@@ -46,13 +46,19 @@ enum class Kind : uint8_t {
     BRANCH, CALL, RETURN,
 };
 
+enum class Space : uint8_t { GENERIC, GLOBAL, SHARED, LOCAL, PARAM, ENTRY_PARAM };
+
 constexpr unsigned MOST_OPERANDS = 15;
+constexpr unsigned MOST_MOVED = 4;  // elements of a load or store
 
 struct Instruction {
     Action action;
     Kind kind;
     uint8_t writes, reads;  // operands: first those written, then those read
     bool unless;            // the guard is negated
+    Space space;            // of a load or store; with how many elements, and whether the address has 64 bits:
+    uint8_t count;
+    bool wide_address;
     Place guard;            // the predicate of those who take part; NONE: everybody does
     Place operands[MOST_OPERANDS];
     uint32_t target;        // of a branch the instruction to go on at, of a call its number, of cp.async what is added to the second address
@@ -129,9 +135,8 @@ struct Form {
 };
 // Null for a form that is not known. Moves, loads and stores, whose form depends on their operands too, are found by the next two.
 const Form* find_form(const std::string& opcode);
-enum class Space : uint8_t { GENERIC, GLOBAL, SHARED, LOCAL, PARAM, ENTRY_PARAM };
-// `wide`: the registers have 64 bits. `wide_address`: the register of the address has.
-Action find_memory_action(bool store, Space space, const std::string& type, unsigned count, bool wide, bool wide_address);
+// `wide`: the registers have 64 bits.
+Action find_memory_action(bool store, Space space, const std::string& type, bool wide);
 Action find_pack_action(unsigned parts, bool unpack, unsigned part_bits);
 
 // A warp at work.

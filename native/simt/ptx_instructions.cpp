@@ -512,32 +512,34 @@ bool define_all() {
 
 // Loads and stores
 
-template <Space SPACE> inline char* memory(Warp& warp, unsigned lane, uint64_t address, unsigned bytes, bool write) {
-    if constexpr (SPACE == Space::GLOBAL) {
-        return global_memory(warp, lane, address, bytes, write);
-    } else if constexpr (SPACE == Space::SHARED) {
-        return shared_memory(warp, lane, address, bytes, write);
-    } else if constexpr (SPACE == Space::LOCAL) {
-        return local_memory(warp, lane, address, bytes, write);
-    } else {
-        uint64_t offset = address - uint64_t(machine.shared);
-        return offset < SHARED_ARENA ? shared_memory(warp, lane, offset, bytes, write)
-                : address - LOCAL_WINDOW < warp.program->local_bytes ? local_memory(warp, lane, address - LOCAL_WINDOW, bytes, write)
-                                                                     : global_memory(warp, lane, address, bytes, write);
+char* memory(Warp& warp, Space space, unsigned lane, uint64_t address, unsigned bytes, bool write) {
+    switch (space) {
+        case Space::GLOBAL: return global_memory(warp, lane, address, bytes, write);
+        case Space::SHARED: return shared_memory(warp, lane, address, bytes, write);
+        case Space::LOCAL: return local_memory(warp, lane, address, bytes, write);
+        default: {
+            uint64_t offset = address - uint64_t(machine.shared);
+            return offset < SHARED_ARENA ? shared_memory(warp, lane, offset, bytes, write)
+                    : address - LOCAL_WINDOW < warp.program->local_bytes ? local_memory(warp, lane, address - LOCAL_WINDOW, bytes, write)
+                                                                         : global_memory(warp, lane, address, bytes, write);
+        }
     }
 }
 
-// Operands of a load are its results and then the address, of a store the address and then what is stored.
-template <Space SPACE, bool STORE, class T, unsigned COUNT, class R, class A> void move(Warp& warp, const Instruction& i, Lanes lanes) {
-    R* rows[COUNT];
-    for (unsigned n = 0; n < COUNT; n++) {
+// Elements of T in registers of R. Operands of a load are its results and then the address, of a store the address and then what is stored.
+template <bool STORE, class T, class R> void move(Warp& warp, const Instruction& i, Lanes lanes) {
+    R* rows[MOST_MOVED];
+    for (unsigned n = 0; n < i.count; n++) {
         rows[n] = warp.row<R>(i.operands[STORE ? n + 1 : n]);
     }
-    A addresses[32];
-    std::memcpy(addresses, warp.row<A>(i.operands[STORE ? 0 : COUNT]), sizeof addresses);  // a load may write over them
+    Place base = i.operands[STORE ? 0 : i.count];
+    uint64_t addresses[32];  // a load may write over what they are made of
     for_each_lane(lanes, [&](unsigned lane) {
-        char* at = memory<SPACE>(warp, lane, A(addresses[lane] + A(i.number)), sizeof(T) * COUNT, STORE);
-        for (unsigned n = 0; n < COUNT; n++) {
+        addresses[lane] = i.wide_address ? warp.row<uint64_t>(base)[lane] + uint64_t(i.number) : uint32_t(warp.row<uint32_t>(base)[lane] + i.number);
+    });
+    for_each_lane(lanes, [&](unsigned lane) {
+        char* at = memory(warp, i.space, lane, addresses[lane], sizeof(T) * i.count, STORE);
+        for (unsigned n = 0; n < i.count; n++) {
             T value;
             if constexpr (STORE) {
                 value = T(rows[n][lane]);
@@ -566,35 +568,23 @@ template <bool ENTRY, bool STORE, class T, class R> void move_parameter(Warp& wa
     });
 }
 
-template <bool STORE, class T, class R> Action of_space(Space space, unsigned count, bool wide_address) {
-    auto with_count = [&](auto space_constant) -> Action {
-        constexpr Space SPACE = decltype(space_constant)::value;
-        auto pick = [&](auto n) -> Action {
-            constexpr unsigned N = decltype(n)::value;
-            return wide_address ? &move<SPACE, STORE, T, N, R, uint64_t> : &move<SPACE, STORE, T, N, R, uint32_t>;
-        };
-        return count == 1 ? pick(std::integral_constant<unsigned, 1>()) : count == 2 ? pick(std::integral_constant<unsigned, 2>())
-                : count == 4 && sizeof(T) <= 4 ? pick(std::integral_constant<unsigned, 4>()) : nullptr;
-    };
+template <bool STORE, class T, class R> Action of_space(Space space) {
     switch (space) {
-        case Space::GENERIC: return wide_address ? with_count(std::integral_constant<Space, Space::GENERIC>()) : nullptr;
-        case Space::GLOBAL: return wide_address ? with_count(std::integral_constant<Space, Space::GLOBAL>()) : nullptr;
-        case Space::SHARED: return with_count(std::integral_constant<Space, Space::SHARED>());
-        case Space::LOCAL: return with_count(std::integral_constant<Space, Space::LOCAL>());
-        case Space::PARAM: return count == 1 ? &move_parameter<false, STORE, T, R> : nullptr;
-        default: return count == 1 && !STORE ? &move_parameter<true, STORE, T, R> : nullptr;
+        case Space::PARAM: return &move_parameter<false, STORE, T, R>;
+        case Space::ENTRY_PARAM: return STORE ? nullptr : &move_parameter<true, false, T, R>;
+        default: return &move<STORE, T, R>;
     }
 }
 
-template <class T> Action of_type(bool store, Space space, unsigned count, bool wide, bool wide_address) {
+template <class T> Action of_type(bool store, Space space, bool wide) {
     using Sign = std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>;
     using Word = std::conditional_t<std::is_signed_v<T>, int32_t, uint32_t>;
     if constexpr (sizeof(T) == 8) {
-        return !wide ? nullptr : store ? of_space<true, T, T>(space, count, wide_address) : of_space<false, T, T>(space, count, wide_address);
+        return !wide ? nullptr : store ? of_space<true, T, T>(space) : of_space<false, T, T>(space);
     } else if (wide) {
-        return store ? of_space<true, T, Sign>(space, count, wide_address) : of_space<false, T, Sign>(space, count, wide_address);
+        return store ? of_space<true, T, Sign>(space) : of_space<false, T, Sign>(space);
     } else {
-        return store ? of_space<true, T, Word>(space, count, wide_address) : of_space<false, T, Word>(space, count, wide_address);
+        return store ? of_space<true, T, Word>(space) : of_space<false, T, Word>(space);
     }
 }
 
@@ -630,21 +620,21 @@ const Form* find_form(const std::string& opcode) {
     return defined && found != table().end() ? &found->second : nullptr;
 }
 
-Action find_memory_action(bool store, Space space, const std::string& type, unsigned count, bool wide, bool wide_address) {
+Action find_memory_action(bool store, Space space, const std::string& type, bool wide) {
     if (type == "u8" || type == "b8") {
-        return of_type<uint8_t>(store, space, count, wide, wide_address);
+        return of_type<uint8_t>(store, space, wide);
     } else if (type == "s8") {
-        return of_type<int8_t>(store, space, count, wide, wide_address);
+        return of_type<int8_t>(store, space, wide);
     } else if (type == "u16" || type == "b16") {
-        return of_type<uint16_t>(store, space, count, wide, wide_address);
+        return of_type<uint16_t>(store, space, wide);
     } else if (type == "s16") {
-        return of_type<int16_t>(store, space, count, wide, wide_address);
+        return of_type<int16_t>(store, space, wide);
     } else if (type == "u32" || type == "b32" || type == "f32") {
-        return of_type<uint32_t>(store, space, count, wide, wide_address);
+        return of_type<uint32_t>(store, space, wide);
     } else if (type == "s32") {
-        return of_type<int32_t>(store, space, count, wide, wide_address);
+        return of_type<int32_t>(store, space, wide);
     } else if (type == "u64" || type == "b64" || type == "s64" || type == "f64") {
-        return of_type<uint64_t>(store, space, count, wide, wide_address);
+        return of_type<uint64_t>(store, space, wide);
     }
     return nullptr;
 }

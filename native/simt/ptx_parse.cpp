@@ -640,7 +640,8 @@ private:
         bool wide = value != nullptr ? value->type == Type::DOUBLE_WORD : bits_of("." + parts[next]) == 64;
         Type type = wide ? Type::DOUBLE_WORD : Type::WORD;
         made.number = address.added;
-        bool wide_address = true;
+        made.count = uint8_t(count);
+        made.wide_address = true;
         Place base = NONE;
         if (space == Space::PARAM) {
             auto found = variables.find(address.text);
@@ -651,12 +652,16 @@ private:
             space = found->second.index != 0 ? Space::ENTRY_PARAM : Space::PARAM;
         } else {
             const Register* pointer = find_register(address.text);
-            wide_address = pointer == nullptr || pointer->type == Type::DOUBLE_WORD;
-            base = place(address, wide_address ? Type::DOUBLE_WORD : Type::WORD);
+            made.wide_address = pointer == nullptr || pointer->type == Type::DOUBLE_WORD;
+            base = place(address, made.wide_address ? Type::DOUBLE_WORD : Type::WORD);
         }
+        made.space = space;
         made.kind = Kind::PLAIN;
-        made.action = find_memory_action(store, space, parts[next], count, wide, wide_address);
-        if (made.action == nullptr) {
+        made.action = find_memory_action(store, space, parts[next], wide);
+        bool of_parameter = space == Space::PARAM || space == Space::ENTRY_PARAM;
+        bool fits = of_parameter ? count == 1 : (made.wide_address || space == Space::SHARED || space == Space::LOCAL)
+                && count * bits_of("." + parts[next]) <= 128;
+        if (made.action == nullptr || !fits) {
             refuse(made.line, "the instruction " + opcode + " is not known here with these operands");
         }
         unsigned n = 0;

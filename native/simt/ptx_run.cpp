@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace simt::ptx {
 
@@ -355,21 +357,26 @@ int run_blocks(const Entry& launched, uint3 grid, uint3 block, unsigned shared, 
     return 0;
 }
 
-// SIMT_LEAVE_OUT=FILE: each kernel runs again without each of the instructions that order its threads, until that has been noticed once. The file says of
-// each whether it was.
+// SIMT_LEAVE_OUT=FOLDER: each kernel runs again without each of the instructions that order its threads, until that has been noticed once. A file of
+// the process says of each whether it was.
 struct LeftOut {
     std::string kernel, line;
     bool noticed;
 };
 std::map<std::pair<std::string, uint32_t>, LeftOut> tried;
 
-void write_tried(const char* file) {
-    std::ofstream out(std::string(file) + ".new");
+void write_tried(const char* folder) {
+    std::string file = std::string(folder) + "/" + std::to_string(getpid()) + ".tsv";
+    mkdir(folder, 0777);
+    std::ofstream out(file + ".new");
     for (const auto& [key, of] : tried) {
         out << (of.noticed ? "noticed" : "missed") << '\t' << of.kernel << '\t' << key.second << '\t' << of.line << '\n';
     }
     out.close();
-    std::rename((std::string(file) + ".new").c_str(), file);
+    if (!out || std::rename((file + ".new").c_str(), file.c_str()) != 0) {
+        std::fprintf(stderr, "simt: cannot write %s; name a folder in SIMT_LEAVE_OUT that can be written to\n", file.c_str());
+        std::abort();
+    }
 }
 
 }  // namespace
@@ -381,8 +388,8 @@ int run(const Entry& launched, uint3 grid, uint3 block, unsigned shared, const u
     // Every other launch takes the blocks from the last to the first, so that a block which needs another one shows.
     static bool backwards = false;
     backwards = !backwards;
-    static const char* const file = std::getenv("SIMT_LEAVE_OUT");
-    if (file == nullptr) {
+    static const char* const folder = std::getenv("SIMT_LEAVE_OUT");
+    if (folder == nullptr) {
         return run_blocks(launched, grid, block, shared, parameters, backwards, false);
     }
     std::vector<bool> executed(launched.program->code.size());
@@ -405,7 +412,7 @@ int run(const Entry& launched, uint3 grid, uint3 block, unsigned shared, const u
         left_out = NONE;
         take_back();
         run_blocks(launched, grid, block, shared, parameters, backwards, false);
-        write_tried(file);
+        write_tried(folder);
     }
     keep_journal(false);
     return error;

@@ -1214,11 +1214,21 @@ public abstract class BackendOperations {
     // ---------------------------------------------------------------------------------------------- generation
 
     @ParameterizedTest
-    @CsvSource({"1,0,1", "0.7,0,1", "1,3,1", "1.3,0,0.6", "0.9,5,0.8", "0,0,1", "1,1,1", "5,79,0.99"})
-    void sampleDrawsWhatTheStreamSays(float temperature, int topK, float topP) {
+    @CsvSource({
+        // V, temperature, top-k, top-p
+        "80,1,0,1",
+        "80,0.7,0,1",
+        "80,1,3,1",
+        "80,1.3,0,0.6",
+        "80,0.9,5,0.8",
+        "80,0,0,1",
+        "700,0,0,1",
+        "80,1,1,1",
+        "80,5,79,0.99"
+    })
+    void sampleDrawsWhatTheStreamSays(int v, float temperature, int topK, float topP) {
         int batch = 127;
         int t = 2;
-        int v = 80;
         int firstSequence = 5;
         Sampling sampling = new Sampling(temperature, topK, topP);
         float[] logits = gaussian(batch * t * v);

@@ -26,7 +26,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 abstract class FusedTraining {
     static final List<String> NAMES = Models.NAMES;
 
-    private static final char[] CORPUS = corpus(3000, 13);
+    static final char[] CORPUS = corpus(3000, 13);
 
     /** What training computes: losses and norms of the steps, a loss of an evaluation, and all that AdamW keeps. */
     private record Outcome(

@@ -5,6 +5,7 @@ import org.junit.jupiter.api.Tag;
 
 /** Attention of bfloat16 on the SIMT driver. */
 @Tag("simt")
+@Tag("ptx")
 class SimtBf16AttentionTest extends Bf16AttentionOperations {
     private CudaBackend backend;
 

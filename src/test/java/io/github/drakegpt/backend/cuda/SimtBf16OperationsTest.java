@@ -7,6 +7,7 @@ import org.junit.jupiter.api.Tag;
 
 /** Every operation through JCuda, on the SIMT driver. */
 @Tag("simt")
+@Tag("ptx")
 class SimtBf16OperationsTest extends Bf16Operations {
     private Backend backend;
 

@@ -5,6 +5,7 @@ import org.junit.jupiter.api.Tag;
 
 /** The casts on the SIMT driver. */
 @Tag("simt")
+@Tag("ptx")
 class SimtCastTest extends CastOperations {
     private CudaBackend backend;
 

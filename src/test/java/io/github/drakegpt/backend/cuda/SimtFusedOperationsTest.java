@@ -4,6 +4,7 @@ import org.junit.jupiter.api.Tag;
 
 /** On the SIMT driver, which sees races in shared memory. */
 @Tag("simt")
+@Tag("ptx")
 class SimtFusedOperationsTest extends FusedOperations {
     @Override
     CudaBackend openFusing() {

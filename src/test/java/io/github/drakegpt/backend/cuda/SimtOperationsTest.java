@@ -7,6 +7,7 @@ import org.junit.jupiter.api.Tag;
 
 /** Every operation through JCuda, on the SIMT driver. */
 @Tag("simt")
+@Tag("ptx")
 class SimtOperationsTest extends BackendOperations {
     private Backend backend;
 

@@ -5,6 +5,7 @@ import org.junit.jupiter.api.Tag;
 
 /** 8-bit rows and products with packed weights, on the SIMT driver. */
 @Tag("simt")
+@Tag("ptx")
 class SimtPackedOperationsTest extends CudaPackedOperations {
     private CudaBackend backend;
 
