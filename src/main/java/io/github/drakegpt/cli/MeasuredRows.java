@@ -4,7 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.cuda.CudaException;
+import io.github.drakegpt.backend.DeviceException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.time.Instant;
@@ -56,7 +56,7 @@ final class MeasuredRows {
      * Adds what could not be measured.
      *
      * @param row the fields that name it
-     * @throws CudaException the failure, if nothing can be measured on the device any more
+     * @throws DeviceException the failure, if nothing can be measured on the device any more
      */
     void addFailed(ObjectNode row, Throwable failure) {
         failed = true;
@@ -64,7 +64,7 @@ final class MeasuredRows {
                 .map(JsonNode::asText)
                 .collect(Collectors.joining(" "));
         print(row.put("error", Main.sentence(failure)));
-        if (failure instanceof CudaException e && e.lost()) {
+        if (failure instanceof DeviceException e && e.lost()) {
             throw e;
         }
         log.warn("{} was not measured: {}", name, Main.sentence(failure));
