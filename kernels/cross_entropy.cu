@@ -22,12 +22,14 @@ __device__ void cross_entropy(const float* logits, const int* targets, float* lo
     if (dlogits == nullptr) {
         return;
     }
-    if (static_cast<const void*>(dlogits) == logits) {
-        // the loss is read before another thread overwrites the target's logit
-        if constexpr (THREADS == WARP) {
-            __syncwarp();
-        } else {
-            __syncthreads();
+    if constexpr (sizeof(T) == sizeof(float)) {
+        // in place: the loss is read before another thread overwrites the target's logit
+        if (dlogits == logits) {
+            if constexpr (THREADS == WARP) {
+                __syncwarp();
+            } else {
+                __syncthreads();
+            }
         }
     }
     float factor = grad_scale / softmax.denominator;

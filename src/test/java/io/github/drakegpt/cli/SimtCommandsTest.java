@@ -32,7 +32,9 @@ import org.junit.jupiter.api.io.TempDir;
 /** The command line on a GPU's driver that can be made to fail. */
 @Tag("simt")
 class SimtCommandsTest {
-    private static final String[] TRANSFORMER = {"--model", "TransformerLM", "--device", "simt"};
+    private static final String[] TRANSFORMER = {
+        "--model", "TransformerLM", "--device", "simt", "--set", "train.batch_size=4"
+    };
     private static final String[] BIGRAM = {"--model", "BigramLM", "--device", "simt"};
 
     @TempDir
