@@ -235,17 +235,9 @@ int main(int count, char** arguments) {
         std::fprintf(stderr, "late needs the path of kernels.ptx\n");
         return 2;
     }
-    std::ifstream file(arguments[1]);
-    std::stringstream text;
-    text << file.rdbuf();
-    ptx = text.str();
-    expect("cuInit", cuInit(0), 0);
-    cuDevicePrimaryCtxRetain(&context, 0);
-    renew();
-    lifetimes();
-    order();
-    graphs();
-    expect("release of the context", cuDevicePrimaryCtxRelease_v2(0), 0);
-    std::printf(failures == 0 ? "all passed\n" : "%d failed\n", failures);
-    return failures == 0 ? 0 : 1;
+    return run_checks(text_of(arguments[1]), [] {
+        lifetimes();
+        order();
+        graphs();
+    });
 }

@@ -334,17 +334,14 @@ OVER:
 }  // namespace
 
 int main() {
-    expect("cuInit", cuInit(0), 0);
-    cuDevicePrimaryCtxRetain(&context, 0);
-    instructions();
-    functions();
-    registers();
-    memory();
-    races();
-    barriers();
-    copies();
-    unknown_forms();
-    expect("release of the context", cuDevicePrimaryCtxRelease_v2(0), 0);
-    std::printf(failures == 0 ? "all passed\n" : "%d failed\n", failures);
-    return failures == 0 ? 0 : 1;
+    return run_checks(kernel(""), [] {
+        instructions();
+        functions();
+        registers();
+        memory();
+        races();
+        barriers();
+        copies();
+        unknown_forms();
+    });
 }

@@ -398,15 +398,10 @@ int main(int count, char** arguments) {
         std::fprintf(stderr, "rules needs the path of kernels.ptx\n");
         return 2;
     }
-    ptx = text_of(arguments[1]);
-    expect("cuInit", cuInit(0), 0);
-    cuDevicePrimaryCtxRetain(&context, 0);
-    renew();
-    images();
-    captures();
-    launches();
-    library();
-    expect("release of the context", cuDevicePrimaryCtxRelease_v2(0), 0);
-    std::printf(failures == 0 ? "all passed\n" : "%d failed\n", failures);
-    return failures == 0 ? 0 : 1;
+    return run_checks(text_of(arguments[1]), [] {
+        images();
+        captures();
+        launches();
+        library();
+    });
 }

@@ -433,21 +433,16 @@ int main(int count, char** arguments) {
         std::fprintf(stderr, "selftest needs the path of kernels.ptx\n");
         return 2;
     }
-    ptx = text_of(arguments[1]);
-    expect("cuInit", cuInit(0), 0);
-    cuDevicePrimaryCtxRetain(&context, 0);
-    renew();
-    good_kernels();
-    dynamic_shared();
-    broken_kernels();
-    good_kernels();
-    refused_calls();
-    graphs();
-    products();
-    renew();
-    panel();
-    times();
-    expect("release of the context", cuDevicePrimaryCtxRelease_v2(0), 0);
-    std::printf(failures == 0 ? "all passed\n" : "%d failed\n", failures);
-    return failures == 0 ? 0 : 1;
+    return run_checks(text_of(arguments[1]), [] {
+        good_kernels();
+        dynamic_shared();
+        broken_kernels();
+        good_kernels();
+        refused_calls();
+        graphs();
+        products();
+        renew();
+        panel();
+        times();
+    });
 }

@@ -173,3 +173,15 @@ inline CUdeviceptr memory_of(size_t bytes) {
     cuMemAlloc_v2(&memory, bytes);
     return memory;
 }
+
+// What a self-test does with the kernels of a text, from the first call to the last; the exit code of its process.
+inline int run_checks(const std::string& kernels, const std::function<void()>& checks) {
+    ptx = kernels;
+    expect("cuInit", cuInit(0), 0);
+    cuDevicePrimaryCtxRetain(&context, 0);
+    renew();
+    checks();
+    expect("release of the context", cuDevicePrimaryCtxRelease_v2(0), 0);
+    std::printf(failures == 0 ? "all passed\n" : "%d failed\n", failures);
+    return failures == 0 ? 0 : 1;
+}

@@ -14,7 +14,7 @@ public abstract class DeviceException extends RuntimeException {
 
     /**
      * Whether the backend whose call it was is of no use any more: each later call fails alike, and it can only be closed. After
-     * other errors, a product that cuBLAS refuses for one, it goes on.
+     * other errors, a product that a library refuses for one, it goes on.
      */
     public final boolean lost() {
         return lost;

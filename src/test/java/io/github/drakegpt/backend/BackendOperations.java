@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend;
 
+import static io.github.drakegpt.backend.ReferenceOperations.doubles;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.github.drakegpt.quant.Quantization;
@@ -1094,7 +1095,7 @@ public abstract class BackendOperations {
         Tensor[] parts = {of(values[0]), of(values[1]), of(values[2])};
         for (int count = 1; count <= 3; count++) {
             double[][] some = Arrays.stream(values, 0, count)
-                    .map(BackendOperations::doubles)
+                    .map(ReferenceOperations::doubles)
                     .toArray(double[][]::new);
             double[] expected = ReferenceOperations.sum(some);
             GuardedTensor sum = GuardedTensor.exactOutput(arena, n);
@@ -1364,10 +1365,6 @@ public abstract class BackendOperations {
 
     private int[] tokens(int n, int vocabSize) {
         return random.ints(n, 0, vocabSize).toArray();
-    }
-
-    private static double[] doubles(float[] values) {
-        return IntStream.range(0, values.length).mapToDouble(i -> values[i]).toArray();
     }
 
     /** An input of exactly these values. */

@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend;
 
+import static io.github.drakegpt.backend.ReferenceOperations.doubles;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
@@ -12,7 +13,6 @@ import java.util.Arrays;
 import java.util.Random;
 import java.util.function.Consumer;
 import java.util.function.Function;
-import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -533,10 +533,6 @@ public abstract class Bf16Operations {
                     .as("%s[%d] of %d", name, i, actual.length)
                     .isCloseTo(expected[i], within(tolerance * largest));
         }
-    }
-
-    private static double[] doubles(float[] values) {
-        return IntStream.range(0, values.length).mapToDouble(i -> values[i]).toArray();
     }
 
     /** Random values that bfloat16 holds exactly. */

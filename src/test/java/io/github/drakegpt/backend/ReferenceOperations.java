@@ -14,6 +14,11 @@ public final class ReferenceOperations {
 
     private ReferenceOperations() {}
 
+    /** The same values in float64. */
+    public static double[] doubles(float[] values) {
+        return IntStream.range(0, values.length).mapToDouble(i -> values[i]).toArray();
+    }
+
     // ---------------------------------------------------------------------------------------------- layers
 
     public record LinearGrad(double[] dx, double[] dw, double[] dbias) {}
