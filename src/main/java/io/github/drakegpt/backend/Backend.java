@@ -1,6 +1,44 @@
 package io.github.drakegpt.backend;
 
+import io.github.drakegpt.ops.AdamWOp;
+import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.AppendOp;
+import io.github.drakegpt.ops.AttentionCachedOp;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.CopyOp;
+import io.github.drakegpt.ops.CrossEntropyOp;
+import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.EmbeddingGradOp;
+import io.github.drakegpt.ops.EmbeddingOp;
+import io.github.drakegpt.ops.GatherBatchOp;
+import io.github.drakegpt.ops.GradNormOp;
+import io.github.drakegpt.ops.IncrementOp;
+import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.LinearGradOp;
+import io.github.drakegpt.ops.LinearOp;
+import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.PackedLinearOp;
+import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeInt8Op;
+import io.github.drakegpt.ops.QuantizeRowsOp;
+import io.github.drakegpt.ops.QuantizeWeightsOp;
+import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.ops.ResidualGradOp;
+import io.github.drakegpt.ops.ResidualOp;
+import io.github.drakegpt.ops.RmsNormGradOp;
+import io.github.drakegpt.ops.RmsNormOp;
+import io.github.drakegpt.ops.SampleOp;
+import io.github.drakegpt.ops.Sampling;
+import io.github.drakegpt.ops.SoftmaxGradOp;
+import io.github.drakegpt.ops.SoftmaxOp;
+import io.github.drakegpt.ops.SumOp;
+import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.List;
@@ -19,7 +57,7 @@ import java.util.function.IntConsumer;
  *
  * <p>Letters: B batch, T tokens of a sequence, C channels, V vocabulary, H heads, S head size, A = H * S.
  */
-public interface Backend extends AutoCloseable {
+public interface Backend extends Operations, AutoCloseable {
     /** The name that selects it: {@code cpu}. */
     String name();
 
@@ -413,6 +451,294 @@ public interface Backend extends AutoCloseable {
 
     /** Each sequence loses its first token and gets another one behind its last. tokens I32 (B, T), next I32 (B). */
     void append(Tensor tokens, Tensor next, int batch, int t);
+
+    // ---------------------------------------------------------------------------------------------- bridge
+
+    private static Dropout dropout(Dropout dropout, Pass pass) {
+        return pass.training() ? dropout : null;
+    }
+
+    @Override
+    default void linear(LinearOp op, Pass pass) {
+        linear(op.x(), op.w(), op.bias(), op.relu(), op.y(), op.rows(pass), op.in(), op.out());
+    }
+
+    @Override
+    default void linearGrad(LinearGradOp op, Pass pass) {
+        linearGrad(op.x(), op.w(), op.dy(), op.dx(), op.dw(), op.dbias(), op.rows(pass), op.in(), op.out());
+    }
+
+    @Override
+    default void reluGrad(ReluGradOp op, Pass pass) {
+        reluGrad(op.y(), op.dy(), op.dbias(), op.rows(pass), op.columns());
+    }
+
+    @Override
+    default void embedding(EmbeddingOp op, Pass pass) {
+        op.rows(pass);
+        Tensor position = pass.cached() ? op.position() : null;
+        embedding(op.tokens(), op.wte(), op.wpe(), position, op.out(), pass.batch(), pass.length(), op.columns());
+    }
+
+    @Override
+    default void embeddingGrad(EmbeddingGradOp op, Pass pass) {
+        op.rows(pass);
+        embeddingGrad(op.tokens(), op.dout(), op.dwte(), op.dwpe(), pass.batch(), pass.length(), op.columns());
+    }
+
+    @Override
+    default void layerNorm(LayerNormOp op, Pass pass) {
+        int rows = op.rows(pass);
+        int c = op.columns();
+        ResidualOp r = op.residual();
+        if (op.rounded() != null) {
+            if (r == null) {
+                layerNormInt8(op.x(), op.weight(), op.bias(), op.out(), op.stats(), op.rounded(), rows, c);
+            } else {
+                residualNormInt8(
+                        r.x(),
+                        r.branch(),
+                        r.sum(),
+                        op.weight(),
+                        op.bias(),
+                        op.out(),
+                        op.stats(),
+                        op.rounded(),
+                        rows,
+                        c);
+            }
+        } else if (r == null) {
+            layerNorm(op.x(), op.weight(), op.bias(), op.out(), op.stats(), rows, c);
+        } else {
+            residualNorm(
+                    r.x(),
+                    r.branch(),
+                    r.bias(),
+                    dropout(r.dropout(), pass),
+                    pass.firstRow(),
+                    r.sum(),
+                    op.weight(),
+                    op.bias(),
+                    op.out(),
+                    op.stats(),
+                    rows,
+                    c);
+        }
+    }
+
+    @Override
+    default void layerNormGrad(LayerNormGradOp op, Pass pass) {
+        int rows = op.rows(pass);
+        int c = op.columns();
+        LayerNormOp norm = op.norm();
+        ResidualGradOp r = op.residual();
+        if (r == null) {
+            layerNormGrad(norm.x(), norm.weight(), norm.stats(), op.dout(), op.dx(), op.dweight(), op.dbias(), rows, c);
+        } else {
+            residualNormGrad(
+                    norm.x(),
+                    norm.weight(),
+                    norm.stats(),
+                    op.dout(),
+                    op.dx(),
+                    op.dweight(),
+                    op.dbias(),
+                    dropout(r.dropout(), pass),
+                    pass.firstRow(),
+                    r.dbranch(),
+                    r.dbias(),
+                    rows,
+                    c);
+        }
+    }
+
+    @Override
+    default void rmsNorm(RmsNormOp op, Pass pass) {
+        if (op.rounded() == null) {
+            rmsNorm(op.x(), op.weight(), op.out(), op.stats(), op.rows(pass), op.columns());
+        } else {
+            rmsNormInt8(op.x(), op.weight(), op.out(), op.stats(), op.rounded(), op.rows(pass), op.columns());
+        }
+    }
+
+    @Override
+    default void rmsNormGrad(RmsNormGradOp op, Pass pass) {
+        rmsNormGrad(op.x(), op.weight(), op.stats(), op.dout(), op.dx(), op.dweight(), op.rows(pass), op.columns());
+    }
+
+    @Override
+    default void residual(ResidualOp op, Pass pass) {
+        residual(
+                op.x(),
+                op.branch(),
+                op.bias(),
+                dropout(op.dropout(), pass),
+                pass.firstRow(),
+                op.sum(),
+                op.rows(pass),
+                op.columns());
+    }
+
+    @Override
+    default void residualGrad(ResidualGradOp op, Pass pass) {
+        residualGrad(
+                op.dsum(),
+                dropout(op.dropout(), pass),
+                pass.firstRow(),
+                op.dbranch(),
+                op.dbias(),
+                op.rows(pass),
+                op.columns());
+    }
+
+    @Override
+    default void attention(AttentionOp op, Pass pass) {
+        op.rows(pass);
+        attention(
+                op.qkv(),
+                op.out(),
+                op.stats(),
+                dropout(op.dropout(), pass),
+                pass.firstSequence(),
+                pass.batch(),
+                pass.length(),
+                op.heads(),
+                op.headSize());
+    }
+
+    @Override
+    default void attentionGrad(AttentionGradOp op, Pass pass) {
+        op.rows(pass);
+        AttentionOp f = op.forward();
+        attentionGrad(
+                f.qkv(),
+                f.out(),
+                f.stats(),
+                op.dout(),
+                op.dqkv(),
+                dropout(f.dropout(), pass),
+                pass.firstSequence(),
+                pass.batch(),
+                pass.length(),
+                f.heads(),
+                f.headSize());
+    }
+
+    @Override
+    default void attentionCached(AttentionCachedOp op, Pass pass) {
+        op.rows(pass);
+        attentionCached(
+                op.qkv(),
+                op.cache(),
+                op.position(),
+                op.out(),
+                pass.batch(),
+                pass.length(),
+                op.context(),
+                op.heads(),
+                op.headSize());
+    }
+
+    @Override
+    default void softmax(SoftmaxOp op, Pass pass) {
+        softmax(op.x(), op.y(), op.causal(), op.rows(pass), op.columns());
+    }
+
+    @Override
+    default void softmaxGrad(SoftmaxGradOp op, Pass pass) {
+        softmaxGrad(op.y(), op.dy(), op.dx(), op.causal(), op.rows(pass), op.columns());
+    }
+
+    @Override
+    default void crossEntropy(CrossEntropyOp op, Pass pass) {
+        crossEntropy(op.logits(), op.targets(), op.loss(), op.dlogits(), op.gradScale(), op.rows(pass), op.vocabSize());
+    }
+
+    @Override
+    default void quantizeWeights(QuantizeWeightsOp op) {
+        quantizeWeights(op.w(), op.quantization(), op.strength(), op.q(), op.matrices(), op.each());
+    }
+
+    @Override
+    default void quantizeRows(QuantizeRowsOp op, Pass pass) {
+        quantizeRows(op.x(), op.strength(), op.q(), op.rows(pass), op.columns());
+    }
+
+    @Override
+    default void quantizeInt8(QuantizeInt8Op op, Pass pass) {
+        quantizeInt8(op.x(), op.q(), op.rows(pass), op.columns());
+    }
+
+    @Override
+    default void packedLinear(PackedLinearOp op, Pass pass) {
+        packedLinear(op.x(), op.w(), op.bias(), op.relu(), op.y(), op.rows(pass));
+    }
+
+    @Override
+    default void gatherBatch(GatherBatchOp op, Pass pass) {
+        op.rows(pass);
+        gatherBatch(op.corpus(), op.stream(), pass.firstSequence(), op.x(), op.y(), pass.batch(), pass.length());
+    }
+
+    @Override
+    default void sample(SampleOp op, Pass pass) {
+        op.rows(pass);
+        sample(
+                op.logits(),
+                op.sampling(),
+                op.stream(),
+                op.firstSequence(),
+                op.tokens(),
+                pass.batch(),
+                pass.length(),
+                op.vocabSize());
+    }
+
+    @Override
+    default void append(AppendOp op, Pass pass) {
+        op.rows(pass);
+        append(op.tokens(), op.next(), pass.batch(), pass.length());
+    }
+
+    @Override
+    default void zero(ZeroOp op, Pass pass) {
+        zero(op.x(), op.rows(pass) * op.columns());
+    }
+
+    @Override
+    default void copy(CopyOp op) {
+        copy(op.source(), op.target(), Math.toIntExact(op.source().size()));
+    }
+
+    @Override
+    default void increment(IncrementOp op) {
+        increment(op.counter());
+    }
+
+    @Override
+    default void sum(SumOp op) {
+        sum(op.parts().toArray(new Tensor[0]), op.parts().size(), op.add(), op.sum());
+    }
+
+    @Override
+    default void gradNorm(GradNormOp op) {
+        norm(op.x(), op.norm());
+    }
+
+    @Override
+    default void adamW(AdamWOp op) {
+        AdamWOp.State s = op.state();
+        adamW(
+                s.params(),
+                s.matmulWeights(),
+                s.grads(),
+                s.firstMoments(),
+                s.secondMoments(),
+                op.learningRate(),
+                op.step(),
+                op.gradNorm(),
+                op.settings());
+    }
 
     /** Gives back what the backend has; its arenas must have been closed. */
     @Override

@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend;
 
+import io.github.drakegpt.tensor.Arena;
 import java.util.List;
 import java.util.Optional;
 import java.util.SplittableRandom;

@@ -1,11 +1,11 @@
 package io.github.drakegpt.cli;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.Stage;
+import io.github.drakegpt.ops.Sampling;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;

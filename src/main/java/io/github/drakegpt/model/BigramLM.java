@@ -2,7 +2,7 @@ package io.github.drakegpt.model;
 
 import io.github.drakegpt.nn.Embedding;
 import io.github.drakegpt.nn.LayerContext;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.Pass;
 
 /** A table: the logits of the next token are the row of the current one. It sees nothing that came before. */
 final class BigramLM extends LanguageModel {
@@ -10,16 +10,16 @@ final class BigramLM extends LanguageModel {
 
     BigramLM(ModelConfig config, LayerContext context) {
         super(config, context);
-        table = Embedding.ofTokens(context, config.vocabSize(), config.vocabSize());
+        table = Embedding.ofTokens(context, config.vocabSize(), tokens(), output());
     }
 
     @Override
     public void forward(Pass pass) {
-        table.forward(tokens(), logits(), pass);
+        table.forward(pass);
     }
 
     @Override
     void backward(Pass pass) {
-        table.backward(tokens(), dlogits(), pass);
+        table.backward(pass);
     }
 }

@@ -1,11 +1,11 @@
 package io.github.drakegpt.model;
 
+import io.github.drakegpt.nn.Activation;
 import io.github.drakegpt.nn.Block;
 import io.github.drakegpt.nn.Embedding;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.Linear;
-import io.github.drakegpt.nn.Pass;
-import io.github.drakegpt.tensor.Tensor;
+import io.github.drakegpt.ops.Pass;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -14,38 +14,37 @@ final class BlocksLM extends LanguageModel {
     private final Embedding embedding;
     private final List<Block> blocks = new ArrayList<>();
     private final Linear lmHead;
-    private final Tensor embedded; // (rows, C)
-    private final Tensor grad; // (rows, C)
-    private Tensor features;
 
     BlocksLM(ModelConfig config, LayerContext context) {
         super(config, context);
         int width = config.embeddingDim();
-        embedding = Embedding.ofTokensAndPositions(context, config.vocabSize(), config.contextLength(), width);
+        Activation embedded = new Activation(context.activation(width), context.gradient("grad", width));
+        embedding =
+                Embedding.ofTokensAndPositions(context, config.vocabSize(), config.contextLength(), tokens(), embedded);
+        Activation features = embedded;
         for (int i = 0; i < config.numLayers(); i++) {
-            blocks.add(new Block(context, "blocks." + i, width, config.numHeads()));
+            Block block = new Block(context, "blocks." + i, features, config.numHeads());
+            blocks.add(block);
+            features = block.out();
         }
-        lmHead = new Linear(context, "lm_head", width, config.vocabSize());
-        embedded = context.activation(width);
-        grad = context.scratch("grad", width);
+        lmHead = Linear.plain(context, "lm_head", features, output());
     }
 
     @Override
     public void forward(Pass pass) {
-        embedding.forward(tokens(), embedded, pass);
-        features = embedded;
+        embedding.forward(pass);
         for (Block block : blocks) {
-            features = block.forward(features, pass);
+            block.forward(pass);
         }
-        lmHead.forward(features, logits(), pass.rows());
+        lmHead.forward(pass);
     }
 
     @Override
     void backward(Pass pass) {
-        lmHead.backward(dlogits(), grad, pass.rows());
+        lmHead.backward(pass);
         for (int i = blocks.size() - 1; i >= 0; i--) {
-            blocks.get(i).backward(grad, pass);
+            blocks.get(i).backward(pass);
         }
-        embedding.backward(tokens(), grad, pass);
+        embedding.backward(pass);
     }
 }

@@ -1,14 +1,19 @@
 package io.github.drakegpt.model;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Sampling;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.AppendOp;
+import io.github.drakegpt.ops.IncrementOp;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.SampleOp;
+import io.github.drakegpt.ops.Sampling;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -30,6 +35,10 @@ public final class Decoder implements AutoCloseable {
     private final Tensor step; // I32 (1): the number of the next token
     private final Tensor firstSequence; // I32 (1)
     private final Tensor drawn; // I32 (most passes, B)
+    private final List<SampleOp> samples = new ArrayList<>(); // of each pass
+    private final List<AppendOp> appends = new ArrayList<>();
+    private final IncrementOp nextStep;
+    private final IncrementOp nextPosition;
     private final Map<Passes, Runnable> recorded = new HashMap<>();
 
     private record Passes(Pass pass, int count) {}
@@ -54,6 +63,13 @@ public final class Decoder implements AutoCloseable {
             throw e;
         }
         this.stream = new RandomStream(seed, RandomStream.SAMPLE, step);
+        for (int i = 0; i < drawn.shape().dim(0); i++) {
+            Tensor tokens = drawn.slice((long) i * batch, Shape.of(batch));
+            samples.add(new SampleOp(model.logits(), sampling, stream, firstSequence, tokens));
+            appends.add(new AppendOp(model.tokens(), tokens));
+        }
+        this.nextStep = new IncrementOp(step);
+        this.nextPosition = new IncrementOp(model.position());
     }
 
     /**
@@ -97,21 +113,12 @@ public final class Decoder implements AutoCloseable {
     private void operations(Passes passes) {
         Pass pass = passes.pass();
         for (int i = 0; i < passes.count(); i++) {
-            Tensor tokens = drawn.slice((long) i * batch, Shape.of(batch));
             model.forward(pass);
-            backend.sample(
-                    model.logits(),
-                    sampling,
-                    stream,
-                    firstSequence,
-                    tokens,
-                    batch,
-                    pass.length(),
-                    model.config().vocabSize());
-            backend.append(model.tokens(), tokens, batch, pass.length());
-            backend.increment(step);
+            backend.sample(samples.get(i), pass);
+            backend.append(appends.get(i), pass);
+            backend.increment(nextStep);
             if (pass.cached()) {
-                backend.increment(model.position());
+                backend.increment(nextPosition);
             }
         }
     }

@@ -1,9 +1,9 @@
 package io.github.drakegpt.model;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Sampling;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.Sampling;
+import io.github.drakegpt.tensor.Arena;
 import java.util.Arrays;
 import java.util.function.IntConsumer;
 

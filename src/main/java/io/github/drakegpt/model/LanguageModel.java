@@ -1,14 +1,19 @@
 package io.github.drakegpt.model;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.MeasuringArena;
+import io.github.drakegpt.nn.Activation;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.LayerContext.Capacity;
 import io.github.drakegpt.nn.LayerContext.Use;
 import io.github.drakegpt.nn.Parameters;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.CopyOp;
+import io.github.drakegpt.ops.CrossEntropyOp;
+import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.MeasuringArena;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 
@@ -18,30 +23,30 @@ import io.github.drakegpt.tensor.Tensor;
  */
 public abstract class LanguageModel {
     private final ModelConfig config;
-    private final Backend backend;
+    private final Operations ops;
     private final Parameters parameters;
     private final Tensor tokens;
     private final Tensor targets;
-    private final Tensor logits;
-    private final Tensor dlogits;
+    private final Activation output;
     private final Tensor position;
-    private Tensor weights;
-    private Tensor factors;
-    private Tensor grads;
+    private Parameters.Buffers buffers;
 
     /** Called by each model first; its layers follow. */
     LanguageModel(ModelConfig config, LayerContext context) {
         this.config = config;
-        this.backend = context.backend();
+        this.ops = context.ops();
         this.parameters = context.parameters();
         int batch = context.capacity().batch();
         int length = context.capacity().context();
         this.tokens = context.allocate(DType.I32, batch, length);
         this.targets = context.allocate(DType.I32, batch, length);
-        this.logits = context.rows(DType.F32, config.vocabSize());
-        this.dlogits = context.capacity().use() == Use.TRAINING && context.activations() != DType.F32
-                ? context.activation(config.vocabSize())
-                : logits;
+        Tensor logits = context.rows(DType.F32, config.vocabSize());
+        boolean inPlace = context.activations() == DType.F32;
+        this.output = new Activation(
+                logits,
+                context.capacity().use() != Use.TRAINING
+                        ? null
+                        : inPlace ? logits : context.activation(config.vocabSize()));
         this.position = context.position();
     }
 
@@ -50,9 +55,6 @@ public abstract class LanguageModel {
      *
      * @param arena where its buffers are allocated
      * @param batch the most sequences of a pass
-     * @param seed of the dropout masks
-     * @param step I32 tensor (1) that the masks change with
-     * @param strength (1): how much of the rounding of a quantized model is applied, from 0 to 1; null for all of it
      * @param sharing another model made by this method from the same configuration, to share its weights; null for weights
      *     of its own
      */
@@ -61,11 +63,10 @@ public abstract class LanguageModel {
             Backend backend,
             Arena arena,
             int batch,
-            long seed,
-            Tensor step,
-            Tensor strength,
+            LayerContext.Training training,
             LanguageModel sharing) {
-        return build(config, backend, arena, batch, Use.TRAINING, seed, step, strength, sharing);
+        return build(
+                config, backend, arena, new Capacity(batch, config.contextLength(), Use.TRAINING), training, sharing);
     }
 
     /**
@@ -75,7 +76,8 @@ public abstract class LanguageModel {
      */
     public static LanguageModel forEvaluation(
             ModelConfig config, Backend backend, Arena arena, int batch, LanguageModel sharing) {
-        return build(config, backend, arena, batch, Use.EVALUATION, 0, null, null, sharing);
+        return build(
+                config, backend, arena, new Capacity(batch, config.contextLength(), Use.EVALUATION), null, sharing);
     }
 
     /**
@@ -85,53 +87,68 @@ public abstract class LanguageModel {
      */
     public static LanguageModel forGeneration(
             ModelConfig config, Backend backend, Arena arena, int batch, LanguageModel sharing) {
-        return build(config, backend, arena, batch, Use.GENERATION, 0, null, null, sharing);
+        return build(
+                config, backend, arena, new Capacity(batch, config.contextLength(), Use.GENERATION), null, sharing);
     }
 
     /** The parameters that a model of this configuration trains: their names, shapes and places; no memory is taken. */
     public static Parameters parametersOf(ModelConfig config) {
-        return forTraining(config, null, new MeasuringArena(), 1, 0, null, null, null)
-                .parameters();
+        return parametersOf(config, Use.TRAINING);
     }
 
     /** Those that it has when nothing is trained: in a quantized model, matrices are packed. */
     public static Parameters inferenceParametersOf(ModelConfig config) {
-        return forEvaluation(config, null, new MeasuringArena(), 1, null).parameters();
+        return parametersOf(config, Use.EVALUATION);
+    }
+
+    private static Parameters parametersOf(ModelConfig config, Use use) {
+        Arena nowhere = new MeasuringArena();
+        LayerContext.Training training = use == Use.TRAINING
+                ? new LayerContext.Training(0, nowhere.allocate(DType.I32, Shape.of(1)), null)
+                : null;
+        Parameters counted = Parameters.counting();
+        Models.build(
+                config,
+                context(config, null, nowhere, new Capacity(1, config.contextLength(), use), training, counted));
+        return counted;
     }
 
     private static LanguageModel build(
             ModelConfig config,
             Backend backend,
             Arena arena,
-            int batch,
-            Use use,
-            long seed,
-            Tensor step,
-            Tensor strength,
+            Capacity capacity,
+            LayerContext.Training training,
             LanguageModel sharing) {
-        LayerContext context = new LayerContext(
-                backend,
-                arena,
-                new Capacity(batch, config.contextLength(), use),
-                config.init(),
-                config.quant(),
-                seed,
-                step,
-                strength,
-                sharing == null ? null : sharing.parameters);
-        LanguageModel model = Models.build(config, context);
-        Shape flat = Shape.of(Math.toIntExact(model.parameters.size()));
+        boolean trained = capacity.use() == Use.TRAINING;
+        Shape flat =
+                Shape.of(Math.toIntExact(parametersOf(config, capacity.use()).size()));
+        Tensor values = sharing == null ? arena.allocate(DType.F32, flat) : sharing.buffers.values();
+        Tensor matmulWeights;
         if (sharing != null) {
-            model.weights = sharing.weights;
-            model.factors = sharing.factors;
+            matmulWeights = sharing.buffers.matmulWeights();
         } else {
-            model.weights = arena.allocate(DType.F32, flat);
-            DType type = context.activations();
-            model.factors = type == DType.F32 ? model.weights : arena.allocate(type, flat);
+            boolean packs = config.quant() != Quantization.NONE && !trained;
+            DType type = packs ? DType.F32 : backend.precision().activations();
+            matmulWeights = type == DType.F32 ? values : arena.allocate(type, flat);
         }
-        model.grads = use == Use.TRAINING ? arena.allocate(DType.F32, flat) : null;
-        model.parameters.bind(model.weights, model.factors, model.grads);
+        Tensor grads = trained ? arena.allocate(DType.F32, flat) : null;
+        Parameters.Buffers buffers = new Parameters.Buffers(values, matmulWeights, grads);
+        Parameters parameters = Parameters.in(buffers, sharing == null ? null : sharing.parameters);
+        LanguageModel model = Models.build(config, context(config, backend, arena, capacity, training, parameters));
+        model.buffers = buffers;
         return model;
+    }
+
+    private static LayerContext context(
+            ModelConfig config,
+            Backend backend,
+            Arena arena,
+            Capacity capacity,
+            LayerContext.Training training,
+            Parameters parameters) {
+        LayerContext.Numerics numerics = new LayerContext.Numerics(config.init(), config.quant());
+        return new LayerContext(backend, arena, capacity, numerics, training, parameters);
     }
 
     /**
@@ -153,42 +170,52 @@ public abstract class LanguageModel {
 
     /** Overwrites the flat buffer of all parameters that are not packed, and what is made of it. */
     public final void setWeights(float[] flat) {
-        weights.write(flat);
-        if (factors != weights) {
-            backend.copy(weights, factors, flat.length);
+        weights().write(flat);
+        if (matmulWeights() != weights()) {
+            ops.copy(new CopyOp(weights(), matmulWeights()));
         }
     }
 
     /** Writes logits (B, T, V) for tokens (B, T). */
     public abstract void forward(Pass pass);
 
-    /** Writes all gradients; {@link #dlogits} holds the gradient of the logits. */
+    /** Writes all gradients from that of the logits. */
     abstract void backward(Pass pass);
 
     /**
-     * Forward and backward pass of {@link #tokens} and {@link #targets}. The logits may be overwritten.
+     * The loss of a pass that {@link #forwardBackward} trains with.
      *
-     * @param gradScale {@link #grads} becomes the gradient of the sum of the losses of all tokens, times this
-     * @param loss F32 (1), becomes that sum, in nats
+     * @param loss F32 (1), becomes the sum of the losses of all tokens, in nats
+     * @param gradScale {@link #grads} becomes the gradient of that sum, times this
      */
-    public final void forwardBackward(Pass pass, float gradScale, Tensor loss) {
+    public final CrossEntropyOp trainingLoss(Tensor loss, float gradScale) {
+        return new CrossEntropyOp(output.value(), targets, loss, output.grad(), gradScale);
+    }
+
+    /**
+     * The loss of a pass that {@link #forwardLoss} measures.
+     *
+     * @param loss F32 (1), becomes the sum of the losses of all tokens, in nats
+     */
+    public final CrossEntropyOp evaluationLoss(Tensor loss) {
+        return new CrossEntropyOp(output.value(), targets, loss, null, 0);
+    }
+
+    /** Forward and backward pass of {@link #tokens} and {@link #targets}. The logits may be overwritten. */
+    public final void forwardBackward(CrossEntropyOp trainingLoss, Pass pass) {
         forward(pass);
-        backend.crossEntropy(logits, targets, loss, dlogits, gradScale, pass.rows(), config.vocabSize());
+        ops.crossEntropy(trainingLoss, pass);
         backward(pass);
     }
 
-    /** Forward pass only: loss F32 (1) becomes the sum of the losses of all tokens, in nats. */
-    public final void forwardLoss(Pass pass, Tensor loss) {
+    /** Forward pass and loss only. */
+    public final void forwardLoss(CrossEntropyOp evaluationLoss, Pass pass) {
         forward(pass);
-        backend.crossEntropy(logits, targets, loss, null, 0, pass.rows(), config.vocabSize());
+        ops.crossEntropy(evaluationLoss, pass);
     }
 
     public final ModelConfig config() {
         return config;
-    }
-
-    public final Backend backend() {
-        return backend;
     }
 
     public final Parameters parameters() {
@@ -197,17 +224,17 @@ public abstract class LanguageModel {
 
     /** The flat buffer of all parameters that are not packed; {@link #setWeights} changes it. */
     public final Tensor weights() {
-        return weights;
+        return buffers.values();
     }
 
     /** The same as matrix products take them, in the precision of the model; {@link #weights} itself where that is F32. */
-    public final Tensor factors() {
-        return factors;
+    public final Tensor matmulWeights() {
+        return buffers.matmulWeights();
     }
 
     /** The flat buffer of their gradients; null in a model that is not trained. */
     public final Tensor grads() {
-        return grads;
+        return buffers.grads();
     }
 
     /** Input: I32, the first rows of which a pass reads as (B, T). */
@@ -225,13 +252,18 @@ public abstract class LanguageModel {
         return position;
     }
 
-    /** The gradient of the logits in a backward pass, laid out as they are. */
-    final Tensor dlogits() {
-        return dlogits;
+    /** What the model computes with. */
+    final Operations ops() {
+        return ops;
+    }
+
+    /** The logits and their gradient, which the last layer writes and reads. */
+    final Activation output() {
+        return output;
     }
 
     /** Output of a forward pass: (B, T, V) in the first rows. */
     public final Tensor logits() {
-        return logits;
+        return output.value();
     }
 }

@@ -1,45 +1,40 @@
 package io.github.drakegpt.model;
 
+import io.github.drakegpt.nn.Activation;
 import io.github.drakegpt.nn.CausalSelfAttention;
 import io.github.drakegpt.nn.Embedding;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.Linear;
-import io.github.drakegpt.nn.Pass;
-import io.github.drakegpt.tensor.Tensor;
+import io.github.drakegpt.ops.Pass;
 
 /** As {@link SingleHeadAttentionLM}, with several smaller heads side by side: a token can look for several things. */
 final class MultiHeadAttentionLM extends LanguageModel {
     private final Embedding embedding;
     private final CausalSelfAttention attention;
     private final Linear lmHead;
-    private final Tensor embedded; // (rows, C)
-    private final Tensor dheads; // (rows, head size)
-    private final Tensor grad; // (rows, C)
-    private Tensor heads;
 
     MultiHeadAttentionLM(ModelConfig config, LayerContext context) {
         super(config, context);
         int width = config.embeddingDim();
-        int perHead = config.headSize() / config.numHeads();
-        embedding = Embedding.ofTokensAndPositions(context, config.vocabSize(), config.contextLength(), width);
-        attention = CausalSelfAttention.multiHead(context, "sa_head", width, config.numHeads(), perHead, 0);
-        lmHead = new Linear(context, "lm_head", config.headSize(), config.vocabSize());
-        embedded = context.activation(width);
-        dheads = context.scratch("dheads", config.headSize());
-        grad = context.scratch("grad", width);
+        Activation embedded = new Activation(context.activation(width), context.gradient("grad", width));
+        embedding =
+                Embedding.ofTokensAndPositions(context, config.vocabSize(), config.contextLength(), tokens(), embedded);
+        attention = CausalSelfAttention.multiHead(
+                context, "sa_head", embedded, config.numHeads(), config.headSize() / config.numHeads(), 0);
+        lmHead = Linear.plain(context, "lm_head", attention.out(), output());
     }
 
     @Override
     public void forward(Pass pass) {
-        embedding.forward(tokens(), embedded, pass);
-        heads = attention.forward(embedded, pass);
-        lmHead.forward(heads, logits(), pass.rows());
+        embedding.forward(pass);
+        attention.forward(pass);
+        lmHead.forward(pass);
     }
 
     @Override
     void backward(Pass pass) {
-        lmHead.backward(dlogits(), dheads, pass.rows());
-        attention.backward(dheads, grad, pass);
-        embedding.backward(tokens(), grad, pass);
+        lmHead.backward(pass);
+        attention.backward(pass);
+        embedding.backward(pass);
     }
 }

@@ -1,8 +1,9 @@
 package io.github.drakegpt.model;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.CrossEntropyOp;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
@@ -16,6 +17,7 @@ public final class Scorer implements AutoCloseable {
     private final Arena arena;
     private final LanguageModel[] replicas;
     private final Tensor[] losses; // each (1)
+    private final CrossEntropyOp[] lossOps;
     private final int contextLength;
     private final int windowsPerPass;
 
@@ -33,11 +35,13 @@ public final class Scorer implements AutoCloseable {
         this.windowsPerPass = Math.max(1, ROWS / contextLength);
         this.replicas = new LanguageModel[backend.workers()];
         this.losses = new Tensor[replicas.length];
+        this.lossOps = new CrossEntropyOp[replicas.length];
         try {
             for (int i = 0; i < replicas.length; i++) {
                 LanguageModel shared = i == 0 ? null : replicas[0];
                 replicas[i] = LanguageModel.forEvaluation(weights.config(), backend, arena, windowsPerPass, shared);
                 losses[i] = arena.allocate(DType.F32, Shape.of(1));
+                lossOps[i] = replicas[i].evaluationLoss(losses[i]);
             }
             replicas[0].load(weights);
         } catch (RuntimeException e) {
@@ -58,7 +62,7 @@ public final class Scorer implements AutoCloseable {
             LanguageModel model = replicas[replica];
             int to = from + windows * length;
             model.targets().write(Arrays.copyOfRange(tokens, from + 1, to + 1));
-            model.forwardLoss(Pass.evaluation(windows, length), losses[replica]);
+            model.forwardLoss(lossOps[replica], Pass.evaluation(windows, length));
             sums[pass] = losses[replica].toFloats()[0];
         });
         double sum = Arrays.stream(sums).sum();

@@ -1,12 +1,14 @@
 package io.github.drakegpt.model;
 
+import io.github.drakegpt.nn.Activation;
 import io.github.drakegpt.nn.Embedding;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.LayerNorm;
 import io.github.drakegpt.nn.Linear;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.nn.ResidualStream;
 import io.github.drakegpt.nn.TransformerBlock;
-import io.github.drakegpt.tensor.Tensor;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.ZeroOp;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -14,68 +16,65 @@ import java.util.List;
 final class TransformerLM extends LanguageModel {
     private final Embedding embedding;
     private final List<TransformerBlock> blocks = new ArrayList<>();
+    private final ResidualStream stream;
     private final LayerNorm finalNorm; // or null
+    private final ZeroOp zeroGrad; // or null
     private final Linear lmHead;
-    private final Tensor embedded; // (rows, C)
-    private final Tensor grad; // (rows, C)
-    private final Tensor dnormed; // (rows, C)
-    private Tensor features;
 
     TransformerLM(ModelConfig config, LayerContext context) {
         super(config, context);
         int width = config.embeddingDim();
-        embedding = Embedding.ofTokensAndPositions(context, config.vocabSize(), config.contextLength(), width);
+        Activation embedded = new Activation(context.activation(width), context.gradient("grad", width));
+        embedding =
+                Embedding.ofTokensAndPositions(context, config.vocabSize(), config.contextLength(), tokens(), embedded);
+        TransformerBlock.Form form =
+                new TransformerBlock.Form(config.numHeads(), config.numLayers(), config.dropout(), config.subNorm());
+        ResidualStream behind = ResidualStream.of(context, embedded);
         for (int i = 0; i < config.numLayers(); i++) {
-            blocks.add(new TransformerBlock(
-                    context,
-                    "blocks." + i,
-                    width,
-                    config.numHeads(),
-                    config.numLayers(),
-                    config.dropout(),
-                    config.subNorm()));
+            TransformerBlock block = new TransformerBlock(context, "blocks." + i, behind, form);
+            blocks.add(block);
+            behind = block.out();
         }
+        stream = behind;
         if (config.finalNorm()) {
-            finalNorm = new LayerNorm(context, "ln_f", width);
+            Activation normed = new Activation(context.activation("normed", width), context.gradient("branch", width));
+            finalNorm = stream.normed(context, "ln_f", normed);
+            zeroGrad = embedded.grad() == null ? null : new ZeroOp(embedded.grad());
+            lmHead = Linear.plain(context, "lm_head", normed, output());
         } else {
             finalNorm = null;
+            zeroGrad = null;
             LayerNorm.declareUnused(context, "ln_f", width);
+            lmHead = Linear.plain(context, "lm_head", stream.value(), output());
         }
-        lmHead = new Linear(context, "lm_head", width, config.vocabSize());
-        embedded = context.activation(width);
-        grad = context.scratch("grad", width);
-        dnormed = context.scratch("branch", width);
     }
 
     @Override
     public void forward(Pass pass) {
-        embedding.forward(tokens(), embedded, pass);
-        blocks.get(0).firstNorm().forward(embedded, pass.rows());
-        features = embedded;
-        for (int i = 0; i < blocks.size(); i++) {
-            features = blocks.get(i).forward(features, normAfter(i), pass);
+        embedding.forward(pass);
+        for (TransformerBlock block : blocks) {
+            block.forward(pass);
         }
-        lmHead.forward(finalNorm == null ? features : finalNorm.out(), logits(), pass.rows());
+        if (finalNorm == null) {
+            stream.forward(pass);
+        } else {
+            finalNorm.forward(pass);
+        }
+        lmHead.forward(pass);
     }
 
     @Override
     void backward(Pass pass) {
-        int rows = pass.rows();
+        lmHead.backward(pass);
         if (finalNorm == null) {
-            lmHead.backward(dlogits(), grad, rows);
+            stream.backward(pass);
         } else {
-            lmHead.backward(dlogits(), dnormed, rows);
-            backend().zero(grad, rows * config().embeddingDim());
+            ops().zero(zeroGrad, pass);
+            finalNorm.backward(pass);
         }
         for (int i = blocks.size() - 1; i >= 0; i--) {
-            blocks.get(i).backward(normAfter(i), grad, dnormed, pass);
+            blocks.get(i).backward(pass);
         }
-        blocks.get(0).firstNorm().backward(embedded, dnormed, grad, rows);
-        embedding.backward(tokens(), grad, pass);
-    }
-
-    /** The norm of the output of a block: the next one's first, or the model's last, or null. */
-    private LayerNorm normAfter(int block) {
-        return block + 1 < blocks.size() ? blocks.get(block + 1).firstNorm() : finalNorm;
+        embedding.backward(pass);
     }
 }

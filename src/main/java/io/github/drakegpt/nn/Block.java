@@ -1,40 +1,35 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.tensor.Tensor;
+import io.github.drakegpt.ops.Pass;
 
 /** Attention, then a linear layer with ReLU, one after the other: what goes in does not go around them. */
 public final class Block {
-    private final Backend backend;
-    private final int width;
     private final CausalSelfAttention attention;
     private final Linear linear;
-    private final Tensor out; // (rows, C)
-    private final Tensor dheads; // (rows, C)
-    private Tensor in;
-    private Tensor heads;
+    private final Activation out; // (rows, C)
 
-    public Block(LayerContext context, String name, int width, int heads) {
-        this.backend = context.backend();
-        this.width = width;
-        this.attention = CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, 0);
-        this.linear = new Linear(context, name + ".ffwd.net.0", width, width);
-        this.out = context.activation("block", width);
-        this.dheads = context.training() ? context.scratch("dheads", width) : null;
+    /** @param x (rows, C), whose grad the output shares: the backward pass replaces the one by the other */
+    public Block(LayerContext context, String name, Activation x, int heads) {
+        int width = x.value().shape().columns();
+        this.attention = CausalSelfAttention.multiHead(context, name + ".sa_head", x, heads, width / heads, 0);
+        this.out = new Activation(context.activation("block", width), x.grad());
+        this.linear = Linear.relu(context, name + ".ffwd.net.0", attention.out(), out);
     }
 
-    /** The block's output (rows, C) for x (rows, C). */
-    public Tensor forward(Tensor x, Pass pass) {
-        in = x;
-        heads = attention.forward(x, pass);
-        linear.forwardRelu(Rows.of(heads), out, pass.rows());
+    /** The block's output, (rows, C). */
+    public Activation out() {
         return out;
     }
 
-    /** Replaces the gradient of the output by that of the input, (rows, C). */
-    public void backward(Tensor grad, Pass pass) {
-        backend.reluGrad(out, grad, linear.biasGrad(), pass.rows(), width);
-        linear.backwardWithoutBias(grad, dheads, pass.rows());
-        attention.backward(dheads, grad, pass);
+    /** Writes {@link #out} from x. */
+    public void forward(Pass pass) {
+        attention.forward(pass);
+        linear.forward(pass);
+    }
+
+    /** Replaces the gradient of the output by that of the input. */
+    public void backward(Pass pass) {
+        linear.backward(pass);
+        attention.backward(pass);
     }
 }

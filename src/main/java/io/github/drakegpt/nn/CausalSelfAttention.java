@@ -1,7 +1,10 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.ops.AttentionCachedOp;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
@@ -12,118 +15,92 @@ import java.util.List;
  * all heads come from one product with a merged weight; the state_dict has one weight for each.
  */
 public final class CausalSelfAttention {
-    private final Backend backend;
-    private final int heads;
-    private final int headSize;
-    private final int context;
-    private final Dropout dropout;
-    private final Product qkvProduct; // weight (3A, in): queries of all heads, then keys, then values
-    private final Tensor qkv; // (B, T, 3A)
-    private final Tensor out; // (B, T, A)
-    private final Tensor stats; // (B, H, T, 2)
-    private final Tensor cache; // (B, T, 2A), or null
-    private final Tensor position; // I32 (1), or null
-    private final Tensor dqkv; // (B, T, 3A)
+    private final Operations ops;
+    private final LinearWeight qkvWeight; // (3A, in): queries of all heads, then keys, then values
+    private final AttentionOp attention;
+    private final AttentionCachedOp attentionCached; // or null
+    private final AttentionGradOp attentionGrad; // or null
+    private final Activation out; // (B, T, A)
 
     /** One head: its weights are called {@code name.query.weight} and so on. */
-    public static CausalSelfAttention singleHead(LayerContext context, String name, int in, int headSize) {
-        return new CausalSelfAttention(context, name, List.of(name), in, headSize, 0);
+    public static CausalSelfAttention singleHead(LayerContext context, String name, Activation x, int headSize) {
+        return new CausalSelfAttention(context, name, List.of(name), x, headSize, 0);
     }
 
     /** Several heads: the weights of head h are called {@code name.heads.h.query.weight} and so on. */
     public static CausalSelfAttention multiHead(
-            LayerContext context, String name, int in, int heads, int headSize, float dropout) {
+            LayerContext context, String name, Activation x, int heads, int headSize, float dropout) {
         List<String> names = new ArrayList<>();
         for (int h = 0; h < heads; h++) {
             names.add(name + ".heads." + h);
         }
-        return new CausalSelfAttention(context, name, names, in, headSize, dropout);
+        return new CausalSelfAttention(context, name, names, x, headSize, dropout);
     }
 
     private CausalSelfAttention(
-            LayerContext layers, String name, List<String> headNames, int in, int headSize, float dropout) {
-        this.backend = layers.backend();
-        this.heads = headNames.size();
-        this.headSize = headSize;
-        this.context = layers.capacity().context();
-        this.dropout = layers.dropout(dropout);
+            LayerContext context, String name, List<String> headNames, Activation x, int headSize, float dropout) {
+        int heads = headNames.size();
         int width = heads * headSize;
-        List<String> names = new ArrayList<>();
+        int contextLength = context.capacity().context();
+        int in = x.value().shape().columns();
+        List<String> parts = new ArrayList<>();
         for (String part : List.of("query", "key", "value")) {
-            headNames.forEach(head -> names.add(head + "." + part + ".weight"));
+            headNames.forEach(head -> parts.add(head + "." + part + ".weight"));
         }
-        this.qkvProduct = Product.create(
-                layers,
-                layers.quantization(),
-                name + ".qkv.weight",
-                names,
+        this.ops = context.ops();
+        this.qkvWeight = LinearWeight.add(
+                context,
+                context.quantization(),
+                new LinearWeight.Names(name + ".qkv.weight", parts),
                 Shape.of(headSize, in),
-                layers.init().weight(in));
-        headNames.forEach(head -> declareMask(layers, head + ".tril", context));
-        this.qkv = layers.activation("qkv", 3 * width);
-        this.out = layers.activation("heads", width);
-        this.stats = layers.statistics("attention stats", 2 * heads);
-        this.cache = layers.capacity().use() == LayerContext.Use.GENERATION
-                ? layers.allocate(Shape.of(layers.capacity().batch(), context, 2 * width))
-                : null;
-        this.position = layers.position();
-        this.dqkv = layers.training() ? layers.scratch("dqkv", 3 * width) : null;
+                context.init().weight(in));
+        headNames.forEach(head -> declareMask(context, head + ".tril", contextLength));
+        Activation qkv = new Activation( // (B, T, 3A)
+                context.activation("qkv", 3 * width), context.gradient("dqkv", 3 * width));
+        this.out = new Activation(context.activation("heads", width), context.gradient("dheads", width));
+        Tensor stats = context.statistics("attention stats", 2 * heads); // (B, H, T, 2)
+        qkvWeight.wire(new LinearWeight.Wiring(x, null, false, qkv, null));
+        this.attention = new AttentionOp(qkv.value(), out.value(), stats, context.dropout(dropout), heads);
+        this.attentionGrad = context.training() ? new AttentionGradOp(attention, out.grad(), qkv.grad()) : null;
+        this.attentionCached = context.position() == null
+                ? null
+                : new AttentionCachedOp(
+                        qkv.value(),
+                        context.allocate(Shape.of(context.capacity().batch(), contextLength, 2 * width)),
+                        context.position(),
+                        out.value(),
+                        heads);
     }
 
     /** PyTorch's module keeps its causal mask in the state_dict: ones on and below the diagonal. */
-    private static void declareMask(LayerContext layers, String name, int t) {
+    private static void declareMask(LayerContext context, String name, int t) {
         float[] mask = new float[t * t];
         for (int i = 0; i < t; i++) {
             for (int j = 0; j <= i; j++) {
                 mask[i * t + j] = 1;
             }
         }
-        layers.parameters().addConstant(name, Shape.of(t, t), mask);
+        context.parameters().addConstant(name, Shape.of(t, t), mask);
     }
 
-    /** Channels of the output: all heads side by side. */
-    public int width() {
-        return heads * headSize;
-    }
-
-    /** The heads' outputs (B, T, A) for x (B, T, in). */
-    public Tensor forward(Tensor x, Pass pass) {
-        return forward(Rows.of(x), pass);
-    }
-
-    Tensor forward(Rows x, Pass pass) {
-        qkvProduct.forward(x, null, false, qkv, pass.rows());
-        if (pass.cached()) {
-            backend.attentionCached(qkv, cache, position, out, pass.batch(), pass.length(), context, heads, headSize);
-        } else {
-            backend.attention(
-                    qkv,
-                    out,
-                    stats,
-                    pass.training() ? dropout : null,
-                    pass.firstSequence(),
-                    pass.batch(),
-                    pass.length(),
-                    heads,
-                    headSize);
-        }
+    /** The heads' outputs side by side, (B, T, A). */
+    public Activation out() {
         return out;
     }
 
-    /** Writes dx (B, T, in) and the weight's gradient from dout (B, T, A). */
-    public void backward(Tensor dout, Tensor dx, Pass pass) {
-        backend.attentionGrad(
-                qkv,
-                out,
-                stats,
-                dout,
-                dqkv,
-                pass.training() ? dropout : null,
-                pass.firstSequence(),
-                pass.batch(),
-                pass.length(),
-                heads,
-                headSize);
-        qkvProduct.backward(dqkv, dx, null, pass.rows());
+    /** Writes {@link #out} from x. */
+    public void forward(Pass pass) {
+        qkvWeight.forward(pass);
+        if (pass.cached()) {
+            ops.attentionCached(attentionCached, pass);
+        } else {
+            ops.attention(attention, pass);
+        }
+    }
+
+    /** Writes the gradients of x and of the weight from that of {@link #out}. */
+    public void backward(Pass pass) {
+        ops.attentionGrad(attentionGrad, pass);
+        qkvWeight.backward(pass);
     }
 }

@@ -1,59 +1,55 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.ops.EmbeddingGradOp;
+import io.github.drakegpt.ops.EmbeddingOp;
+import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Tensor;
 
 /** A row of a table for each token, plus, if there is a second table, a row for its position. */
 public final class Embedding {
-    private final Backend backend;
-    private final int width;
-    private final Parameter tokenTable; // (V, C)
-    private final Parameter positionTable; // (T, C), or null
-    private final Tensor position; // I32 (1), or null
+    private final Operations ops;
+    private final EmbeddingOp embedding;
+    private final EmbeddingGradOp embeddingGrad; // or null
 
-    private Embedding(LayerContext context, int vocabSize, int contextLength, int width) {
-        this.backend = context.backend();
-        this.width = width;
-        this.position = context.position();
+    private Embedding(LayerContext context, int vocabSize, int contextLength, Tensor tokens, Activation out) {
+        int width = out.value().shape().columns();
         Init.Distribution init = context.init().embedding();
-        this.tokenTable = context.parameters().add("token_embedding_table.weight", init, vocabSize, width);
-        this.positionTable = contextLength == 0
+        Parameter tokenTable = context.parameters().add("token_embedding_table.weight", init, vocabSize, width);
+        Parameter positionTable = contextLength == 0
                 ? null
                 : context.parameters().add("position_embedding_table.weight", init, contextLength, width);
-    }
-
-    /** Tokens only. */
-    public static Embedding ofTokens(LayerContext context, int vocabSize, int width) {
-        return new Embedding(context, vocabSize, 0, width);
-    }
-
-    /** Tokens and their positions. */
-    public static Embedding ofTokensAndPositions(LayerContext context, int vocabSize, int contextLength, int width) {
-        return new Embedding(context, vocabSize, contextLength, width);
-    }
-
-    /** Writes out (B, T, C) from tokens I32 (B, T). */
-    public void forward(Tensor tokens, Tensor out, Pass pass) {
-        backend.embedding(
+        this.ops = context.ops();
+        this.embedding = new EmbeddingOp(
                 tokens,
                 tokenTable.value(),
                 positionTable == null ? null : positionTable.value(),
-                pass.cached() ? position : null,
-                out,
-                pass.batch(),
-                pass.length(),
-                width);
+                context.position(),
+                out.value());
+        this.embeddingGrad = out.grad() == null
+                ? null
+                : new EmbeddingGradOp(
+                        tokens, out.grad(), tokenTable.grad(), positionTable == null ? null : positionTable.grad());
     }
 
-    /** Writes the tables' gradients from dout (B, T, C). */
-    public void backward(Tensor tokens, Tensor dout, Pass pass) {
-        backend.embeddingGrad(
-                tokens,
-                dout,
-                tokenTable.grad(),
-                positionTable == null ? null : positionTable.grad(),
-                pass.batch(),
-                pass.length(),
-                width);
+    /** Tokens I32 (B, T) only. */
+    public static Embedding ofTokens(LayerContext context, int vocabSize, Tensor tokens, Activation out) {
+        return new Embedding(context, vocabSize, 0, tokens, out);
+    }
+
+    /** Tokens I32 (B, T) and their positions. */
+    public static Embedding ofTokensAndPositions(
+            LayerContext context, int vocabSize, int contextLength, Tensor tokens, Activation out) {
+        return new Embedding(context, vocabSize, contextLength, tokens, out);
+    }
+
+    /** Writes out (B, T, C) from the tokens. */
+    public void forward(Pass pass) {
+        ops.embedding(embedding, pass);
+    }
+
+    /** Writes the tables' gradients from that of out. */
+    public void backward(Pass pass) {
+        ops.embeddingGrad(embeddingGrad, pass);
     }
 }

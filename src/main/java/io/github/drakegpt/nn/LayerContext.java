@@ -1,12 +1,13 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Dropout;
-import io.github.drakegpt.backend.Int8Rows;
-import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.PackedWeights;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
@@ -20,14 +21,10 @@ public final class LayerContext {
     private final Backend backend;
     private final Arena arena;
     private final Capacity capacity;
-    private final Init init;
-    private final Quantization quantization;
-    private final long seed;
-    private final Tensor step;
-    private final Tensor strength;
-    private final Parameters shared;
+    private final Numerics numerics;
+    private final Training training;
+    private final Parameters parameters;
     private final Tensor position;
-    private final Parameters parameters = new Parameters();
     private final Map<String, Tensor> scratch = new HashMap<>();
     private final Map<Integer, Int8Rows> int8Scratch = new HashMap<>();
     private int dropouts;
@@ -50,35 +47,43 @@ public final class LayerContext {
     }
 
     /**
+     * How weights begin, and what they are rounded to.
+     *
      * @param quantization of the layers that can be quantized
+     */
+    public record Numerics(Init init, Quantization quantization) {}
+
+    /**
+     * What training draws masks with, and how far it rounds.
+     *
      * @param seed of the dropout masks
-     * @param step I32 tensor (1) that the masks change with; null if nothing is trained
-     * @param strength (1): how much of the rounding is applied in training, from 0 to 1; null for all of it
-     * @param shared the parameters of a model of the same configuration and use, whose packed weights to share; or null
+     * @param step I32 (1) that the masks change with
+     * @param strength (1): how much of the rounding is applied, from 0 to 1; null for all of it
+     */
+    public record Training(long seed, Tensor step, Tensor strength) {}
+
+    /**
+     * @param training null if nothing is trained
+     * @param parameters to which the layers add theirs
      */
     public LayerContext(
             Backend backend,
             Arena arena,
             Capacity capacity,
-            Init init,
-            Quantization quantization,
-            long seed,
-            Tensor step,
-            Tensor strength,
-            Parameters shared) {
+            Numerics numerics,
+            Training training,
+            Parameters parameters) {
         this.backend = backend;
         this.arena = arena;
         this.capacity = capacity;
-        this.init = init;
-        this.quantization = quantization;
-        this.seed = seed;
-        this.step = step;
-        this.strength = strength;
-        this.shared = shared;
+        this.numerics = numerics;
+        this.training = training;
+        this.parameters = parameters;
         this.position = capacity.use() == Use.GENERATION ? allocate(DType.I32, 1) : null;
     }
 
-    public Backend backend() {
+    /** What layers compute with. */
+    public Operations ops() {
         return backend;
     }
 
@@ -97,11 +102,11 @@ public final class LayerContext {
     }
 
     Init init() {
-        return init;
+        return numerics.init();
     }
 
     Quantization quantization() {
-        return quantization;
+        return numerics.quantization();
     }
 
     boolean training() {
@@ -110,7 +115,7 @@ public final class LayerContext {
 
     /** Whether layers that can be quantized compute with packed weights and 8-bit rows. */
     boolean packed() {
-        return quantization != Quantization.NONE && !training();
+        return quantization() != Quantization.NONE && !training();
     }
 
     /** What activations and their gradients are kept in. With packed weights that is F32, what their products give. */
@@ -119,14 +124,13 @@ public final class LayerContext {
     }
 
     Tensor strength() {
-        return strength;
+        return training == null ? null : training.strength();
     }
 
     /** Adds a packed weight to the parameters. */
     PackedWeights packedWeights(Quantization quantization, String name, List<String> parts, Shape each) {
-        int place = parameters.packed().size();
-        PackedWeights weights = shared != null
-                ? shared.packed().get(place).weights()
+        PackedWeights weights = parameters.shares()
+                ? parameters.nextShared()
                 : PackedWeights.allocate(arena, quantization, each.dim(0) * parts.size(), each.dim(1));
         parameters.addPacked(new Parameters.Packed(name, parts, each, weights));
         return weights;
@@ -138,8 +142,8 @@ public final class LayerContext {
      */
     Int8Rows int8Scratch(int in) {
         return int8Scratch.computeIfAbsent(
-                PackedMatrix.paddedColumns(quantization, in),
-                stride -> Int8Rows.allocate(arena, quantization, capacity.rows(), in));
+                PackedMatrix.paddedColumns(quantization(), in),
+                stride -> Int8Rows.allocate(arena, quantization(), capacity.rows(), in));
     }
 
     /** A buffer that keeps its content from the forward to the backward pass: (rows, perRow). */
@@ -151,7 +155,7 @@ public final class LayerContext {
      * The same where the model is trained. Elsewhere all layers that name the same use share it: a layer is done with what
      * the one before has left there before it writes its own.
      */
-    Tensor activation(String use, int perRow) {
+    public Tensor activation(String use, int perRow) {
         return training() ? activation(perRow) : scratch(use, perRow);
     }
 
@@ -181,11 +185,22 @@ public final class LayerContext {
         return scratch.computeIfAbsent(use + ' ' + perRow, key -> activation(perRow));
     }
 
+    /** A buffer for gradients (rows, perRow) that all layers which ask for the same use share; null where nothing is trained. */
+    public Tensor gradient(String use, int perRow) {
+        return training() ? scratch(use, perRow) : null;
+    }
+
+    /** What a norm before a layer that can be quantized gives: rounded to 8 bits where weights are packed. */
+    Activation beforeQuantizable(Tensor value, Tensor grad) {
+        return new Activation(value, grad, packed() ? int8Scratch(value.shape().columns()) : null);
+    }
+
     /** The next dropout of the model, with masks of its own; null if there is nothing to drop. */
     Dropout dropout(float probability) {
         int site = dropouts++;
         return training() && probability > 0
-                ? new Dropout(probability, new RandomStream(seed, RandomStream.dropout(site), step))
+                ? new Dropout(
+                        probability, new RandomStream(training.seed(), RandomStream.dropout(site), training.step()))
                 : null;
     }
 }

@@ -1,39 +1,42 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Dropout;
-import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 
 /** Layer normalization (Ba, Kiros and Hinton, 2016) of each row, alone or together with the residual sum before it. */
 public final class LayerNorm {
-    private final Backend backend;
-    private final int width;
-    private final Parameter weight; // (C)
-    private final Parameter bias; // (C)
-    private final Tensor stats; // (rows, 2)
-    private final Tensor out; // (rows, C)
-    private final Int8Rows int8; // or null
+    private final Operations ops;
+    private final LayerNormOp norm;
+    private final LayerNormGradOp normGrad; // or null
 
-    public LayerNorm(LayerContext context, String name, int width) {
-        this(context, name, width, null);
-    }
-
-    /** A norm before a layer that can be quantized. */
-    static LayerNorm beforeQuantizable(LayerContext context, String name, int width) {
-        return new LayerNorm(context, name, width, context.packed() ? context.int8Scratch(width) : null);
-    }
-
-    private LayerNorm(LayerContext context, String name, int width, Int8Rows int8) {
-        this.backend = context.backend();
-        this.width = width;
-        this.weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
-        this.bias = context.parameters().add(name + ".bias", Init.Distribution.constant(0), width);
-        this.stats = context.statistics("norm stats", 2);
-        this.out = context.activation("normed", width);
-        this.int8 = int8;
+    /**
+     * @param x what is normalized; the backward pass adds to its grad
+     * @param sum the residual sum that x is, computed here too, forward and backward; null if x is none
+     * @param out gets the norm
+     */
+    LayerNorm(LayerContext context, String name, Activation x, ResidualSum sum, Activation out) {
+        int width = x.value().shape().columns();
+        Parameter weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
+        Parameter bias = context.parameters().add(name + ".bias", Init.Distribution.constant(0), width);
+        Tensor stats = context.statistics("norm stats", 2);
+        this.ops = context.ops();
+        this.norm = new LayerNormOp(
+                sum == null ? null : sum.forward(),
+                x.value(),
+                weight.value(),
+                bias.value(),
+                out.value(),
+                stats,
+                out.rounded());
+        this.normGrad = x.grad() == null
+                ? null
+                : new LayerNormGradOp(
+                        norm, out.grad(), x.grad(), weight.grad(), bias.grad(), sum == null ? null : sum.backward());
     }
 
     /** Puts a norm that is never applied into the state_dict, as it was initialised. */
@@ -44,71 +47,11 @@ public final class LayerNorm {
         context.parameters().addConstant(name + ".bias", Shape.of(width), new float[width]);
     }
 
-    /** The normalized rows of the last forward pass, of a norm before a layer that is never quantized. */
-    public Tensor out() {
-        return out;
+    public void forward(Pass pass) {
+        ops.layerNorm(norm, pass);
     }
 
-    /** The same for a layer that can be quantized. */
-    Rows normed() {
-        return new Rows(out, int8);
-    }
-
-    /** Normalizes x (rows, C) into {@link #out}. */
-    public void forward(Tensor x, int rows) {
-        if (int8 == null) {
-            backend.layerNorm(x, weight.value(), bias.value(), out, stats, rows, width);
-        } else {
-            backend.layerNormInt8(x, weight.value(), bias.value(), out, stats, int8, rows, width);
-        }
-    }
-
-    /** Writes sum = x + dropout(branch + branchBias), and normalizes it into {@link #out}. All (rows, C), but for the bias. */
-    void forward(Tensor x, Tensor branch, Tensor branchBias, Dropout dropout, Tensor sum, Pass pass) {
-        int rows = pass.rows();
-        if (int8 == null) {
-            backend.residualNorm(
-                    x,
-                    branch,
-                    branchBias,
-                    dropout,
-                    pass.firstRow(),
-                    sum,
-                    weight.value(),
-                    bias.value(),
-                    out,
-                    stats,
-                    rows,
-                    width);
-        } else { // nothing is dropped where nothing is trained, and packed products add their bias
-            backend.residualNormInt8(x, branch, sum, weight.value(), bias.value(), out, stats, int8, rows, width);
-        }
-    }
-
-    /** Adds to dx (rows, C) what comes back through the norm of x from dout (rows, C). */
-    public void backward(Tensor x, Tensor dout, Tensor dx, int rows) {
-        backend.layerNormGrad(x, weight.value(), stats, dout, dx, weight.grad(), bias.grad(), rows, width);
-    }
-
-    /**
-     * Adds to dsum (rows, C) what comes back through the norm of the sum from dout (rows, C), then writes the gradients of the
-     * sum's branch (rows, C), over dout if that is the same, and of its bias.
-     */
-    void backward(
-            Tensor sum, Tensor dout, Tensor dsum, Dropout dropout, Tensor dbranch, Tensor dbranchBias, Pass pass) {
-        backend.residualNormGrad(
-                sum,
-                weight.value(),
-                stats,
-                dout,
-                dsum,
-                weight.grad(),
-                bias.grad(),
-                dropout,
-                pass.firstRow(),
-                dbranch,
-                dbranchBias,
-                pass.rows(),
-                width);
+    public void backward(Pass pass) {
+        ops.layerNormGrad(normGrad, pass);
     }
 }

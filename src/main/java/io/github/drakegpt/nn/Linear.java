@@ -1,80 +1,111 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.ops.ResidualGradOp;
+import io.github.drakegpt.ops.ResidualOp;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
-import java.util.List;
 
-/** y = x weight^T + bias; in a quantized model with x and weight rounded, and bias as it is. */
+/**
+ * y = x weight^T + bias, then ReLU if asked; in a quantized model with x and weight rounded, and bias as it is (BitLinear,
+ * as the papers call it).
+ */
 public final class Linear {
-    private final Product product;
+    private final LayerContext context;
+    private final LinearWeight weight;
     private final Parameter bias; // (out)
+    private final Activation x;
+    private final Activation y;
+    private final boolean relu;
+    private final ReluGradOp reluGrad; // or null
 
-    /** A layer that is never quantized. */
-    public Linear(LayerContext context, String name, int in, int out) {
-        this(context, Quantization.NONE, name, in, out, context.init().weight(in));
+    /** What becomes of the product. */
+    private enum Use {
+        /** It is the output. */
+        PLAIN,
+        /** It goes through a ReLU, whose gradient is the bias's too. */
+        RELU,
+        /** It is the branch of a residual sum, which adds the bias and gives its gradient. */
+        BRANCH
     }
 
     private Linear(
             LayerContext context,
             Quantization quantization,
             String name,
-            int in,
-            int out,
-            Init.Distribution weightInit) {
-        String weight = name + ".weight";
-        this.product = Product.create(context, quantization, weight, List.of(weight), Shape.of(out, in), weightInit);
+            Init.Distribution weightInit,
+            Use use,
+            Activation x,
+            Activation y) {
+        this.context = context;
+        this.x = x;
+        this.y = y;
+        this.relu = use == Use.RELU;
+        int in = x.value().shape().columns();
+        int out = y.value().shape().columns();
+        this.weight = LinearWeight.add(
+                context, quantization, LinearWeight.Names.of(name + ".weight"), Shape.of(out, in), weightInit);
         this.bias = context.parameters().add(name + ".bias", context.init().bias(in), out);
+        boolean addsBias = use != Use.BRANCH || weight.fusesBias();
+        weight.wire(new LinearWeight.Wiring(x, addsBias ? bias : null, relu, y, use == Use.PLAIN ? bias.grad() : null));
+        this.reluGrad = relu && y.grad() != null ? new ReluGradOp(y.value(), y.grad(), bias.grad()) : null;
     }
 
-    /** A layer that is quantized if the model is: BitLinear, as the papers call it. */
-    static Linear quantizable(LayerContext context, String name, int in, int out) {
-        return new Linear(
-                context, context.quantization(), name, in, out, context.init().weight(in));
+    /** A layer that is never quantized. */
+    public static Linear plain(LayerContext context, String name, Activation x, Activation y) {
+        return new Linear(context, Quantization.NONE, name, weightInit(context, x), Use.PLAIN, x, y);
     }
 
-    /** Such a layer whose output is added to the residual stream of {@code layers} blocks. */
-    static Linear residual(LayerContext context, String name, int in, int out, int layers) {
-        return new Linear(
-                context, context.quantization(), name, in, out, context.init().residualWeight(in, layers));
+    /** The same with a ReLU. */
+    static Linear relu(LayerContext context, String name, Activation x, Activation y) {
+        return new Linear(context, Quantization.NONE, name, weightInit(context, x), Use.RELU, x, y);
     }
 
-    /** Writes y (rows, out) from x (rows, in). */
-    public void forward(Tensor x, Tensor y, int rows) {
-        forward(Rows.of(x), y, rows);
-    }
-
-    void forward(Rows x, Tensor y, int rows) {
-        product.forward(x, bias.value(), false, y, rows);
-    }
-
-    /** The same with ReLU; its gradient and the bias's is {@link Backend#reluGrad}, before {@link #backwardWithoutBias}. */
-    void forwardRelu(Rows x, Tensor y, int rows) {
-        product.forward(x, bias.value(), true, y, rows);
+    /** A layer with a ReLU that is quantized if the model is. */
+    static Linear quantizableRelu(LayerContext context, String name, Activation x, Activation y) {
+        return new Linear(context, context.quantization(), name, weightInit(context, x), Use.RELU, x, y);
     }
 
     /**
-     * Writes y (rows, out) from x (rows, in) for a residual sum, which adds the bias that this answers; null if that has been
-     * done, at no cost.
+     * A layer that ends a branch of the residual stream of {@code layers} blocks, quantized if the model is: what it has not
+     * done itself, the {@linkplain #residual sum} does.
      */
-    Tensor forwardBranch(Rows x, Tensor y, int rows) {
-        boolean added = product.addsBiasForNothing();
-        product.forward(x, added ? bias.value() : null, false, y, rows);
-        return added ? null : bias.value();
+    static Linear branch(LayerContext context, String name, int layers, Activation x, Activation y) {
+        Init.Distribution init = context.init().residualWeight(x.value().shape().columns(), layers);
+        return new Linear(context, context.quantization(), name, init, Use.BRANCH, x, y);
     }
 
-    /** Writes dx (rows, in) and the parameters' gradients from dy (rows, out). */
-    public void backward(Tensor dy, Tensor dx, int rows) {
-        product.backward(dy, dx, bias.grad(), rows);
+    private static Init.Distribution weightInit(LayerContext context, Activation x) {
+        return context.init().weight(x.value().shape().columns());
     }
 
-    /** The same but for the gradient of the bias, which whoever wrote dy has put into {@link #biasGrad}. */
-    void backwardWithoutBias(Tensor dy, Tensor dx, int rows) {
-        product.backward(dy, dx, null, rows);
+    /**
+     * The sum of the residual stream and this branch.
+     *
+     * @param stream what the branch is added to
+     * @param dropout of the branch, or null
+     * @param sum gets the sum; its grad is that of the stream
+     */
+    ResidualSum residual(Activation stream, Dropout dropout, Activation sum) {
+        Tensor unadded = weight.fusesBias() ? null : bias.value();
+        return new ResidualSum(
+                new ResidualOp(stream.value(), y.value(), unadded, dropout, sum.value()),
+                sum.grad() == null ? null : new ResidualGradOp(sum.grad(), dropout, y.grad(), bias.grad()));
     }
 
-    Tensor biasGrad() {
-        return bias.grad();
+    /** Writes y from x. */
+    public void forward(Pass pass) {
+        weight.forward(pass);
+    }
+
+    /** Writes the gradients of x and of the parameters from that of y. */
+    public void backward(Pass pass) {
+        if (reluGrad != null) {
+            context.ops().reluGrad(reluGrad, pass);
+        }
+        weight.backward(pass);
     }
 }

@@ -1,6 +1,9 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.tensor.Arena;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.MeasuringArena;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
@@ -11,7 +14,7 @@ import java.util.List;
 
 /**
  * All parameters of a model that are not packed, one after another in one flat buffer, so that the optimizer, the gradient's norm and a
- * checkpoint each deal with a single tensor. Layers add theirs while a model is built; then the buffers are bound.
+ * checkpoint each deal with a single tensor. Layers add theirs while a model is built.
  */
 public final class Parameters {
     /** Parameters begin at multiples of 64 bytes; what lies between stays zero. */
@@ -26,6 +29,17 @@ public final class Parameters {
      */
     public record Entry(String name, Shape shape, long offset) {}
 
+    /**
+     * The flat buffers, of {@link #size} elements.
+     *
+     * @param values F32
+     * @param matmulWeights the same in the precision of the model's matrix products; may be {@code values}
+     * @param grads the gradients, F32; null if the model is not trained
+     */
+    public record Buffers(Tensor values, Tensor matmulWeights, Tensor grads) {}
+
+    private final Buffers buffers; // or null
+    private final Parameters shared; // or null
     private final List<Parameter> parameters = new ArrayList<>();
     private final List<Entry> entries = new ArrayList<>();
     private final List<Packed> packed = new ArrayList<>();
@@ -44,6 +58,25 @@ public final class Parameters {
      */
     public record Packed(String name, List<String> parts, Shape each, PackedWeights weights) {}
 
+    private Parameters(Buffers buffers, Parameters shared) {
+        this.buffers = buffers;
+        this.shared = shared;
+    }
+
+    /** Counts what a model has; nothing can run on its tensors. */
+    public static Parameters counting() {
+        return new Parameters(null, null);
+    }
+
+    /**
+     * Parameters in buffers of the size that was counted.
+     *
+     * @param shared the parameters of a model of the same configuration and use, whose packed weights to share; or null
+     */
+    public static Parameters in(Buffers buffers, Parameters shared) {
+        return new Parameters(buffers, shared);
+    }
+
     Parameter add(String name, Init.Distribution init, int... dims) {
         return addMerged(List.of(name), Shape.of(dims), init, Shape.of(dims));
     }
@@ -53,7 +86,7 @@ public final class Parameters {
      * multiplied at once here, and saved under their own names.
      */
     Parameter addMerged(List<String> names, Shape each, Init.Distribution init, Shape merged) {
-        Parameter parameter = new Parameter(merged, size, init);
+        Parameter parameter = parameter(merged, init);
         parameters.add(parameter);
         for (int i = 0; i < names.size(); i++) {
             entries.add(new Entry(names.get(i), each, size + i * each.size()));
@@ -61,6 +94,31 @@ public final class Parameters {
         count += merged.size();
         size = (size + merged.size() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         return parameter;
+    }
+
+    private Parameter parameter(Shape shape, Init.Distribution init) {
+        if (buffers == null) {
+            Arena nowhere = new MeasuringArena();
+            Tensor value = nowhere.allocate(DType.F32, shape);
+            return new Parameter(size, init, value, value, nowhere.allocate(DType.F32, shape));
+        }
+        Tensor grads = buffers.grads();
+        return new Parameter(
+                size,
+                init,
+                buffers.values().slice(size, shape),
+                buffers.matmulWeights().slice(size, shape),
+                grads == null ? null : grads.slice(size, shape));
+    }
+
+    /** Whether packed weights are another model's. */
+    boolean shares() {
+        return shared != null;
+    }
+
+    /** The other model's packed weight in the place of the next one here. */
+    PackedWeights nextShared() {
+        return shared.packed.get(packed.size()).weights();
     }
 
     void addPacked(Packed weight) {
@@ -97,25 +155,14 @@ public final class Parameters {
         return Collections.unmodifiableList(constants);
     }
 
-    /**
-     * Points every parameter at its part of the buffers.
-     *
-     * @param values F32 tensor of {@link #size} elements
-     * @param factors the same in the precision of the model's matrix products; may be {@code values}
-     * @param grads the gradients in F32, or null if the model is not trained
-     */
-    public void bind(Tensor values, Tensor factors, Tensor grads) {
-        parameters.forEach(parameter -> parameter.bind(values, factors, grads));
-    }
-
     /** Initial values for a seed: element i depends on the seed and on i alone, whatever the device. */
     public float[] initialValues(long seed) {
         float[] values = new float[Math.toIntExact(size)];
         Philox.Lanes lanes = new Philox.Lanes();
         int[] words = new int[2 * INIT_CHUNK];
         for (Parameter parameter : parameters) {
-            for (long done = 0; done < parameter.shape().size(); done += INIT_CHUNK) {
-                int n = (int) Math.min(INIT_CHUNK, parameter.shape().size() - done);
+            for (long done = 0; done < parameter.value().size(); done += INIT_CHUNK) {
+                int n = (int) Math.min(INIT_CHUNK, parameter.value().size() - done);
                 int from = (int) (parameter.offset() + done);
                 // two words an element, and offsets are even: element i has words 2i and 2i + 1
                 Philox.fill(seed, RandomStream.INIT, 0, from / 2, (n + 1) / 2, lanes, words);

@@ -1,55 +1,61 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.tensor.Tensor;
+import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.ResidualOp;
 
 /** x = x + proj(attention(x)), then x = x + mlp(x): residual connections (He et al., 2016) around both. */
 public final class ResidualBlock {
-    private final Backend backend;
-    private final int width;
+    private final Operations ops;
     private final CausalSelfAttention attention;
     private final Linear projection;
     private final FeedForward feedForward;
-    private final Tensor branch; // (rows, C)
-    private final Tensor middle; // (rows, C)
-    private final Tensor out; // (rows, C)
-    private final Tensor dheads; // (rows, C)
-    private Tensor in;
-    private Tensor heads;
+    private final ResidualSum middle;
+    private final ResidualSum end;
+    private final ResidualOp addBranchGrad; // or null
+    private final Activation out; // (rows, C)
 
-    public ResidualBlock(LayerContext context, String name, int width, int heads, int layers) {
-        this.backend = context.backend();
-        this.width = width;
-        this.attention = CausalSelfAttention.multiHead(context, name + ".sa_head", width, heads, width / heads, 0);
-        this.projection = Linear.residual(context, name + ".sa_head.proj", width, width, layers);
-        this.feedForward = new FeedForward(context, name + ".ffwd", width, layers, false);
-        this.branch = context.scratch("branch", width);
-        this.middle = context.activation("middle", width);
-        this.out = context.activation("block", width);
-        this.dheads = context.training() ? context.scratch("dheads", width) : null;
+    /** @param x (rows, C), whose grad is that of the residual stream */
+    public ResidualBlock(LayerContext context, String name, Activation x, int heads, int layers) {
+        int width = x.value().shape().columns();
+        // one buffer for what branches give, and in the backward pass for the gradients of what goes into and out of
+        // them
+        Activation branch = new Activation(context.scratch("branch", width), context.gradient("branch", width));
+        Activation sum = new Activation(context.activation("middle", width), x.grad());
+        this.ops = context.ops();
+        this.attention = CausalSelfAttention.multiHead(
+                context, name + ".sa_head", new Activation(x.value(), branch.grad()), heads, width / heads, 0);
+        this.projection = Linear.branch(context, name + ".sa_head.proj", layers, attention.out(), branch);
+        this.feedForward = new FeedForward(
+                context, name + ".ffwd", layers, false, new Activation(sum.value(), branch.grad()), branch);
+        this.out = new Activation(context.activation("block", width), x.grad());
+        this.middle = projection.residual(x, null, sum);
+        this.end = feedForward.residual(sum, null, out);
+        this.addBranchGrad = context.training() ? new ResidualOp(x.grad(), branch.grad(), null, null, x.grad()) : null;
     }
 
-    /** The block's output (rows, C) for x (rows, C). */
-    public Tensor forward(Tensor x, Pass pass) {
-        int rows = pass.rows();
-        in = x;
-        heads = attention.forward(x, pass);
-        Tensor bias = projection.forwardBranch(Rows.of(heads), branch, rows);
-        backend.residual(x, branch, bias, null, 0, middle, rows, width);
-        bias = feedForward.forward(Rows.of(middle), branch, rows);
-        backend.residual(middle, branch, bias, null, 0, out, rows, width);
+    /** The block's output, (rows, C). */
+    public Activation out() {
         return out;
     }
 
-    /** Replaces the gradient of the output by that of the input, (rows, C). */
-    public void backward(Tensor grad, Pass pass) {
-        int rows = pass.rows();
-        backend.residualGrad(grad, null, 0, branch, feedForward.biasGrad(), rows, width);
-        feedForward.backward(branch, branch, rows);
-        backend.residual(grad, branch, null, null, 0, grad, rows, width);
-        backend.residualGrad(grad, null, 0, branch, projection.biasGrad(), rows, width);
-        projection.backwardWithoutBias(branch, dheads, rows);
-        attention.backward(dheads, branch, pass);
-        backend.residual(grad, branch, null, null, 0, grad, rows, width);
+    /** Writes {@link #out} from x. */
+    public void forward(Pass pass) {
+        attention.forward(pass);
+        projection.forward(pass);
+        ops.residual(middle.forward(), pass);
+        feedForward.forward(pass);
+        ops.residual(end.forward(), pass);
+    }
+
+    /** Replaces the gradient of the output by that of the input. */
+    public void backward(Pass pass) {
+        ops.residualGrad(end.backward(), pass);
+        feedForward.backward(pass);
+        ops.residual(addBranchGrad, pass);
+        ops.residualGrad(middle.backward(), pass);
+        projection.backward(pass);
+        attention.backward(pass);
+        ops.residual(addBranchGrad, pass);
     }
 }

@@ -1,40 +1,45 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Int8Rows;
+import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.RmsNormGradOp;
+import io.github.drakegpt.ops.RmsNormOp;
+import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.tensor.Tensor;
 
 /** Root mean square normalization (Zhang and Sennrich, 2019) of each row, before a layer that can be quantized. */
 final class RmsNorm {
-    private final Backend backend;
-    private final int width;
-    private final Parameter weight; // (C)
-    private final Tensor stats; // (rows)
-    private final Tensor out; // (rows, C)
-    private final Int8Rows int8; // or null
+    private final Operations ops;
+    private final RmsNormOp norm;
+    private final ZeroOp zeroGrad; // or null
+    private final RmsNormGradOp normGrad; // or null
+    private final Activation out;
 
-    RmsNorm(LayerContext context, String name, int width) {
-        this.backend = context.backend();
-        this.width = width;
-        this.weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
-        this.stats = context.statistics("sub-norm stats", 1);
-        this.out = context.activation("sub-normed", width);
-        this.int8 = context.packed() ? context.int8Scratch(width) : null;
+    /** @param outGrad (rows, C), the gradient of the output; null where nothing is trained */
+    RmsNorm(LayerContext context, String name, Activation x, Tensor outGrad) {
+        int width = x.value().shape().columns();
+        Parameter weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
+        Tensor stats = context.statistics("sub-norm stats", 1);
+        this.ops = context.ops();
+        this.out = context.beforeQuantizable(context.activation("sub-normed", width), outGrad);
+        this.norm = new RmsNormOp(x.value(), weight.value(), out.value(), stats, out.rounded());
+        this.zeroGrad = x.grad() == null ? null : new ZeroOp(x.grad());
+        this.normGrad = x.grad() == null
+                ? null
+                : new RmsNormGradOp(x.value(), weight.value(), stats, outGrad, x.grad(), weight.grad());
     }
 
-    /** The normalized rows of x (rows, C). */
-    Rows forward(Tensor x, int rows) {
-        if (int8 == null) {
-            backend.rmsNorm(x, weight.value(), out, stats, rows, width);
-        } else {
-            backend.rmsNormInt8(x, weight.value(), out, stats, int8, rows, width);
-        }
-        return new Rows(out, int8);
+    /** The normalized rows. */
+    Activation out() {
+        return out;
     }
 
-    /** Writes dx (rows, C) from dout (rows, C). */
-    void backward(Tensor x, Tensor dout, Tensor dx, int rows) {
-        backend.zero(dx, rows * width);
-        backend.rmsNormGrad(x, weight.value(), stats, dout, dx, weight.grad(), rows, width);
+    void forward(Pass pass) {
+        ops.rmsNorm(norm, pass);
+    }
+
+    void backward(Pass pass) {
+        ops.zero(zeroGrad, pass);
+        ops.rmsNormGrad(normGrad, pass);
     }
 }

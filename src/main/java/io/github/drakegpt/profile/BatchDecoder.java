@@ -1,12 +1,12 @@
 package io.github.drakegpt.profile;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.model.Decoder;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.Weights;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.Sampling;
+import io.github.drakegpt.tensor.Arena;
 import java.util.Arrays;
 
 /** Continues several prompts at once, step by step, so that each step can be timed. */

@@ -1,10 +1,10 @@
 package io.github.drakegpt.profile;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Weights;
+import io.github.drakegpt.ops.Sampling;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.TrainingStep;

@@ -1,18 +1,18 @@
 package io.github.drakegpt.profile;
 
-import io.github.drakegpt.backend.AdamWSettings;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Dropout;
-import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.backend.LibraryOperations;
 import io.github.drakegpt.backend.MatrixProduct;
-import io.github.drakegpt.backend.PackedWeights;
-import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Sampling;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;

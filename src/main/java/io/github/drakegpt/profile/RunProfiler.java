@@ -1,9 +1,9 @@
 package io.github.drakegpt.profile;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.model.Scorer;
 import io.github.drakegpt.model.Weights;
+import io.github.drakegpt.tensor.Arena;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;

@@ -1,8 +1,8 @@
 package io.github.drakegpt.profile;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.DeviceClock;
+import io.github.drakegpt.tensor.Arena;
 import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;

@@ -41,6 +41,11 @@ public final class Shape {
         return size;
     }
 
+    /** Length of the last dimension: the columns of a matrix, the elements of a vector; 1 for a scalar. */
+    public int columns() {
+        return dims.length == 0 ? 1 : dims[dims.length - 1];
+    }
+
     @Override
     public boolean equals(Object other) {
         return other instanceof Shape shape && Arrays.equals(dims, shape.dims);

@@ -11,6 +11,12 @@ public interface Storage extends AutoCloseable {
     /** Copies {@code length} elements of an array that fits the element type to element {@code offset}. */
     void write(long offset, Object array, int arrayOffset, int length);
 
+    /**
+     * What the memory belongs to: equal for all tensors that an operation can work on together. Its text names it in error
+     * messages.
+     */
+    Object device();
+
     /** Gives the memory back; tensors over it must not be used any more. */
     @Override
     void close();

@@ -1,23 +1,27 @@
 package io.github.drakegpt.train;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.data.BatchSampler;
 import io.github.drakegpt.model.LanguageModel;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.CrossEntropyOp;
+import io.github.drakegpt.ops.GatherBatchOp;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** Estimates the loss on a split: the mean over random batches, as the original code does. */
 final class Evaluator {
     private final Backend backend;
     private final LanguageModel[] replicas;
-    private final BatchSampler sampler;
+    private final GatherBatchOp[] gathers; // one for each replica
     private final List<Pass> shards;
     private final Tensor losses; // (shards)
-    private final Tensor[] slots; // each (1)
+    private final CrossEntropyOp[] slots; // one for each shard
     private final Runnable operations;
     private final long tokens;
 
@@ -31,12 +35,17 @@ final class Evaluator {
             int length) {
         this.backend = backend;
         this.replicas = replicas;
-        this.sampler = sampler;
+        this.gathers = Arrays.stream(replicas)
+                .map(model -> sampler.into(model.tokens(), model.targets()))
+                .toArray(GatherBatchOp[]::new);
         this.shards = Shards.split(backend, batches, batchSize, length).stream()
                 .map(shard -> new Pass(shard.batch(), shard.length(), shard.firstSequence(), false, false))
                 .toList();
         this.losses = arena.allocate(DType.F32, Shape.of(shards.size()));
-        this.slots = TrainingStep.elements(losses);
+        Tensor[] elements = TrainingStep.elements(losses);
+        this.slots = IntStream.range(0, elements.length)
+                .mapToObj(i -> replicas[i % replicas.length].evaluationLoss(elements[i]))
+                .toArray(CrossEntropyOp[]::new);
         this.operations = backend.record(arena, this::operations);
         this.tokens = shards.stream().mapToLong(Pass::rows).sum();
     }
@@ -46,8 +55,8 @@ final class Evaluator {
             for (int i = r; i < slots.length; i += replicas.length) {
                 LanguageModel model = replicas[r];
                 Pass pass = shards.get(i);
-                sampler.draw(pass.firstSequence(), pass.batch(), pass.length(), model.tokens(), model.targets());
-                model.forwardLoss(pass, slots[i]);
+                backend.gatherBatch(gathers[r], pass);
+                model.forwardLoss(slots[i], pass);
             }
         });
     }

@@ -1,7 +1,7 @@
 package io.github.drakegpt.train;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.Pass;
 import java.util.ArrayList;
 import java.util.List;
 

@@ -1,10 +1,10 @@
 package io.github.drakegpt.train;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.Weights;
+import io.github.drakegpt.ops.Sampling;
 
 /** Texts to judge models by: each begins with nothing, and is drawn plainly from the same random numbers. */
 public final class TextSampler implements AutoCloseable {

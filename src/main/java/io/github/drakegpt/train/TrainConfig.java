@@ -3,7 +3,7 @@ package io.github.drakegpt.train;
 import com.fasterxml.jackson.annotation.JsonIgnore;
 import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.annotation.JsonNaming;
-import io.github.drakegpt.backend.AdamWSettings;
+import io.github.drakegpt.ops.AdamWSettings;
 import java.util.List;
 
 /**

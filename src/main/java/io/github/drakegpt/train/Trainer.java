@@ -1,7 +1,6 @@
 package io.github.drakegpt.train;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.TrainingState;
@@ -11,6 +10,7 @@ import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.nn.Parameters;
+import io.github.drakegpt.tensor.OutOfMemoryException;
 import io.github.drakegpt.tensor.RandomStream;
 import java.io.IOException;
 import java.util.List;
@@ -71,12 +71,7 @@ public final class Trainer implements AutoCloseable {
         try {
             trainEvaluator = evaluator(step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH)));
             valEvaluator = evaluator(new BatchSampler(
-                    backend,
-                    step.arena(),
-                    "validation",
-                    corpus.val(),
-                    length,
-                    step.stream(RandomStream.EVAL_VAL_BATCH)));
+                    step.arena(), "validation", corpus.val(), length, step.stream(RandomStream.EVAL_VAL_BATCH)));
         } catch (RuntimeException e) {
             step.close();
             throw e;

@@ -1,18 +1,28 @@
 package io.github.drakegpt.train;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.MeasuringArena;
-import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.data.BatchSampler;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.Parameters;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.AdamWOp;
+import io.github.drakegpt.ops.CopyOp;
+import io.github.drakegpt.ops.CrossEntropyOp;
+import io.github.drakegpt.ops.GatherBatchOp;
+import io.github.drakegpt.ops.GradNormOp;
+import io.github.drakegpt.ops.IncrementOp;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.SumOp;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.MeasuringArena;
+import io.github.drakegpt.tensor.OutOfMemoryException;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 
@@ -43,6 +53,10 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     private final List<Pass> shards;
     private final float gradScale;
     private final BatchSampler batches;
+    private final GatherBatchOp[] gathers; // one for each replica
+    private final IncrementOp nextStep;
+    private final List<SumOp>
+            sums; // of the gradients of shards that are computed side by side; empty if there is one shard
     private final List<Slot> slots;
     private final Recorded alone;
     private final Recorded together;
@@ -53,7 +67,6 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     private final Tensor quantStrengths; // (slots), or null
     private final float[] rates; // (slots), as above
     private final float[] strengths; // (slots)
-    private final Tensor[] replicaGrads; // each (P)
     private final Tensor weights; // (P)
     private final Tensor grads; // (P)
     private final Tensor firstMoments; // (P)
@@ -98,23 +111,25 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         if (quantStrength != null) {
             quantStrength.write(1f);
         }
-        batches = new BatchSampler(backend, arena, "training", tokens, length, stream(RandomStream.TRAIN_BATCH));
+        batches = new BatchSampler(arena, "training", tokens, length, stream(RandomStream.TRAIN_BATCH));
 
         shards = Shards.split(backend, config.gradAccum(), config.batchSize(), length);
         int largest = shards.stream().mapToInt(Pass::batch).max().orElseThrow();
         replicas = new LanguageModel[Math.min(backend.workers(), shards.size())];
-        replicaGrads = new Tensor[replicas.length];
+        gathers = new GatherBatchOp[replicas.length];
+        LayerContext.Training training = new LayerContext.Training(config.seed(), stepNumber, quantStrength);
         for (int i = 0; i < replicas.length; i++) {
             LanguageModel shared = i == 0 ? null : replicas[0];
-            replicas[i] = LanguageModel.forTraining(
-                    modelConfig, backend, arena, largest, config.seed(), stepNumber, quantStrength, shared);
-            replicaGrads[i] = replicas[i].grads();
+            replicas[i] = LanguageModel.forTraining(modelConfig, backend, arena, largest, training, shared);
+            gathers[i] = batches.into(replicas[i].tokens(), replicas[i].targets());
         }
         gradScale = 1f / Math.multiplyExact(config.sequencesPerStep(), length);
         weights = replicas[0].weights();
         grads = shards.size() == 1 ? replicas[0].grads() : arena.allocate(DType.F32, weights.shape());
         firstMoments = arena.allocate(DType.F32, weights.shape());
         secondMoments = arena.allocate(DType.F32, weights.shape());
+        nextStep = new IncrementOp(stepNumber);
+        sums = sums();
         double flops = FLOPS * parameters().count() * config.sequencesPerStep() * length;
         int most = backend.together(Math.min(config.evalInterval(), config.iters()), flops);
         rates = new float[most];
@@ -136,8 +151,12 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         private final Tensor learningRate; // (1)
         private final Tensor strength; // (1), or null
         private final Tensor losses; // (shards)
-        private final Tensor[] shardLosses; // each (1)
+        private final CrossEntropyOp[] shardLosses;
         private final Tensor gradNorm; // (1)
+        private final CopyOp setStrength; // or null
+        private final GradNormOp norm;
+        private final AdamWOp decayed;
+        private final AdamWOp undecayed;
         private int number;
         private double rate;
 
@@ -149,8 +168,21 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
             this.learningRate = learningRates.slice(place, Shape.of(1));
             this.strength = quantStrengths != null ? quantStrengths.slice(place, Shape.of(1)) : null;
             this.losses = losses.slice((long) place * shards.size(), Shape.of(shards.size()));
-            this.shardLosses = elements(this.losses);
+            Tensor[] elements = elements(this.losses);
+            this.shardLosses = IntStream.range(0, elements.length)
+                    .mapToObj(i -> replicas[i % replicas.length].trainingLoss(elements[i], gradScale))
+                    .toArray(CrossEntropyOp[]::new);
             this.gradNorm = gradNorms.slice(place, Shape.of(1));
+            this.setStrength = strength == null ? null : new CopyOp(strength, quantStrength);
+            this.norm = new GradNormOp(grads, gradNorm);
+            this.decayed = adamW(config.weightDecay());
+            this.undecayed = adamW(0);
+        }
+
+        private AdamWOp adamW(float weightDecay) {
+            AdamWOp.State state =
+                    new AdamWOp.State(weights, replicas[0].matmulWeights(), grads, firstMoments, secondMoments);
+            return new AdamWOp(state, learningRate, stepNumber, gradNorm, config.adamW(weightDecay));
         }
 
         @Override
@@ -198,8 +230,8 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
 
         Recorded(List<Slot> steps) {
             this.steps = steps;
-            this.decayed = backend.record(arena, () -> steps.forEach(slot -> operations(slot, config.weightDecay())));
-            this.undecayed = backend.record(arena, () -> steps.forEach(slot -> operations(slot, 0)));
+            this.decayed = backend.record(arena, () -> steps.forEach(slot -> operations(slot, slot.decayed)));
+            this.undecayed = backend.record(arena, () -> steps.forEach(slot -> operations(slot, slot.undecayed)));
         }
     }
 
@@ -321,36 +353,39 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         }
     }
 
-    /** What is done in every step; what changes from one to the next is read from tensors. */
-    private void operations(Slot slot, float weightDecay) {
-        backend.increment(stepNumber);
-        if (quantStrength != null) {
-            backend.copy(slot.strength, quantStrength, 1);
+    /** Adds up the gradients of the replicas, each time that all have computed a shard. */
+    private List<SumOp> sums() {
+        List<SumOp> all = new ArrayList<>();
+        for (int first = 0; first < shards.size() && shards.size() > 1; first += replicas.length) {
+            List<Tensor> parts = Arrays.stream(replicas)
+                    .limit(shards.size() - first)
+                    .map(LanguageModel::grads)
+                    .toList();
+            all.add(new SumOp(parts, first > 0, grads));
+        }
+        return all;
+    }
+
+    /** A step; what changes from one to the next is read from tensors. */
+    private void operations(Slot slot, AdamWOp adamW) {
+        backend.increment(nextStep);
+        if (slot.setStrength != null) {
+            backend.copy(slot.setStrength);
         }
         for (int first = 0; first < shards.size(); first += replicas.length) {
             int from = first;
             int count = Math.min(replicas.length, shards.size() - first);
             backend.parallel(count, r -> {
-                LanguageModel model = replicas[r];
                 Pass pass = shards.get(from + r);
-                batches.draw(pass.firstSequence(), pass.batch(), pass.length(), model.tokens(), model.targets());
-                model.forwardBackward(pass, gradScale, slot.shardLosses[from + r]);
+                backend.gatherBatch(gathers[r], pass);
+                replicas[r].forwardBackward(slot.shardLosses[from + r], pass);
             });
-            if (shards.size() > 1) {
-                backend.sum(replicaGrads, count, first > 0, grads);
+            if (!sums.isEmpty()) {
+                backend.sum(sums.get(first / replicas.length));
             }
         }
-        backend.norm(grads, slot.gradNorm);
-        backend.adamW(
-                weights,
-                replicas[0].factors(),
-                grads,
-                firstMoments,
-                secondMoments,
-                slot.learningRate,
-                stepNumber,
-                slot.gradNorm,
-                config.adamW(weightDecay));
+        backend.gradNorm(slot.norm);
+        backend.adamW(adamW);
     }
 
     /** Of the last step that was done, as the rest of {@link TrainingListener.Step} is. */

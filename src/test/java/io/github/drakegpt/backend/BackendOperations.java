@@ -3,7 +3,11 @@ package io.github.drakegpt.backend;
 import static io.github.drakegpt.backend.ReferenceOperations.doubles;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Sampling;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;

@@ -2,6 +2,7 @@ package io.github.drakegpt.backend;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;

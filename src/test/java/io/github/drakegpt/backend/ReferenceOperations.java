@@ -1,5 +1,7 @@
 package io.github.drakegpt.backend;
 
+import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.Sampling;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.stream.IntStream;

@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.cuda.Simt;
@@ -14,6 +13,7 @@ import io.github.drakegpt.backend.cuda.SimtPanel;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.Safetensors;
 import io.github.drakegpt.checkpoint.TrainingState;
+import io.github.drakegpt.tensor.Arena;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;

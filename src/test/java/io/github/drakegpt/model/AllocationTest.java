@@ -4,12 +4,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.sun.management.ThreadMXBean;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.nn.Init;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.nn.LayerContext;
+import io.github.drakegpt.ops.CrossEntropyOp;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
@@ -34,16 +36,18 @@ class AllocationTest {
                 Arena arena = backend.newArena()) {
             Tensor step = arena.allocate(DType.I32, Shape.of(1));
             Tensor loss = arena.allocate(DType.F32, Shape.of(1));
-            LanguageModel model = LanguageModel.forTraining(config, backend, arena, 4, 42, step, null, null);
+            LanguageModel model = LanguageModel.forTraining(
+                    config, backend, arena, 4, new LayerContext.Training(42, step, null), null);
+            CrossEntropyOp trainingLoss = model.trainingLoss(loss, 1);
             model.setWeights(model.parameters().initialValues(42));
             Pass pass = Pass.training(4, context, 0);
             for (int i = 0; i < PASSES; i++) {
-                model.forwardBackward(pass, 1, loss);
+                model.forwardBackward(trainingLoss, pass);
             }
             long thread = Thread.currentThread().getId();
             long before = threads.getThreadAllocatedBytes(thread);
             for (int i = 0; i < PASSES; i++) {
-                model.forwardBackward(pass, 1, loss);
+                model.forwardBackward(trainingLoss, pass);
             }
             long perPass = (threads.getThreadAllocatedBytes(thread) - before) / PASSES;
             assertThat(perPass).as("bytes a pass").isLessThan(1000);

@@ -3,14 +3,14 @@ package io.github.drakegpt.model;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
-import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.backend.Together;
 import io.github.drakegpt.nn.Init;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.Sampling;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import java.lang.reflect.Proxy;
 import java.util.ArrayList;
 import java.util.Arrays;

@@ -8,12 +8,13 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import java.io.IOException;
@@ -276,7 +277,12 @@ class ModelConfigTest {
         try (Backend backend = Backends.create("cpu", 2);
                 Arena arena = backend.newArena()) {
             return LanguageModel.forTraining(
-                            config, backend, arena, 3, 99, arena.allocate(DType.I32, Shape.of(1)), null, null)
+                            config,
+                            backend,
+                            arena,
+                            3,
+                            new LayerContext.Training(99, arena.allocate(DType.I32, Shape.of(1)), null),
+                            null)
                     .parameters();
         }
     }

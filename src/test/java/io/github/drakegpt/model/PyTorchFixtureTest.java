@@ -5,16 +5,18 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.github.drakegpt.backend.AdamWSettings;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.cuda.Gpu;
 import io.github.drakegpt.backend.cuda.Simt;
 import io.github.drakegpt.checkpoint.Safetensors;
 import io.github.drakegpt.checkpoint.StateDict;
+import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.Parameters;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.CrossEntropyOp;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
@@ -105,7 +107,8 @@ class PyTorchFixtureTest {
         try (Backend backend = Backends.create(device, 1);
                 Arena arena = backend.newArena()) {
             Tensor step = arena.allocate(DType.I32, Shape.of(1));
-            LanguageModel model = LanguageModel.forTraining(config, backend, arena, batch, 0, step, null, null);
+            LanguageModel model = LanguageModel.forTraining(
+                    config, backend, arena, batch, new LayerContext.Training(0, step, null), null);
             Parameters parameters = model.parameters();
             model.setWeights(StateDict.read(file, parameters, "weights."));
 
@@ -120,13 +123,14 @@ class PyTorchFixtureTest {
             assertClose("logits of packed weights", inference.logits().toFloats(), expectedLogits, 0, 1e-5);
 
             Tensor loss = arena.allocate(DType.F32, Shape.of(1));
+            CrossEntropyOp trainingLoss = model.trainingLoss(loss, 1f / rows);
             Tensor moments = arena.allocate(DType.F32, model.weights().shape());
             Tensor squares = arena.allocate(DType.F32, model.weights().shape());
             Tensor learningRate = arena.allocate(DType.F32, Shape.of(1));
             Tensor norm = arena.allocate(DType.F32, Shape.of(1));
             for (int i = 0; i < learningRates.size(); i++) {
                 load(model, tokens, targets, i * rows, rows);
-                model.forwardBackward(pass, 1f / rows, loss);
+                model.forwardBackward(trainingLoss, pass);
                 if (i == 0) {
                     float expectedLoss = floats(file, "loss")[0];
                     assertThat((double) loss.toFloats()[0] / rows)

@@ -4,12 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.nn.Init;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.Test;

@@ -2,13 +2,14 @@ package io.github.drakegpt.nn;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
@@ -122,14 +123,14 @@ class GradientCheckTest {
             Pass pass = Pass.training(BATCH, config.contextLength(), FIRST_SEQUENCE);
             model.tokens().write(targets);
             model.targets().write(tokens);
-            model.forwardBackward(pass, 1, loss);
+            model.forwardBackward(model.trainingLoss(loss, 1), pass);
 
             model.tokens().write(tokens);
             model.targets().write(targets);
             float[] poison = new float[(int) model.grads().size()];
             Arrays.fill(poison, Float.NaN);
             model.grads().write(poison);
-            model.forwardBackward(pass, 1f / rows, loss);
+            model.forwardBackward(model.trainingLoss(loss, 1f / rows), pass);
 
             Map<String, double[]> weights =
                     byName(model.parameters(), model.weights().toFloats());
@@ -148,7 +149,8 @@ class GradientCheckTest {
     private static LanguageModel build(ModelConfig config, Backend backend, Arena arena) {
         Tensor step = arena.allocate(DType.I32, Shape.of(1));
         step.write(STEP);
-        LanguageModel model = LanguageModel.forTraining(config, backend, arena, BATCH, SEED, step, null, null);
+        LanguageModel model = LanguageModel.forTraining(
+                config, backend, arena, BATCH, new LayerContext.Training(SEED, step, null), null);
         model.setWeights(model.parameters().initialValues(SEED));
         return model;
     }

@@ -10,8 +10,8 @@ import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.ops.AttentionCachedOp;
 import io.github.drakegpt.quant.Quantization;
-import io.github.drakegpt.tensor.Tensor;
 import io.github.drakegpt.train.Schedule;
 import io.github.drakegpt.train.TrainConfig;
 import java.lang.reflect.Proxy;
@@ -40,7 +40,8 @@ class BenchmarkTest {
                 getClass().getClassLoader(), new Class<?>[] {Backend.class}, (proxy, method, arguments) -> {
                     operations.add(method.getName());
                     if (method.getName().equals("attentionCached")) {
-                        positions.add(((Tensor) arguments[2]).toInts()[0]);
+                        positions.add(
+                                ((AttentionCachedOp) arguments[0]).position().toInts()[0]);
                     }
                     return method.invoke(backend, arguments);
                 });

@@ -2,11 +2,11 @@ package io.github.drakegpt.profile;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.MatrixProduct;
-import io.github.drakegpt.backend.OutOfMemoryException;
+import io.github.drakegpt.tensor.Arena;
+import io.github.drakegpt.tensor.OutOfMemoryException;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
 import java.util.ArrayList;

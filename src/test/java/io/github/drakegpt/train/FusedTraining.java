@@ -4,12 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.ops.Sampling;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.RandomStream;
 import java.util.ArrayList;

@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.ops.Dropout;
 
 /**
  * Causal self-attention on arrays: q, k and v lie side by side in the rows of qkv, heads side by side within each. The

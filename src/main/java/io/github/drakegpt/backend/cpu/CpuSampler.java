@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.ops.Sampling;
 import java.util.Arrays;
 
 /** Draws a token from a row of logits, in float64. Keeps its arrays between draws; for one thread at a time. */

@@ -1,9 +1,9 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.MemoryCount;
-import io.github.drakegpt.backend.OutOfMemoryException;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.OutOfMemoryException;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;

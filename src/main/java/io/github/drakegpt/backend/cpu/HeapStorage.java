@@ -68,6 +68,11 @@ final class HeapStorage implements Storage {
     }
 
     @Override
+    public Object device() {
+        return "the CPU";
+    }
+
+    @Override
     public void close() {
         // The garbage collector takes the array once no tensor refers to it.
     }

@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.tensor.Tensor;
 
 /** The loops that take most of a small model's time beside the matrix products, to the last bit the same in all classes. */

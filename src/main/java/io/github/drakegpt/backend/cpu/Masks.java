@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.tensor.RandomStream;
 import java.util.Arrays;

@@ -3,8 +3,8 @@ package io.github.drakegpt.backend.cpu;
 import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
-import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
+import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Objects;
 

@@ -5,9 +5,9 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
-import io.github.drakegpt.backend.Int8Rows;
-import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
+import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedWeights;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Objects;

@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.backend.Int8Rows;
-import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedWeights;
 import io.github.drakegpt.tensor.Tensor;
 
 /** The operations with 8-bit rows and packed weights on the calling thread. All implementations give the same bits. */

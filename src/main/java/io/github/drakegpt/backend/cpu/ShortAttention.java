@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.ops.Dropout;
 import java.util.Arrays;
 
 /**

@@ -1,8 +1,8 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
+import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.function.LongFunction;

@@ -1,21 +1,21 @@
 package io.github.drakegpt.backend.cuda;
 
-import io.github.drakegpt.backend.AdamWSettings;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.DeviceClock;
-import io.github.drakegpt.backend.Dropout;
-import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.backend.LibraryOperations;
 import io.github.drakegpt.backend.MatrixProduct;
 import io.github.drakegpt.backend.PackedMatrixProduct;
-import io.github.drakegpt.backend.PackedWeights;
 import io.github.drakegpt.backend.Precision;
-import io.github.drakegpt.backend.Sampling;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
+import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Sampling;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;

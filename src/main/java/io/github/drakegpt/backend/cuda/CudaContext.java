@@ -3,7 +3,7 @@ package io.github.drakegpt.backend.cuda;
 import static jcuda.driver.CUresult.CUDA_SUCCESS;
 
 import io.github.drakegpt.backend.MemoryCount;
-import io.github.drakegpt.backend.OutOfMemoryException;
+import io.github.drakegpt.tensor.OutOfMemoryException;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.LinkedHashSet;
@@ -462,5 +462,10 @@ final class CudaContext implements AutoCloseable {
         enter();
         check(JCudaDriver.cuStreamDestroy(stream), "destroying a stream");
         check(JCudaDriver.cuDevicePrimaryCtxRelease(device), "giving the GPU's context back");
+    }
+
+    @Override
+    public String toString() {
+        return "GPU " + ordinal;
     }
 }

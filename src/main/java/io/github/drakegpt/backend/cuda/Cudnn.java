@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.LibraryOperations;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.HashMap;

@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
-import io.github.drakegpt.backend.Arena;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;

@@ -88,6 +88,11 @@ final class DeviceStorage implements Storage {
     }
 
     @Override
+    public Object device() {
+        return context;
+    }
+
+    @Override
     public void close() {
         context.free(pointer);
     }

@@ -4,14 +4,14 @@ import static io.github.drakegpt.backend.cuda.SequenceOperation.Access.READ;
 import static io.github.drakegpt.backend.cuda.SequenceOperation.Access.UPDATE;
 import static io.github.drakegpt.backend.cuda.SequenceOperation.Access.WRITE;
 
-import io.github.drakegpt.backend.AdamWSettings;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.BackendOptions;
-import io.github.drakegpt.backend.Dropout;
-import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.backend.cuda.SequenceOperation.Builder;
 import io.github.drakegpt.backend.cuda.SequenceOperation.Kind;
+import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.OutOfMemoryException;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.HashMap;

@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
-import io.github.drakegpt.backend.Dropout;
+import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;

@@ -1,13 +1,13 @@
 package io.github.drakegpt.backend.cuda;
 
-import io.github.drakegpt.backend.AdamWSettings;
-import io.github.drakegpt.backend.OutOfMemoryException;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.backend.cuda.SequenceOperation.Access;
 import io.github.drakegpt.backend.cuda.SequenceOperation.Operand;
 import io.github.drakegpt.backend.cuda.SequenceOperation.Part;
 import io.github.drakegpt.backend.cuda.SequenceOperation.Random;
+import io.github.drakegpt.ops.AdamWSettings;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.OutOfMemoryException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HashMap;

@@ -1,8 +1,8 @@
 package io.github.drakegpt.backend.cuda;
 
-import io.github.drakegpt.backend.AdamWSettings;
 import io.github.drakegpt.backend.cuda.SequenceOperation.Operand;
 import io.github.drakegpt.backend.cuda.SequenceOperation.Part;
+import io.github.drakegpt.ops.AdamWSettings;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.github.drakegpt.backend.ReferenceOperations;
-import io.github.drakegpt.backend.Sampling;
+import io.github.drakegpt.ops.Sampling;
 import java.util.Arrays;
 import java.util.Random;
 import java.util.Set;

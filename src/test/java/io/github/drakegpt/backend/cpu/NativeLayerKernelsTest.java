@@ -4,8 +4,8 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
+import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;

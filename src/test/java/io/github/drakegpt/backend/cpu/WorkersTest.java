@@ -3,15 +3,16 @@ package io.github.drakegpt.backend.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.github.drakegpt.backend.AdamWSettings;
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
-import io.github.drakegpt.nn.Pass;
+import io.github.drakegpt.nn.LayerContext;
+import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
@@ -224,7 +225,8 @@ class WorkersTest {
             Tensor[] losses = new Tensor[shards];
             for (int s = 0; s < shards; s++) {
                 LanguageModel sharing = s == 0 ? null : models[0];
-                models[s] = LanguageModel.forTraining(config, backend, arena, perShard, 42, step, null, sharing);
+                models[s] = LanguageModel.forTraining(
+                        config, backend, arena, perShard, new LayerContext.Training(42, step, null), sharing);
                 grads[s] = models[s].grads();
                 losses[s] = arena.allocate(DType.F32, Shape.of(1));
             }
@@ -255,7 +257,8 @@ class WorkersTest {
                     int size = Math.min(perShard, batch - firstSequence);
                     LanguageModel model = models[s];
                     backend.gatherBatch(corpus, stream, firstSequence, model.tokens(), model.targets(), size, t);
-                    model.forwardBackward(Pass.training(size, t, firstSequence), 1f / (batch * t), losses[s]);
+                    model.forwardBackward(
+                            model.trainingLoss(losses[s], 1f / (batch * t)), Pass.training(size, t, firstSequence));
                 });
                 backend.sum(grads, shards, false, grad);
                 backend.sum(losses, shards, false, loss);

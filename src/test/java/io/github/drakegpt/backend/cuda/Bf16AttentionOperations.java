@@ -3,9 +3,9 @@ package io.github.drakegpt.backend.cuda;
 import static io.github.drakegpt.backend.ReferenceOperations.doubles;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.github.drakegpt.backend.Arena;
-import io.github.drakegpt.backend.Dropout;
 import io.github.drakegpt.backend.ReferenceOperations;
+import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;

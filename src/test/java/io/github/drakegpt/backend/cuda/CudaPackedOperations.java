@@ -4,12 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
-import io.github.drakegpt.backend.Arena;
-import io.github.drakegpt.backend.Int8Rows;
 import io.github.drakegpt.backend.PackedOperations;
-import io.github.drakegpt.backend.PackedWeights;
+import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedWeights;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;

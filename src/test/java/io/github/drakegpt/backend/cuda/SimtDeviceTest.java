@@ -4,11 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
-import io.github.drakegpt.backend.Arena;
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.DeviceClock;
-import io.github.drakegpt.backend.OutOfMemoryException;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.OutOfMemoryException;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import jcuda.driver.CUdeviceptr;

@@ -1,4 +1,4 @@
-package io.github.drakegpt.nn;
+package io.github.drakegpt.ops;
 
 /**
  * What one pass through a model covers: {@code batch} sequences of {@code length} tokens.

@@ -1,4 +1,4 @@
-package io.github.drakegpt.backend;
+package io.github.drakegpt.tensor;
 
 /** A device has less memory than was asked for; the message says how much that was and what to do. */
 public final class OutOfMemoryException extends RuntimeException {

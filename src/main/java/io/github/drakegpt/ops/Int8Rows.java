@@ -1,7 +1,8 @@
-package io.github.drakegpt.backend;
+package io.github.drakegpt.ops;
 
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
@@ -28,5 +29,23 @@ public record Int8Rows(Tensor values, Tensor scales, Tensor sums) {
     /** Elements from one row to the next. */
     public int stride() {
         return values.shape().dim(1);
+    }
+
+    /** Throws if rows of so many columns, filled up as for some quantization, cannot be these. */
+    void requireColumns(String operation, int columns) {
+        if (stride() != PackedMatrix.paddedColumns(Quantization.BITNET, columns)
+                && stride() != PackedMatrix.paddedColumns(Quantization.B158, columns)) {
+            throw new IllegalArgumentException(operation + ": rows of " + stride() + " elements were given for "
+                    + columns + " columns; take as many as PackedMatrix.paddedColumns says.");
+        }
+    }
+
+    /** Throws if the rows are not of the stride that packed weights need. */
+    void requireStride(String operation, int stride) {
+        if (stride() != stride) {
+            throw new IllegalArgumentException(
+                    operation + ": rows of " + stride() + " elements were given for packed weights"
+                            + " whose rows take " + stride + "; allocate them for the same quantization and columns.");
+        }
     }
 }

@@ -1,4 +1,4 @@
-package io.github.drakegpt.backend;
+package io.github.drakegpt.ops;
 
 /**
  * How the next token is drawn from the logits.

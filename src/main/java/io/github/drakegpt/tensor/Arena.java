@@ -1,8 +1,4 @@
-package io.github.drakegpt.backend;
-
-import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.Shape;
-import io.github.drakegpt.tensor.Tensor;
+package io.github.drakegpt.tensor;
 
 /** Memory that is taken piece by piece and given back all at once: each model has one. */
 public interface Arena extends AutoCloseable {

@@ -1,4 +1,4 @@
-package io.github.drakegpt.backend;
+package io.github.drakegpt.ops;
 
 import io.github.drakegpt.tensor.RandomStream;
 

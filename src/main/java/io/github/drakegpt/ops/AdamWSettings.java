@@ -1,4 +1,4 @@
-package io.github.drakegpt.backend;
+package io.github.drakegpt.ops;
 
 /**
  * The constants of AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), named as PyTorch names

@@ -1,13 +1,9 @@
-package io.github.drakegpt.backend;
-
-import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.Shape;
-import io.github.drakegpt.tensor.Storage;
-import io.github.drakegpt.tensor.Tensor;
+package io.github.drakegpt.tensor;
 
 /** Counts what would be allocated. Its tensors take what is written to them and forget it; nothing can run on them. */
 public final class MeasuringArena implements Arena {
-    private static final Storage NOTHING = new Storage() {
+    /** Memory of no content; each tensor has one of its own, as tensors that share one would overlap. */
+    private static final class Nothing implements Storage {
         @Override
         public void read(long offset, Object array, int arrayOffset, int length) {
             throw new UnsupportedOperationException("A tensor that was only measured has no content.");
@@ -19,17 +15,22 @@ public final class MeasuringArena implements Arena {
         }
 
         @Override
+        public Object device() {
+            return "no device";
+        }
+
+        @Override
         public void close() {
             // nothing was taken
         }
-    };
+    }
 
     private long bytes;
 
     @Override
     public Tensor allocate(DType dtype, Shape shape) {
         bytes += shape.size() * dtype.bytes();
-        return new Tensor(dtype, shape, NOTHING, 0);
+        return new Tensor(dtype, shape, new Nothing(), 0);
     }
 
     @Override

@@ -1,0 +1,63 @@
+package io.github.drakegpt.ops;
+
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Tensor;
+
+/**
+ * A step of AdamW over flat buffers of one size, as {@link AdamWSettings} says; then matmulWeights = params rounded to
+ * its type.
+ *
+ * @param learningRate (1), F32
+ * @param step I32 (1), counted from 1
+ * @param gradNorm (1), F32: the norm of the gradients, for clipping
+ */
+public record AdamWOp(State state, Tensor learningRate, Tensor step, Tensor gradNorm, AdamWSettings settings)
+        implements Operation {
+    /**
+     * What is trained, and what is kept of it from step to step; each (n).
+     *
+     * @param params F32
+     * @param matmulWeights the same as matrix products take them; {@code params} itself if those are not rounded
+     * @param grads F32
+     * @param firstMoments F32, mean of the gradients
+     * @param secondMoments F32, mean of the squared gradients
+     */
+    public record State(Tensor params, Tensor matmulWeights, Tensor grads, Tensor firstMoments, Tensor secondMoments) {
+        /** Whether matrix products take rounded parameters. */
+        public boolean rounds() {
+            return matmulWeights != params;
+        }
+    }
+
+    /** Checks the operands. */
+    public AdamWOp {
+        operands(state, learningRate, step, gradNorm).check();
+    }
+
+    @Override
+    public Operands operands() {
+        return operands(state, learningRate, step, gradNorm);
+    }
+
+    private static Operands operands(State state, Tensor learningRate, Tensor step, Tensor gradNorm) {
+        return new Operands("adamW")
+                .of(DType.F32, Access.UPDATE, "params", state.params, "n")
+                .any(Access.WRITE, "matmulWeights", state.rounds() ? state.matmulWeights : null, "n")
+                .readF32("grads", state.grads, "n")
+                .of(DType.F32, Access.UPDATE, "firstMoments", state.firstMoments, "n")
+                .of(DType.F32, Access.UPDATE, "secondMoments", state.secondMoments, "n")
+                .readF32("learningRate", learningRate, "1")
+                .readI32("step", step, "1")
+                .readF32("gradNorm", gradNorm, "1");
+    }
+
+    @Override
+    public void run(Operations on, Pass pass) {
+        on.adamW(this);
+    }
+
+    /** n. */
+    public int size() {
+        return Math.toIntExact(state.params.size());
+    }
+}

@@ -1,0 +1,65 @@
+package io.github.drakegpt.ops;
+
+import io.github.drakegpt.tensor.Tensor;
+
+/**
+ * Gradients of a {@link LayerNormOp}: that of x is added to dx, which already holds what came back around the norm; if
+ * asked, then those of the residual sum that x is. A device may do both in one pass.
+ *
+ * @param norm what it is the gradient of, with what it has left in x and stats; not rounded
+ * @param dout (rows, C)
+ * @param dx (rows, C)
+ * @param dweight (C), F32
+ * @param dbias (C), F32
+ * @param residual the gradient of the residual sum, whose dsum is dx; its dbranch may be dout; or null
+ */
+public record LayerNormGradOp(
+        LayerNormOp norm, Tensor dout, Tensor dx, Tensor dweight, Tensor dbias, ResidualGradOp residual)
+        implements Operation {
+    /** Checks the operands. */
+    public LayerNormGradOp {
+        if (residual != null && residual.dsum() != dx) {
+            throw new IllegalArgumentException("layerNormGrad: dx is not the residual's dsum; give that.");
+        }
+        operands(norm, dout, dx, dweight, dbias, residual).check();
+    }
+
+    @Override
+    public Operands operands() {
+        return operands(norm, dout, dx, dweight, dbias, residual);
+    }
+
+    private static Operands operands(
+            LayerNormOp norm, Tensor dout, Tensor dx, Tensor dweight, Tensor dbias, ResidualGradOp residual) {
+        Operands operands = new Operands("layerNormGrad")
+                .read("x", norm.x(), "rows", "c")
+                .readF32("weight", norm.weight(), "c")
+                .readF32("stats", norm.stats(), "rows", "2")
+                .read("dout", dout, "rows", "c")
+                .update("dx", dx, "rows", "c")
+                .sum("dweight", dweight, "c")
+                .sum("dbias", dbias, "c");
+        if (residual != null) {
+            operands.dropout(residual.dropout())
+                    .write("residual.dbranch", residual.dbranch(), "rows", "c")
+                    .orOver("dout")
+                    .sum("residual.dbias", residual.dbias(), "c");
+        }
+        return operands;
+    }
+
+    @Override
+    public void run(Operations on, Pass pass) {
+        on.layerNormGrad(this, pass);
+    }
+
+    /** Rows of a pass, which the operands must have. */
+    public int rows(Pass pass) {
+        return Operation.rows(pass, dx.size() / dx.shape().columns());
+    }
+
+    /** C. */
+    public int columns() {
+        return dx.shape().columns();
+    }
+}

@@ -1,0 +1,35 @@
+package io.github.drakegpt.ops;
+
+/**
+ * An operation with its operands. It is made once, where a layer is built, and checked there: what it throws then is what
+ * would go wrong on any device. Running it allocates nothing.
+ */
+public interface Operation {
+    /** The operands, with how each is used. */
+    Operands operands();
+
+    /** Runs it. An operation that has no rows does not look at the pass. */
+    void run(Operations on, Pass pass);
+
+    /** Bytes that it has to move if it reads and writes each element once. */
+    default long bytes(Pass pass) {
+        return operands().list().stream()
+                .mapToLong(operand -> operand.bytes(pass))
+                .sum();
+    }
+
+    /**
+     * The rows of a pass.
+     *
+     * @param capacity rows that the operands have
+     * @throws IllegalArgumentException if the pass has more
+     */
+    static int rows(Pass pass, long capacity) {
+        int rows = pass.rows();
+        if (rows > capacity) {
+            throw new IllegalArgumentException("A pass of " + rows + " rows was given to an operation for at most "
+                    + capacity + "; build the model for larger passes.");
+        }
+        return rows;
+    }
+}
