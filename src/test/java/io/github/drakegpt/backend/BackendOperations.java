@@ -1,11 +1,15 @@
 package io.github.drakegpt.backend;
 
+import static io.github.drakegpt.backend.GuardedTensors.read;
 import static io.github.drakegpt.backend.ReferenceOperations.doubles;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.github.drakegpt.ops.AdamWSettings;
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.Sampling;
+import io.github.drakegpt.ops.SoftmaxGradOp;
+import io.github.drakegpt.ops.SoftmaxOp;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
@@ -47,6 +51,7 @@ public abstract class BackendOperations {
     private final List<GuardedTensor> inputs = new ArrayList<>();
     private Random random;
     private Arena arena;
+    private GuardedTensors guarded;
 
     /** The backend to test, the same one at each call; closed after the last test. */
     protected abstract Backend backend();
@@ -61,6 +66,7 @@ public abstract class BackendOperations {
         GuardedTensor.placeAt(aligned() ? GuardedTensor.ALIGNED : GuardedTensor.ODD);
         random = new Random(42);
         arena = backend().newArena();
+        guarded = new GuardedTensors(backend(), arena, aligned());
     }
 
     @AfterEach
@@ -463,21 +469,22 @@ public abstract class BackendOperations {
             }
         }
         double[] y = ReferenceOperations.softmax(doubles(x), causal, rows, c);
-        GuardedTensor out = GuardedTensor.output(arena, rows * c);
-        backend().softmax(larger(x), out.tensor(), causal, rows, c);
-        assertClose("y", out.read(), y, c);
-        GuardedTensor inPlace = GuardedTensor.larger(arena, x);
-        backend().softmax(inPlace.tensor(), inPlace.tensor(), causal, rows, c);
-        assertClose("y over x", inPlace.read(), y, c);
+        Pass pass = Pass.evaluation(1, rows);
+        Tensor out = guarded.outputRows(DType.F32, rows, c);
+        guarded.run(new SoftmaxOp(guarded.rows(x, rows, c), out, causal), pass);
+        assertClose("y", read(out, rows * c), y, c);
+        Tensor inPlace = guarded.rows(x, rows, c);
+        guarded.run(new SoftmaxOp(inPlace, inPlace, causal), pass);
+        assertClose("y over x", read(inPlace, rows * c), y, c);
 
         float[] dy = gaussian(rows * c);
         double[] dx = ReferenceOperations.softmaxGrad(y, doubles(dy), causal, rows, c);
-        GuardedTensor grad = GuardedTensor.output(arena, rows * c);
-        backend().softmaxGrad(out.tensor(), larger(dy), grad.tensor(), causal, rows, c);
-        assertClose("dx", grad.read(), dx, 1, c);
-        GuardedTensor gradInPlace = GuardedTensor.larger(arena, dy);
-        backend().softmaxGrad(out.tensor(), gradInPlace.tensor(), gradInPlace.tensor(), causal, rows, c);
-        assertClose("dx over dy", gradInPlace.read(), dx, 1, c);
+        Tensor grad = guarded.outputRows(DType.F32, rows, c);
+        guarded.run(new SoftmaxGradOp(out, guarded.rows(dy, rows, c), grad, causal), pass);
+        assertClose("dx", read(grad, rows * c), dx, 1, c);
+        Tensor gradInPlace = guarded.rows(dy, rows, c);
+        guarded.run(new SoftmaxGradOp(out, gradInPlace, gradInPlace, causal), pass);
+        assertClose("dx over dy", read(gradInPlace, rows * c), dx, 1, c);
     }
 
     @ParameterizedTest
