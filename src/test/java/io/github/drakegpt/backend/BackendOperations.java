@@ -4,17 +4,41 @@ import static io.github.drakegpt.backend.GuardedTensors.read;
 import static io.github.drakegpt.backend.ReferenceOperations.doubles;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.AppendOp;
+import io.github.drakegpt.ops.AttentionCachedOp;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.CopyOp;
+import io.github.drakegpt.ops.CrossEntropyOp;
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.EmbeddingGradOp;
+import io.github.drakegpt.ops.EmbeddingOp;
+import io.github.drakegpt.ops.GatherBatchOp;
+import io.github.drakegpt.ops.GradNormOp;
+import io.github.drakegpt.ops.IncrementOp;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.LinearGradOp;
+import io.github.drakegpt.ops.LinearOp;
 import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeRowsOp;
+import io.github.drakegpt.ops.QuantizeWeightsOp;
+import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.ops.ResidualGradOp;
+import io.github.drakegpt.ops.ResidualOp;
+import io.github.drakegpt.ops.RmsNormGradOp;
+import io.github.drakegpt.ops.RmsNormOp;
+import io.github.drakegpt.ops.SampleOp;
 import io.github.drakegpt.ops.Sampling;
 import io.github.drakegpt.ops.SoftmaxGradOp;
 import io.github.drakegpt.ops.SoftmaxOp;
+import io.github.drakegpt.ops.SumOp;
+import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
-import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
-import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -48,7 +72,6 @@ public abstract class BackendOperations {
     private static final int PURPOSE = RandomStream.dropout(5);
     private static final int STEP = 77;
 
-    private final List<GuardedTensor> inputs = new ArrayList<>();
     private Random random;
     private Arena arena;
     private GuardedTensors guarded;
@@ -63,7 +86,6 @@ public abstract class BackendOperations {
 
     @BeforeEach
     void openArena() {
-        GuardedTensor.placeAt(aligned() ? GuardedTensor.ALIGNED : GuardedTensor.ODD);
         random = new Random(42);
         arena = backend().newArena();
         guarded = new GuardedTensors(backend(), arena, aligned());
@@ -71,7 +93,6 @@ public abstract class BackendOperations {
 
     @AfterEach
     void closeArena() {
-        inputs.clear();
         arena.close();
     }
 
@@ -108,16 +129,16 @@ public abstract class BackendOperations {
         float[] x = gaussian(rows * in);
         float[] w = gaussian(out * in);
         float[] bias = gaussian(out);
-        Tensor tx = larger(x);
-        Tensor tw = of(w);
-        Tensor tbias = of(bias);
+        Tensor tx = guarded.rows(x, rows, in);
+        Tensor tw = guarded.of(w, out, in);
+        Tensor tbias = guarded.of(bias, out);
         for (boolean relu : new boolean[] {false, true}) {
             for (boolean withBias : new boolean[] {false, true}) {
-                GuardedTensor y = GuardedTensor.output(arena, rows * out);
-                backend().linear(tx, tw, withBias ? tbias : null, relu, y.tensor(), rows, in, out);
+                Tensor y = guarded.outputRows(rows, out);
+                guarded.run(new LinearOp(tx, tw, withBias ? tbias : null, relu, y), Pass.evaluation(1, rows));
                 double[] expected = ReferenceOperations.linear(
                         doubles(x), doubles(w), withBias ? doubles(bias) : null, relu, rows, in, out);
-                assertClose("y", y.read(), expected, in);
+                assertClose("y", read(y, rows * out), expected, in);
             }
         }
     }
@@ -131,33 +152,20 @@ public abstract class BackendOperations {
         float[] x = gaussian(rows * in);
         float[] w = gaussian(out * in);
         float[] dy = gaussian(rows * out);
-        Tensor tx = larger(x);
-        Tensor tw = of(w);
-        Tensor tdy = larger(dy);
+        Tensor tx = guarded.rows(x, rows, in);
+        Tensor tw = guarded.of(w, out, in);
+        Tensor tdy = guarded.rows(dy, rows, out);
         ReferenceOperations.LinearGrad expected =
                 ReferenceOperations.linearGrad(doubles(x), doubles(w), doubles(dy), rows, in, out);
         for (boolean all : new boolean[] {true, false}) {
-            GuardedTensor dx = GuardedTensor.output(arena, rows * in);
-            GuardedTensor dw = GuardedTensor.exactOutput(arena, out * in);
-            GuardedTensor dbias = GuardedTensor.exactOutput(arena, out);
-            backend()
-                    .linearGrad(
-                            tx,
-                            tw,
-                            tdy,
-                            all ? dx.tensor() : null,
-                            dw.tensor(),
-                            all ? dbias.tensor() : null,
-                            rows,
-                            in,
-                            out);
-            assertClose("dw", dw.read(), expected.dw(), rows);
+            Tensor dx = all ? guarded.outputRows(rows, in) : null;
+            Tensor dw = guarded.output(out, in);
+            Tensor dbias = all ? guarded.output(out) : null;
+            guarded.run(new LinearGradOp(tx, tw, tdy, dx, dw, dbias), Pass.training(1, rows, 0));
+            assertClose("dw", dw.toFloats(), expected.dw(), rows);
             if (all) {
-                assertClose("dx", dx.read(), expected.dx(), out);
-                assertClose("dbias", dbias.read(), expected.dbias(), rows);
-            } else {
-                dx.assertUnchanged();
-                dbias.assertUnchanged();
+                assertClose("dx", read(dx, rows * in), expected.dx(), out);
+                assertClose("dbias", dbias.toFloats(), expected.dbias(), rows);
             }
         }
     }
@@ -169,14 +177,16 @@ public abstract class BackendOperations {
         // Once as the bias, once as the weight: a sum with 0 may turn -0 into 0.
         for (boolean asBias : new boolean[] {true, false}) {
             for (int rows = 1; rows <= 2; rows++) {
-                Tensor x = of(filled(rows, 1));
-                Tensor w = of(asBias ? new float[n] : before);
-                GuardedTensor y = GuardedTensor.output(arena, rows * n);
-                backend().linear(x, w, asBias ? of(before) : null, true, y.tensor(), rows, 1, n);
-                float[] relu = y.read();
-                GuardedTensor dy = GuardedTensor.larger(arena, filled(rows * n, 3));
-                backend().reluGrad(y.tensor(), dy.tensor(), null, rows, n);
-                float[] grad = dy.read();
+                Pass pass = Pass.training(1, rows, 0);
+                Tensor x = guarded.rows(filled(rows, 1), rows, 1);
+                Tensor w = guarded.of(asBias ? new float[n] : before, n, 1);
+                Tensor bias = asBias ? guarded.of(before, n) : null;
+                Tensor y = guarded.outputRows(rows, n);
+                guarded.run(new LinearOp(x, w, bias, true, y), pass);
+                float[] relu = read(y, rows * n);
+                Tensor dy = guarded.rows(filled(rows * n, 3), rows, n);
+                guarded.run(new ReluGradOp(y, dy, null), pass);
+                float[] grad = read(dy, rows * n);
                 for (int i = 0; i < rows * n; i++) {
                     float value = before[i % n];
                     assertThat(relu[i]).as("relu(%s)", value).isEqualTo(value > 0 ? value : 0f + relu[i] * 0);
@@ -197,14 +207,12 @@ public abstract class BackendOperations {
         float[] dy = gaussian(n);
         double[] expected = ReferenceOperations.reluGrad(doubles(y), doubles(dy));
         for (boolean biased : new boolean[] {true, false}) {
-            GuardedTensor grad = GuardedTensor.larger(arena, dy);
-            GuardedTensor dbias = GuardedTensor.exactOutput(arena, c);
-            backend().reluGrad(larger(y), grad.tensor(), biased ? dbias.tensor() : null, rows, c);
-            assertExact("dy", grad.read(), expected);
+            Tensor grad = guarded.rows(dy, rows, c);
+            Tensor dbias = biased ? guarded.output(c) : null;
+            guarded.run(new ReluGradOp(guarded.rows(y, rows, c), grad, dbias), Pass.training(1, rows, 0));
+            assertExact("dy", read(grad, n), expected);
             if (biased) {
-                assertClose("dbias", dbias.read(), ReferenceOperations.columnSums(expected, rows, c), rows);
-            } else {
-                dbias.assertUnchanged();
+                assertClose("dbias", dbias.toFloats(), ReferenceOperations.columnSums(expected, rows, c), rows);
             }
         }
     }
@@ -218,9 +226,12 @@ public abstract class BackendOperations {
             float[] x = gaussian(rows * in);
             x[3 * in + 8] = special;
             float[] w = gaussian(out * in);
-            GuardedTensor y = GuardedTensor.output(arena, rows * out);
-            backend().linear(larger(x), of(w), of(gaussian(out)), true, y.tensor(), rows, in, out);
-            float[] values = y.read();
+            Tensor y = guarded.outputRows(rows, out);
+            Tensor bias = guarded.of(gaussian(out), out);
+            guarded.run(
+                    new LinearOp(guarded.rows(x, rows, in), guarded.of(w, out, in), bias, true, y),
+                    Pass.evaluation(1, rows));
+            float[] values = read(y, rows * out);
             for (int i = 0; i < values.length; i++) {
                 boolean expected = i / out == 3 && (Float.isNaN(special) || w[i % out * in + 8] > 0);
                 assertThat(Float.isNaN(values[i]) || Float.isInfinite(values[i]))
@@ -246,24 +257,31 @@ public abstract class BackendOperations {
         int[] tokens = tokens(batch * t, vocabSize);
         float[] wte = gaussian(vocabSize * c);
         float[] wpe = gaussian(context * c);
-        Tensor ids = ints(tokens);
+        Tensor ids = guarded.intRows(tokens);
         for (boolean positions : new boolean[] {true, false}) {
-            GuardedTensor out = GuardedTensor.output(arena, batch * t * c);
-            Tensor at = position == 0 ? null : ints(position);
-            backend().embedding(ids, of(wte), positions ? of(wpe) : null, at, out.tensor(), batch, t, c);
+            Tensor out = guarded.outputRows(batch * t, c);
+            Tensor twpe = positions ? guarded.of(wpe, context, c) : null;
+            EmbeddingOp embedding =
+                    new EmbeddingOp(ids, guarded.of(wte, vocabSize, c), twpe, guarded.ints(position), out);
+            guarded.run(embedding, Pass.generation(batch, t));
             double[] expected = ReferenceOperations.embedding(
                     tokens, doubles(wte), positions ? doubles(wpe) : null, batch, t, c, position);
-            assertClose("out", out.read(), expected, 1);
+            assertClose("out", read(out, batch * t * c), expected, 1);
+            Pass pass = Pass.training(batch, t, 0); // where the position does not count
+            guarded.run(embedding, pass);
+            double[] atStart = ReferenceOperations.embedding(
+                    tokens, doubles(wte), positions ? doubles(wpe) : null, batch, t, c, 0);
+            assertClose("out at the start", read(out, batch * t * c), atStart, 1);
 
             float[] dout = gaussian(batch * t * c);
-            GuardedTensor dwte = GuardedTensor.exactOutput(arena, vocabSize * c);
-            GuardedTensor dwpe = GuardedTensor.exactOutput(arena, context * c);
-            backend().embeddingGrad(ids, larger(dout), dwte.tensor(), positions ? dwpe.tensor() : null, batch, t, c);
+            Tensor dwte = guarded.output(vocabSize, c);
+            Tensor dwpe = positions ? guarded.output(context, c) : null;
+            guarded.run(new EmbeddingGradOp(ids, guarded.rows(dout, batch * t, c), dwte, dwpe), pass);
             ReferenceOperations.EmbeddingGrad grad =
                     ReferenceOperations.embeddingGrad(tokens, doubles(dout), vocabSize, context, batch, t, c);
-            assertClose("dwte", dwte.read(), grad.dwte(), batch * t);
+            assertClose("dwte", dwte.toFloats(), grad.dwte(), batch * t);
             if (positions) {
-                assertClose("dwpe", dwpe.read(), grad.dwpe(), batch);
+                assertClose("dwpe", dwpe.toFloats(), grad.dwpe(), batch);
             }
         }
     }
@@ -305,32 +323,35 @@ public abstract class BackendOperations {
         ReferenceOperations.LayerNormGrad grad =
                 ReferenceOperations.layerNormGrad(doubles(x), doubles(weight), doubles(dout), rows, c);
 
-        Tensor tx = larger(x);
-        GuardedTensor out = GuardedTensor.output(arena, rows * c);
-        GuardedTensor stats = GuardedTensor.output(arena, rows * 2);
-        backend().layerNorm(tx, of(weight), of(bias), out.tensor(), stats.tensor(), rows, c);
-        assertClose("out", out.read(), expected.out(), k);
-        assertClose("stats", stats.read(), expected.stats(), k);
+        Pass pass = Pass.training(1, rows, 0);
+        LayerNormOp norm = layerNorm(null, guarded.rows(x, rows, c), weight, bias);
+        guarded.run(norm, pass);
+        assertClose("out", read(norm.out(), rows * c), expected.out(), k);
+        assertClose("stats", read(norm.stats(), rows * 2), expected.stats(), k);
 
-        GuardedTensor dx = GuardedTensor.larger(arena, before);
-        GuardedTensor dweight = GuardedTensor.exactOutput(arena, c);
-        GuardedTensor dbias = GuardedTensor.exactOutput(arena, c);
-        backend()
-                .layerNormGrad(
-                        tx,
-                        of(weight),
-                        stats.tensor(),
-                        larger(dout),
-                        dx.tensor(),
-                        dweight.tensor(),
-                        dbias.tensor(),
-                        rows,
-                        c);
+        Tensor dx = guarded.rows(before, rows, c);
+        Tensor dweight = guarded.output(c);
+        Tensor dbias = guarded.output(c);
+        guarded.run(new LayerNormGradOp(norm, guarded.rows(dout, rows, c), dx, dweight, dbias, null), pass);
         // The gradient is a difference of terms of this size.
         double terms = largest(doubles(dout)) * largest(doubles(weight)) * largest(expected.stats());
-        assertClose("dx", dx.read(), ReferenceOperations.sum(doubles(before), grad.dx()), terms, k);
-        assertClose("dweight", dweight.read(), grad.dweight(), rows + k);
-        assertClose("dbias", dbias.read(), grad.dbias(), rows);
+        assertClose("dx", read(dx, rows * c), ReferenceOperations.sum(doubles(before), grad.dx()), terms, k);
+        assertClose("dweight", dweight.toFloats(), grad.dweight(), rows + k);
+        assertClose("dbias", dbias.toFloats(), grad.dbias(), rows);
+    }
+
+    /** The norm of rows that are there already, or of a residual sum. */
+    private LayerNormOp layerNorm(ResidualOp residual, Tensor x, float[] weight, float[] bias) {
+        int c = weight.length;
+        int rows = Math.toIntExact(x.size() / c);
+        return new LayerNormOp(
+                residual,
+                x,
+                guarded.of(weight, c),
+                guarded.of(bias, c),
+                guarded.output(rows, c),
+                guarded.output(rows, 2),
+                null);
     }
 
     @Test
@@ -340,10 +361,9 @@ public abstract class BackendOperations {
         Arrays.fill(x, c, 2 * c, 0.5f);
         Arrays.fill(x, 2 * c, 3 * c, Float.NaN);
         float[] bias = gaussian(c);
-        GuardedTensor out = GuardedTensor.output(arena, 3 * c);
-        GuardedTensor stats = GuardedTensor.output(arena, 3 * 2);
-        backend().layerNorm(larger(x), of(gaussian(c)), of(bias), out.tensor(), stats.tensor(), 3, c);
-        float[] rows = out.read();
+        LayerNormOp norm = layerNorm(null, guarded.rows(x, 3, c), gaussian(c), bias);
+        guarded.run(norm, Pass.evaluation(1, 3));
+        float[] rows = read(norm.out(), 3 * c);
         assertThat(Arrays.copyOfRange(rows, 0, c)).isEqualTo(bias);
         assertThat(Arrays.copyOfRange(rows, c, 2 * c)).isEqualTo(bias);
         assertThat(IntStream.range(2 * c, 3 * c).allMatch(i -> Float.isNaN(rows[i])))
@@ -377,19 +397,21 @@ public abstract class BackendOperations {
         ReferenceOperations.RmsNorm expected = ReferenceOperations.rmsNorm(doubles(x), doubles(weight), rows, c);
         ReferenceOperations.RmsNormGrad grad =
                 ReferenceOperations.rmsNormGrad(doubles(x), doubles(weight), doubles(dout), rows, c);
-        Tensor tx = larger(x);
-        GuardedTensor out = GuardedTensor.output(arena, rows * c);
-        GuardedTensor stats = GuardedTensor.output(arena, rows);
-        backend().rmsNorm(tx, of(weight), out.tensor(), stats.tensor(), rows, c);
-        assertClose("out", out.read(), expected.out(), c);
-        assertClose("stats", stats.read(), expected.stats(), c);
+        Pass pass = Pass.training(1, rows, 0);
+        Tensor tx = guarded.rows(x, rows, c);
+        Tensor tweight = guarded.of(weight, c);
+        Tensor out = guarded.outputRows(rows, c);
+        Tensor stats = guarded.outputRows(rows, 1);
+        guarded.run(new RmsNormOp(tx, tweight, out, stats, null), pass);
+        assertClose("out", read(out, rows * c), expected.out(), c);
+        assertClose("stats", read(stats, rows), expected.stats(), c);
 
-        GuardedTensor dx = GuardedTensor.larger(arena, before);
-        GuardedTensor dweight = GuardedTensor.exactOutput(arena, c);
-        backend().rmsNormGrad(tx, of(weight), stats.tensor(), larger(dout), dx.tensor(), dweight.tensor(), rows, c);
+        Tensor dx = guarded.rows(before, rows, c);
+        Tensor dweight = guarded.output(c);
+        guarded.run(new RmsNormGradOp(tx, tweight, stats, guarded.rows(dout, rows, c), dx, dweight), pass);
         double terms = largest(doubles(dout)) * largest(doubles(weight)) * largest(expected.stats());
-        assertClose("dx", dx.read(), ReferenceOperations.sum(doubles(before), grad.dx()), terms, c);
-        assertClose("dweight", dweight.read(), grad.dweight(), rows + c);
+        assertClose("dx", read(dx, rows * c), ReferenceOperations.sum(doubles(before), grad.dx()), terms, c);
+        assertClose("dweight", dweight.toFloats(), grad.dweight(), rows + c);
     }
 
     @ParameterizedTest
@@ -410,11 +432,9 @@ public abstract class BackendOperations {
             w[i] = w[i] * size + size / 10;
         }
         for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
-            GuardedTensor q = GuardedTensor.output(arena, matrices * n);
-            backend().quantizeWeights(larger(w), quantization, null, q.tensor(), matrices, n);
             double[] expected =
                     ReferenceOperations.quantizeWeights(w, quantization == Quantization.BITNET, matrices, n);
-            assertExact(quantization.label(), q.read(), expected);
+            assertExact(quantization.label(), quantized(w, quantization, matrices), expected);
         }
     }
 
@@ -422,17 +442,17 @@ public abstract class BackendOperations {
     @Test
     void quantizingWeightsThatLieBetweenTwoValues() {
         float[] w = {1.5f, -1.5f, 0.5f, -0.5f, 2.5f, -0.5f, 0.5f, 1f}; // mean 0.4375, mean magnitude 1.0625
-        GuardedTensor q = GuardedTensor.output(arena, 4);
-        backend()
-                .quantizeWeights(
-                        larger(new float[] {0.5f, -0.5f, 1.5f, -1.5f}), Quantization.B158, null, q.tensor(), 1, 4);
-        assertThat(q.read()).containsExactly(0, 0, 1, -1);
-        q = GuardedTensor.output(arena, 4);
-        backend().quantizeWeights(larger(new float[] {2, 2, 2, 2}), Quantization.BITNET, null, q.tensor(), 1, 4);
-        assertThat(q.read()).containsExactly(2, 2, 2, 2);
-        q = GuardedTensor.output(arena, 8);
-        backend().quantizeWeights(larger(w), Quantization.BITNET, null, q.tensor(), 1, 8);
-        assertThat(q.read()).containsExactly(1.0625f, -1.0625f, 1.0625f, -1.0625f, 1.0625f, -1.0625f, 1.0625f, 1.0625f);
+        assertThat(quantized(new float[] {0.5f, -0.5f, 1.5f, -1.5f}, Quantization.B158, 1))
+                .containsExactly(0, 0, 1, -1);
+        assertThat(quantized(new float[] {2, 2, 2, 2}, Quantization.BITNET, 1)).containsExactly(2, 2, 2, 2);
+        assertThat(quantized(w, Quantization.BITNET, 1))
+                .containsExactly(1.0625f, -1.0625f, 1.0625f, -1.0625f, 1.0625f, -1.0625f, 1.0625f, 1.0625f);
+    }
+
+    private float[] quantized(float[] w, Quantization quantization, int matrices) {
+        Tensor q = guarded.output(w.length);
+        guarded.run(new QuantizeWeightsOp(guarded.of(w, w.length), quantization, matrices, null, q));
+        return q.toFloats();
     }
 
     @ParameterizedTest
@@ -442,9 +462,9 @@ public abstract class BackendOperations {
         for (int i = 0; i < x.length; i++) {
             x[i] = i / c == 1 ? 0 : x[i] * size; // a row of zeros stays one
         }
-        GuardedTensor q = GuardedTensor.output(arena, rows * c);
-        backend().quantizeRows(larger(x), null, q.tensor(), rows, c);
-        assertExact("q", q.read(), ReferenceOperations.quantizeRows(x, rows, c));
+        Tensor q = guarded.outputRows(rows, c);
+        guarded.run(new QuantizeRowsOp(guarded.rows(x, rows, c), null, q), Pass.evaluation(1, rows));
+        assertExact("q", read(q, rows * c), ReferenceOperations.quantizeRows(x, rows, c));
     }
 
     @ParameterizedTest
@@ -470,7 +490,7 @@ public abstract class BackendOperations {
         }
         double[] y = ReferenceOperations.softmax(doubles(x), causal, rows, c);
         Pass pass = Pass.evaluation(1, rows);
-        Tensor out = guarded.outputRows(DType.F32, rows, c);
+        Tensor out = guarded.outputRows(rows, c);
         guarded.run(new SoftmaxOp(guarded.rows(x, rows, c), out, causal), pass);
         assertClose("y", read(out, rows * c), y, c);
         Tensor inPlace = guarded.rows(x, rows, c);
@@ -479,7 +499,7 @@ public abstract class BackendOperations {
 
         float[] dy = gaussian(rows * c);
         double[] dx = ReferenceOperations.softmaxGrad(y, doubles(dy), causal, rows, c);
-        Tensor grad = guarded.outputRows(DType.F32, rows, c);
+        Tensor grad = guarded.outputRows(rows, c);
         guarded.run(new SoftmaxGradOp(out, guarded.rows(dy, rows, c), grad, causal), pass);
         assertClose("dx", read(grad, rows * c), dx, 1, c);
         Tensor gradInPlace = guarded.rows(dy, rows, c);
@@ -515,110 +535,76 @@ public abstract class BackendOperations {
             double[] mask = mask(dropout, firstRow * c, n);
             double[] expected = ReferenceOperations.residual(
                     doubles(x), doubles(branch), biased ? doubles(branchBias) : new double[c], mask);
-            Tensor added = biased ? of(branchBias) : null;
-            GuardedTensor sum = GuardedTensor.output(arena, n);
-            backend().residual(larger(x), larger(branch), added, dropout, firstRow, sum.tensor(), rows, c);
-            assertClose("sum", sum.read(), expected, 1);
+            Pass pass = rowsFrom(firstRow, rows);
+            Tensor added = biased ? guarded.of(branchBias, c) : null;
+            Tensor tx = guarded.rows(x, rows, c);
+            Tensor tbranch = guarded.rows(branch, rows, c);
+            Tensor sum = guarded.outputRows(rows, c);
+            ResidualOp residual = new ResidualOp(tx, tbranch, added, dropout, sum);
+            guarded.run(residual, pass);
+            assertClose("sum", read(sum, n), expected, 1);
 
-            GuardedTensor inPlace = GuardedTensor.larger(arena, x);
-            backend().residual(inPlace.tensor(), larger(branch), added, dropout, firstRow, inPlace.tensor(), rows, c);
-            assertClose("sum over x", inPlace.read(), expected, 1);
+            Tensor inPlace = guarded.rows(x, rows, c);
+            guarded.run(new ResidualOp(inPlace, tbranch, added, dropout, inPlace), pass);
+            assertClose("sum over x", read(inPlace, n), expected, 1);
 
-            GuardedTensor fusedSum = GuardedTensor.output(arena, n);
-            GuardedTensor out = GuardedTensor.output(arena, n);
-            GuardedTensor stats = GuardedTensor.output(arena, 2 * rows);
-            backend()
-                    .residualNorm(
-                            larger(x),
-                            larger(branch),
-                            added,
-                            dropout,
-                            firstRow,
-                            fusedSum.tensor(),
-                            of(weight),
-                            of(bias),
-                            out.tensor(),
-                            stats.tensor(),
-                            rows,
-                            c);
-            ReferenceOperations.LayerNorm norm =
+            LayerNormOp norm = layerNorm(residual, sum, weight, bias);
+            guarded.run(norm, pass);
+            ReferenceOperations.LayerNorm normed =
                     ReferenceOperations.layerNorm(expected, doubles(weight), doubles(bias), rows, c);
-            assertClose("fused sum", fusedSum.read(), expected, 1);
-            assertClose("fused norm", out.read(), norm.out(), c);
-            assertClose("fused stats", stats.read(), norm.stats(), c);
+            assertClose("fused sum", read(sum, n), expected, 1);
+            assertClose("fused norm", read(norm.out(), n), normed.out(), c);
+            assertClose("fused stats", read(norm.stats(), 2 * rows), normed.stats(), c);
 
             double[] dexpected = ReferenceOperations.residualGrad(doubles(x), mask);
-            GuardedTensor dbranch = GuardedTensor.output(arena, n);
-            GuardedTensor dbias = GuardedTensor.exactOutput(arena, c);
-            backend()
-                    .residualGrad(
-                            larger(x), dropout, firstRow, dbranch.tensor(), biased ? dbias.tensor() : null, rows, c);
-            assertClose("dbranch", dbranch.read(), dexpected, 1);
+            Tensor dbranch = guarded.outputRows(rows, c);
+            Tensor dbias = biased ? guarded.output(c) : null;
+            guarded.run(new ResidualGradOp(tx, dropout, dbranch, dbias), pass);
+            assertClose("dbranch", read(dbranch, n), dexpected, 1);
             if (biased) {
-                assertClose("dbias", dbias.read(), ReferenceOperations.columnSums(dexpected, rows, c), rows);
-            } else {
-                dbias.assertUnchanged();
+                assertClose("dbias", dbias.toFloats(), ReferenceOperations.columnSums(dexpected, rows, c), rows);
             }
-            residualNormGrad(expected, weight, stats.tensor(), dout, x, dropout, firstRow, mask, rows, c);
+            residualNormGrad(norm, pass, expected, mask, dout, x);
         }
     }
 
     /** The gradient of a residual sum and the norm of it, once beside the norm's output gradient and once over it. */
     private void residualNormGrad(
-            double[] sum,
-            float[] weight,
-            Tensor stats,
-            float[] dout,
-            float[] dsum,
-            Dropout dropout,
-            long firstRow,
-            double[] mask,
-            int rows,
-            int c) {
-        int n = rows * c;
+            LayerNormOp norm, Pass pass, double[] sum, double[] mask, float[] dout, float[] dsum) {
+        int n = sum.length;
+        int rows = pass.rows();
+        int c = n / rows;
         float[] rounded = new float[n];
         for (int i = 0; i < n; i++) {
             rounded[i] = (float) sum[i];
         }
-        ReferenceOperations.LayerNormGrad grad =
-                ReferenceOperations.layerNormGrad(sum, doubles(weight), doubles(dout), rows, c);
+        norm.x().write(rounded);
+        double[] weight = doubles(norm.weight().toFloats());
+        ReferenceOperations.LayerNormGrad grad = ReferenceOperations.layerNormGrad(sum, weight, doubles(dout), rows, c);
         double[] dx = ReferenceOperations.sum(doubles(dsum), grad.dx());
         double[] dbranch = ReferenceOperations.residualGrad(dx, mask);
         double inverse = 0; // of the smallest deviation
-        float[] deviations = stats.toFloats();
+        float[] deviations = read(norm.stats(), 2 * rows);
         for (int r = 0; r < rows; r++) {
             inverse = Math.max(inverse, deviations[2 * r + 1]);
         }
-        double terms = largest(doubles(dout)) * largest(doubles(weight)) * inverse + largest(dx);
+        double terms = largest(doubles(dout)) * largest(weight) * inverse + largest(dx);
         for (boolean over : new boolean[] {false, true}) {
-            GuardedTensor tdout = GuardedTensor.larger(arena, dout);
-            GuardedTensor tdsum = GuardedTensor.larger(arena, dsum);
-            GuardedTensor tdbranch = over ? tdout : GuardedTensor.output(arena, n);
-            GuardedTensor dweight = GuardedTensor.exactOutput(arena, c);
-            GuardedTensor dbias = GuardedTensor.exactOutput(arena, c);
-            GuardedTensor dbranchBias = GuardedTensor.exactOutput(arena, c);
-            backend()
-                    .residualNormGrad(
-                            larger(rounded),
-                            of(weight),
-                            stats,
-                            tdout.tensor(),
-                            tdsum.tensor(),
-                            dweight.tensor(),
-                            dbias.tensor(),
-                            dropout,
-                            firstRow,
-                            tdbranch.tensor(),
-                            dbranchBias.tensor(),
-                            rows,
-                            c);
+            Tensor tdout = guarded.rows(dout, rows, c);
+            Tensor tdsum = guarded.rows(dsum, rows, c);
+            Tensor tdbranch = over ? tdout : guarded.outputRows(rows, c);
+            Tensor dweight = guarded.output(c);
+            Tensor dbias = guarded.output(c);
+            Tensor dbranchBias = guarded.output(c);
+            ResidualGradOp residual = new ResidualGradOp(tdsum, norm.residual().dropout(), tdbranch, dbranchBias);
+            guarded.run(new LayerNormGradOp(norm, tdout, tdsum, dweight, dbias, residual), pass);
             double k = c * 4;
-            assertClose("fused dsum", tdsum.read(), dx, terms, k);
-            assertClose("fused dbranch", tdbranch.read(), dbranch, 2 * terms, k);
-            assertClose("fused dweight", dweight.read(), grad.dweight(), rows + k);
-            assertClose("fused dbias", dbias.read(), grad.dbias(), rows);
+            assertClose("fused dsum", read(tdsum, n), dx, terms, k);
+            assertClose("fused dbranch", read(tdbranch, n), dbranch, 2 * terms, k);
+            assertClose("fused dweight", dweight.toFloats(), grad.dweight(), rows + k);
+            assertClose("fused dbias", dbias.toFloats(), grad.dbias(), rows);
             double[] sums = ReferenceOperations.columnSums(dbranch, rows, c);
-            assertClose("fused dbranch bias", dbranchBias.read(), sums, 2 * terms * Math.sqrt(rows), k);
+            assertClose("fused dbranch bias", dbranchBias.toFloats(), sums, 2 * terms * Math.sqrt(rows), k);
         }
     }
 
@@ -629,9 +615,11 @@ public abstract class BackendOperations {
         int c = 1000;
         int n = rows * c;
         Dropout dropout = dropout(probability);
-        GuardedTensor sum = GuardedTensor.output(arena, n);
-        backend().residual(larger(new float[n]), larger(filled(n, 1)), null, dropout, 3, sum.tensor(), rows, c);
-        float[] factors = sum.read();
+        Tensor sum = guarded.outputRows(rows, c);
+        Tensor zeros = guarded.rows(new float[n], rows, c);
+        Tensor ones = guarded.rows(filled(n, 1), rows, c);
+        guarded.run(new ResidualOp(zeros, ones, null, dropout, sum), rowsFrom(3, rows));
+        float[] factors = read(sum, n);
         int kept = 0;
         double total = 0;
         for (float factor : factors) {
@@ -650,14 +638,15 @@ public abstract class BackendOperations {
         int n = 640;
         List<float[]> masks = new ArrayList<>();
         for (RandomStream stream : List.of(
-                new RandomStream(1, 20, ints(1)),
-                new RandomStream(1, 20, ints(2)),
-                new RandomStream(1, 21, ints(1)),
-                new RandomStream(2, 20, ints(1)),
-                new RandomStream(1L << 32 | 1, 20, ints(1)))) {
-            GuardedTensor mask = GuardedTensor.output(arena, n);
-            backend().residualGrad(larger(filled(n, 1)), new Dropout(0.5f, stream), 0, mask.tensor(), null, 1, n);
-            masks.add(mask.read());
+                new RandomStream(1, 20, guarded.ints(1)),
+                new RandomStream(1, 20, guarded.ints(2)),
+                new RandomStream(1, 21, guarded.ints(1)),
+                new RandomStream(2, 20, guarded.ints(1)),
+                new RandomStream(1L << 32 | 1, 20, guarded.ints(1)))) {
+            Tensor mask = guarded.outputRows(1, n);
+            Tensor ones = guarded.rows(filled(n, 1), 1, n);
+            guarded.run(new ResidualGradOp(ones, new Dropout(0.5f, stream), mask, null), Pass.training(1, 1, 0));
+            masks.add(read(mask, n));
         }
         for (int i = 0; i < masks.size(); i++) {
             for (int j = 0; j < i; j++) {
@@ -720,32 +709,33 @@ public abstract class BackendOperations {
                 double[] dexpected =
                         ReferenceOperations.attentionGrad(doubles(qkv), doubles(dout), mask, batch, t, heads, headSize);
 
-                Tensor tqkv = larger(qkv);
-                GuardedTensor out = GuardedTensor.output(arena, rows * width);
-                GuardedTensor stats = GuardedTensor.output(arena, 2 * rows * heads);
-                backend()
-                        .attention(
-                                tqkv, out.tensor(), stats.tensor(), dropout, firstSequence, batch, t, heads, headSize);
-                assertClose("out", out.read(), expected.out(), t + headSize);
-                assertClose("lse", logDenominators(stats.read()), expected.lse(), t + headSize);
-
-                GuardedTensor dqkv = GuardedTensor.output(arena, rows * 3 * width);
-                backend()
-                        .attentionGrad(
-                                tqkv,
-                                out.tensor(),
-                                stats.tensor(),
-                                larger(dout),
-                                dqkv.tensor(),
-                                dropout,
-                                firstSequence,
-                                batch,
-                                t,
-                                heads,
-                                headSize);
-                assertThirdsClose(dqkv.read(), dexpected, rows, width, t + headSize);
+                Pass pass = Pass.training(batch, t, firstSequence);
+                AttentionOp attention = attention(qkv, dropout, heads, rows);
+                guarded.run(attention, pass);
+                assertClose("out", read(attention.out(), rows * width), expected.out(), t + headSize);
+                assertClose("lse", logDenominators(attention, rows), expected.lse(), t + headSize);
+                assertThirdsClose(attentionGrad(attention, dout, pass), dexpected, rows, width, t + headSize);
             }
         }
+    }
+
+    private AttentionOp attention(float[] qkv, Dropout dropout, int heads, int rows) {
+        int width = qkv.length / rows / 3;
+        return new AttentionOp(
+                guarded.rows(qkv, rows, 3 * width),
+                guarded.outputRows(rows, width),
+                guarded.outputRows(rows, 2 * heads),
+                dropout,
+                heads);
+    }
+
+    /** dqkv. */
+    private float[] attentionGrad(AttentionOp forward, float[] dout, Pass pass) {
+        int rows = pass.rows();
+        int width = dout.length / rows;
+        Tensor dqkv = guarded.outputRows(rows, 3 * width);
+        guarded.run(new AttentionGradOp(forward, guarded.rows(dout, rows, width), dqkv), pass);
+        return read(dqkv, 3 * dout.length);
     }
 
     /** Queries, keys and values apart, so that one cannot hide behind the other's larger values. */
@@ -769,13 +759,11 @@ public abstract class BackendOperations {
     /** Leaves NaN in the memory that a backend may keep between operations: it must not show in what comes next. */
     private void poisonScratch(int t, int heads, int headSize) {
         int n = t * heads * headSize;
-        Tensor qkv = larger(filled(3 * n, Float.NaN));
-        Tensor out = larger(filled(n, Float.NaN));
-        Tensor stats = larger(filled(2 * t * heads, Float.NaN));
-        Tensor dout = larger(filled(n, Float.NaN));
-        GuardedTensor result = GuardedTensor.output(arena, 3 * n);
-        backend().attentionGrad(qkv, out, stats, dout, result.tensor(), null, 0, 1, t, heads, headSize);
-        assertThat(result.read()).containsOnly(Float.NaN);
+        AttentionOp attention = attention(filled(3 * n, Float.NaN), null, heads, t);
+        attention.out().write(filled(n, Float.NaN));
+        attention.stats().write(filled(2 * t * heads, Float.NaN));
+        assertThat(attentionGrad(attention, filled(n, Float.NaN), Pass.training(1, t, 0)))
+                .containsOnly(Float.NaN);
     }
 
     @ParameterizedTest
@@ -795,29 +783,14 @@ public abstract class BackendOperations {
                     ReferenceOperations.attention(doubles(qkv), null, 1, t, 1, headSize);
             double[] dexpected =
                     ReferenceOperations.attentionGrad(doubles(qkv), doubles(dout), null, 1, t, 1, headSize);
-            Tensor tqkv = larger(qkv);
-            GuardedTensor out = GuardedTensor.output(arena, t * headSize);
-            GuardedTensor stats = GuardedTensor.output(arena, 2 * t);
-            GuardedTensor dqkv = GuardedTensor.output(arena, t * 3 * headSize);
-            backend().attention(tqkv, out.tensor(), stats.tensor(), null, 0, 1, t, 1, headSize);
-            backend()
-                    .attentionGrad(
-                            tqkv,
-                            out.tensor(),
-                            stats.tensor(),
-                            larger(dout),
-                            dqkv.tensor(),
-                            null,
-                            0,
-                            1,
-                            t,
-                            1,
-                            headSize);
+            Pass pass = Pass.training(1, t, 0);
+            AttentionOp attention = attention(qkv, null, 1, t);
+            guarded.run(attention, pass);
             // A weight is as uncertain as its score, of which float32 knows 7 digits.
             double k = (t + headSize) * (1 + size * size / 100);
-            assertClose("out", out.read(), expected.out(), k);
-            assertClose("lse", logDenominators(stats.read()), expected.lse(), k);
-            assertClose("dqkv", dqkv.read(), dexpected, k);
+            assertClose("out", read(attention.out(), t * headSize), expected.out(), k);
+            assertClose("lse", logDenominators(attention, t), expected.lse(), k);
+            assertClose("dqkv", attentionGrad(attention, dout, pass), dexpected, k);
         }
     }
 
@@ -832,35 +805,21 @@ public abstract class BackendOperations {
             for (int i = changed * 3 * width; i < other.length; i++) {
                 other[i] += 10;
             }
-            Tensor tqkv = larger(qkv);
-            GuardedTensor out = GuardedTensor.output(arena, t * width);
-            GuardedTensor stats = GuardedTensor.output(arena, 2 * t * heads);
-            GuardedTensor otherOut = GuardedTensor.output(arena, t * width);
-            GuardedTensor otherStats = GuardedTensor.output(arena, 2 * t * heads);
-            backend().attention(tqkv, out.tensor(), stats.tensor(), null, 0, 1, t, heads, headSize);
-            backend().attention(larger(other), otherOut.tensor(), otherStats.tensor(), null, 0, 1, t, heads, headSize);
+            Pass pass = Pass.training(1, t, 0);
+            AttentionOp attention = attention(qkv, null, heads, t);
+            AttentionOp changedAttention = attention(other, null, heads, t);
+            guarded.run(attention, pass);
+            guarded.run(changedAttention, pass);
+            float[] out = read(attention.out(), t * width);
+            float[] otherOut = read(changedAttention.out(), t * width);
             int before = changed * width;
-            assertThat(Arrays.copyOf(otherOut.read(), before)).isEqualTo(Arrays.copyOf(out.read(), before));
-            assertThat(otherOut.read()[before]).isNotEqualTo(out.read()[before]);
+            assertThat(Arrays.copyOf(otherOut, before)).isEqualTo(Arrays.copyOf(out, before));
+            assertThat(otherOut[before]).isNotEqualTo(out[before]);
 
             // And nobody before the first gradient gets one from it, but as key or value.
             float[] late = dout.clone();
             Arrays.fill(late, 0, before, 0f);
-            GuardedTensor dqkv = GuardedTensor.output(arena, t * 3 * width);
-            backend()
-                    .attentionGrad(
-                            tqkv,
-                            out.tensor(),
-                            stats.tensor(),
-                            larger(late),
-                            dqkv.tensor(),
-                            null,
-                            0,
-                            1,
-                            t,
-                            heads,
-                            headSize);
-            float[] grad = dqkv.read();
+            float[] grad = attentionGrad(attention, late, pass);
             for (int i = 0; i < changed; i++) {
                 assertThat(Arrays.copyOfRange(grad, i * 3 * width, i * 3 * width + width))
                         .containsOnly(0f);
@@ -877,12 +836,11 @@ public abstract class BackendOperations {
                 float[] qkv = gaussian(t * 3 * headSize);
                 int row = t / 2;
                 qkv[(3 * row + part) * headSize] = special;
-                GuardedTensor out = GuardedTensor.output(arena, t * headSize);
-                GuardedTensor stats = GuardedTensor.output(arena, 2 * t);
                 // A key of infinity makes a score of minus infinity, and so a weight of 0, where the query is negative.
                 qkv[3 * row * headSize] = part == 1 ? 1 : qkv[3 * row * headSize];
-                backend().attention(larger(qkv), out.tensor(), stats.tensor(), null, 0, 1, t, 1, headSize);
-                float value = out.read()[row * headSize];
+                AttentionOp attention = attention(qkv, null, 1, t);
+                guarded.run(attention, Pass.evaluation(1, t));
+                float value = read(attention.out(), t * headSize)[row * headSize];
                 assertThat(Float.isNaN(value) || Float.isInfinite(value) || part == 0 && Float.isInfinite(special))
                         .as("%s in part %d gave %s", special, part, value)
                         .isTrue();
@@ -907,24 +865,18 @@ public abstract class BackendOperations {
         for (int b = 0; b < batch; b++) { // what comes later has never been written
             Arrays.fill(cache, (b * context + position) * 2 * width, (b + 1) * context * 2 * width, Float.NaN);
         }
-        GuardedTensor keysAndValues = GuardedTensor.larger(arena, cache);
-        GuardedTensor out = GuardedTensor.output(arena, batch * t * width);
-        backend()
-                .attentionCached(
-                        larger(qkv),
-                        keysAndValues.tensor(),
-                        ints(position),
-                        out.tensor(),
-                        batch,
-                        t,
-                        context,
-                        heads,
-                        headSize);
+        Tensor keysAndValues = guarded.output(batch + 1, context, 2 * width);
+        keysAndValues.write(cache);
+        Tensor out = guarded.outputRows(batch * t, width);
+        Tensor tqkv = guarded.rows(qkv, batch * t, 3 * width);
+        guarded.run(
+                new AttentionCachedOp(tqkv, keysAndValues, guarded.ints(position), out, heads),
+                Pass.generation(batch, t));
         double[] expectedCache = doubles(cache);
         double[] expected = ReferenceOperations.attentionCached(
                 doubles(qkv), expectedCache, batch, t, position, context, heads, headSize);
-        assertClose("out", out.read(), expected, position + t + headSize);
-        assertExact("cache", keysAndValues.read(), expectedCache);
+        assertClose("out", read(out, batch * t * width), expected, position + t + headSize);
+        assertExact("cache", read(keysAndValues, cache.length), expectedCache);
     }
 
     // ---------------------------------------------------------------------------------------------- loss
@@ -974,22 +926,19 @@ public abstract class BackendOperations {
         float gradScale = 0.37f;
         ReferenceOperations.CrossEntropy expected =
                 ReferenceOperations.crossEntropy(doubles(logits), targets, gradScale, rows, v);
-        Tensor ids = ints(targets);
-        GuardedTensor loss = GuardedTensor.output(arena, 1);
-        backend().crossEntropy(larger(logits), ids, loss.tensor(), null, gradScale, rows, v);
-        assertLoss(loss.read()[0], expected.loss(), rows * v);
-
-        GuardedTensor dlogits = GuardedTensor.output(arena, rows * v);
-        loss = GuardedTensor.output(arena, 1);
-        backend().crossEntropy(larger(logits), ids, loss.tensor(), dlogits.tensor(), gradScale, rows, v);
-        assertLoss(loss.read()[0], expected.loss(), rows * v);
-        assertClose("dlogits", dlogits.read(), expected.dlogits(), gradScale, v);
-
-        GuardedTensor inPlace = GuardedTensor.larger(arena, logits);
-        loss = GuardedTensor.output(arena, 1);
-        backend().crossEntropy(inPlace.tensor(), ids, loss.tensor(), inPlace.tensor(), gradScale, rows, v);
-        assertLoss(loss.read()[0], expected.loss(), rows * v);
-        assertClose("dlogits over logits", inPlace.read(), expected.dlogits(), gradScale, v);
+        Tensor ids = guarded.intRows(targets);
+        Tensor untouched = guarded.rows(logits, rows, v);
+        Tensor dlogits = guarded.outputRows(rows, v);
+        Tensor inPlace = guarded.rows(logits, rows, v);
+        for (CrossEntropyOp op : List.of(
+                new CrossEntropyOp(untouched, ids, guarded.output(1), null, gradScale),
+                new CrossEntropyOp(untouched, ids, guarded.output(1), dlogits, gradScale),
+                new CrossEntropyOp(inPlace, ids, guarded.output(1), inPlace, gradScale))) {
+            guarded.run(op, Pass.training(1, rows, 0));
+            assertLoss(op.loss().toFloats()[0], expected.loss(), rows * v);
+        }
+        assertClose("dlogits", read(dlogits, rows * v), expected.dlogits(), gradScale, v);
+        assertClose("dlogits over logits", read(inPlace, rows * v), expected.dlogits(), gradScale, v);
     }
 
     /** A loss near 0 is the logarithm of a number near 1, which float32 knows to 6e-8. */
@@ -1007,14 +956,16 @@ public abstract class BackendOperations {
             logits[100 * v + at] = special;
             int[] targets = tokens(rows, v);
             targets[100] = at;
-            GuardedTensor loss = GuardedTensor.output(arena, 1);
-            GuardedTensor dlogits = GuardedTensor.output(arena, rows * v);
-            backend().crossEntropy(larger(logits), ints(targets), loss.tensor(), dlogits.tensor(), 1, rows, v);
-            float value = loss.read()[0];
+            Tensor loss = guarded.output(1);
+            Tensor dlogits = guarded.outputRows(rows, v);
+            guarded.run(
+                    new CrossEntropyOp(guarded.rows(logits, rows, v), guarded.intRows(targets), loss, dlogits, 1),
+                    Pass.training(1, rows, 0));
+            float value = loss.toFloats()[0];
             assertThat(Float.isNaN(value) || value == Float.POSITIVE_INFINITY)
                     .as("loss of %s", special)
                     .isTrue();
-            float[] grad = dlogits.read();
+            float[] grad = read(dlogits, rows * v);
             for (int r = 0; r < rows; r++) {
                 assertThat(Float.isNaN(grad[r * v + at]))
                         .as("row %d", r)
@@ -1026,27 +977,26 @@ public abstract class BackendOperations {
     @ParameterizedTest
     @ValueSource(ints = {1, 31, 1000})
     void zero(int n) {
-        GuardedTensor x = GuardedTensor.output(arena, n);
-        backend().zero(x.tensor(), n);
-        assertThat(x.read()).containsOnly(0f);
+        Tensor x = guarded.outputRows(2, n);
+        guarded.run(new ZeroOp(x), Pass.evaluation(1, 2));
+        assertThat(read(x, 2 * n)).containsOnly(0f);
     }
 
     @ParameterizedTest
     @ValueSource(ints = {1, 31, 1000})
     void copy(int n) {
         float[] source = gaussian(n);
-        GuardedTensor target = GuardedTensor.output(arena, n);
-        backend().copy(larger(source), target.tensor(), n);
-        assertThat(target.read()).containsExactly(source);
+        Tensor target = guarded.output(n);
+        guarded.run(new CopyOp(guarded.of(source, n), target));
+        assertThat(target.toFloats()).containsExactly(source);
     }
 
     @ParameterizedTest
     @ValueSource(ints = {0, -1, 41, Integer.MAX_VALUE - 1})
     void increment(int from) {
-        Tensor numbers = ints(7, from, 7);
-        backend().increment(numbers.slice(1, Shape.of(1)));
-        backend().increment(numbers.slice(0, Shape.of(1)));
-        assertThat(numbers.toInts()).containsExactly(8, from + 1, 7);
+        Tensor counter = guarded.ints(from);
+        guarded.run(new IncrementOp(counter));
+        assertThat(counter.toInts()).containsExactly(from + 1);
     }
 
     // ---------------------------------------------------------------------------------------------- training
@@ -1055,20 +1005,16 @@ public abstract class BackendOperations {
     @CsvSource({"20,4,8,0", "5,4,3,6", "65000,33,7,1234567890123", "3,1,31,2"})
     void gatherBatch(int length, int t, int batch, long firstSequence) {
         int[] corpus = IntStream.range(0, length).map(i -> (i * 7 + 3) % 65536).toArray();
-        Tensor tokens = corpus(corpus);
+        Tensor tokens = guarded.corpus(corpus);
         for (int step : new int[] {0, 1, Integer.MAX_VALUE}) {
-            RandomStream stream = new RandomStream(SEED, RandomStream.TRAIN_BATCH, ints(step));
-            Tensor x = ints(filledInts(batch * t + 2));
-            Tensor y = ints(filledInts(batch * t + 2));
-            backend().gatherBatch(tokens, stream, firstSequence, x, y, batch, t);
+            RandomStream stream = new RandomStream(SEED, RandomStream.TRAIN_BATCH, guarded.ints(step));
+            Tensor x = guarded.intRows(new int[batch * t]);
+            Tensor y = guarded.intRows(new int[batch * t]);
+            guarded.run(new GatherBatchOp(tokens, stream, x, y), Pass.training(batch, t, firstSequence));
             ReferenceOperations.Batch expected = ReferenceOperations.gatherBatch(
                     corpus, SEED, RandomStream.TRAIN_BATCH, step, firstSequence, batch, t);
-            assertThat(Arrays.copyOf(x.toInts(), batch * t)).isEqualTo(expected.x());
-            assertThat(Arrays.copyOf(y.toInts(), batch * t)).isEqualTo(expected.y());
-            for (Tensor tensor : List.of(x, y)) {
-                int[] values = tensor.toInts();
-                assertThat(Arrays.copyOfRange(values, batch * t, batch * t + 2)).containsOnly(-1);
-            }
+            assertThat(readInts(x, batch * t)).isEqualTo(expected.x());
+            assertThat(readInts(y, batch * t)).isEqualTo(expected.y());
         }
     }
 
@@ -1079,9 +1025,10 @@ public abstract class BackendOperations {
         int places = length - t;
         int draws = 19_000;
         int[] corpus = IntStream.range(0, length).toArray();
-        Tensor x = ints(new int[draws * t]);
-        Tensor y = ints(new int[draws * t]);
-        backend().gatherBatch(corpus(corpus), new RandomStream(3, 1, ints(9)), 0, x, y, draws, t);
+        Tensor x = guarded.ints(new int[draws * t]);
+        Tensor y = guarded.ints(new int[draws * t]);
+        RandomStream stream = new RandomStream(3, 1, guarded.ints(9));
+        guarded.run(new GatherBatchOp(guarded.corpus(corpus), stream, x, y), Pass.training(draws, t, 0));
         int[] xs = x.toInts();
         int[] ys = y.toInts();
         int[] counts = new int[places];
@@ -1103,42 +1050,46 @@ public abstract class BackendOperations {
     @ValueSource(ints = {1, 2, 31, 33, 1000, 32767, 32768, 32769, 100_003})
     void sum(int n) {
         float[][] values = {gaussian(n), gaussian(n), gaussian(n)};
-        Tensor[] parts = {of(values[0]), of(values[1]), of(values[2])};
+        List<Tensor> parts =
+                Arrays.stream(values).map(part -> guarded.of(part, n)).toList();
         for (int count = 1; count <= 3; count++) {
             double[][] some = Arrays.stream(values, 0, count)
                     .map(ReferenceOperations::doubles)
                     .toArray(double[][]::new);
             double[] expected = ReferenceOperations.sum(some);
-            GuardedTensor sum = GuardedTensor.exactOutput(arena, n);
-            backend().sum(parts, count, false, sum.tensor());
-            assertClose("sum", sum.read(), expected, count);
+            Tensor sum = guarded.output(n);
+            guarded.run(new SumOp(parts.subList(0, count), false, sum));
+            assertClose("sum", sum.toFloats(), expected, count);
 
             float[] before = gaussian(n);
-            GuardedTensor more = GuardedTensor.of(arena, before);
-            backend().sum(parts, count, true, more.tensor());
-            assertClose("sum added", more.read(), ReferenceOperations.sum(doubles(before), expected), count);
+            Tensor more = guarded.of(before, n);
+            guarded.run(new SumOp(parts.subList(0, count), true, more));
+            assertClose("sum added", more.toFloats(), ReferenceOperations.sum(doubles(before), expected), count);
         }
     }
 
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 31, 33, 1000, 32767, 32768, 32769, 100_003, 300_007})
-    void norm(int n) {
+    void gradNorm(int n) {
         float[] x = gaussian(n);
         assertNorm(x);
         assertNorm(new float[n]);
         assertNorm(filled(n, 0.1f));
         for (float special : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
             x[n - 1] = special;
-            GuardedTensor norm = GuardedTensor.output(arena, 1);
-            backend().norm(of(x), norm.tensor());
-            assertThat(norm.read()).containsExactly(special); // any NaN is as good as another: a GPU has its own
+            assertThat(gradNorm(x)).containsExactly(special); // any NaN is as good as another: a GPU has its own
         }
     }
 
     private void assertNorm(float[] x) {
-        GuardedTensor norm = GuardedTensor.output(arena, 1);
-        backend().norm(of(x), norm.tensor());
-        assertClose("norm", norm.read(), new double[] {ReferenceOperations.norm(doubles(x))}, x.length);
+        double[] expected = {ReferenceOperations.norm(doubles(x))};
+        assertClose("norm", gradNorm(x), expected, x.length);
+    }
+
+    private float[] gradNorm(float[] x) {
+        Tensor norm = guarded.output(1);
+        guarded.run(new GradNormOp(guarded.of(x, x.length), norm));
+        return norm.toFloats();
     }
 
     @ParameterizedTest
@@ -1166,42 +1117,35 @@ public abstract class BackendOperations {
         double[] m = doubles(first);
         double[] v = doubles(second);
         ReferenceOperations.adamW(p, doubles(grads), m, v, learningRate, step, gradNorm, settings);
-        GuardedTensor tp = GuardedTensor.of(arena, params);
-        GuardedTensor tm = GuardedTensor.of(arena, first);
-        GuardedTensor tv = GuardedTensor.of(arena, second);
-        backend()
-                .adamW(
-                        tp.tensor(),
-                        of(grads),
-                        tm.tensor(),
-                        tv.tensor(),
-                        of(new float[] {learningRate}),
-                        ints(step),
-                        of(new float[] {gradNorm}),
-                        settings);
-        assertClose("params", tp.read(), p, 4);
-        assertClose("first moments", tm.read(), m, 1);
-        assertClose("second moments", tv.read(), v, 1);
+        AdamWOp.State state = adamWState(params, grads, first, second);
+        adamW(state, learningRate, step, gradNorm, settings);
+        assertClose("params", state.params().toFloats(), p, 4);
+        assertClose("first moments", state.firstMoments().toFloats(), m, 1);
+        assertClose("second moments", state.secondMoments().toFloats(), v, 1);
+    }
+
+    private AdamWOp.State adamWState(float[] params, float[] grads, float[] first, float[] second) {
+        int n = params.length;
+        Tensor weights = guarded.of(params, n);
+        return new AdamWOp.State(weights, weights, guarded.of(grads, n), guarded.of(first, n), guarded.of(second, n));
+    }
+
+    private void adamW(AdamWOp.State state, float learningRate, int step, float gradNorm, AdamWSettings settings) {
+        guarded.run(new AdamWOp(
+                state,
+                guarded.of(new float[] {learningRate}, 1),
+                guarded.ints(step),
+                guarded.of(new float[] {gradNorm}, 1),
+                settings));
     }
 
     @Test
     void adamWLeavesOthersAloneWhereOneGradientIsNan() {
         float[] grads = gaussian(100);
         grads[40] = Float.NaN;
-        GuardedTensor params = GuardedTensor.of(arena, gaussian(100));
-        GuardedTensor first = GuardedTensor.of(arena, new float[100]);
-        GuardedTensor second = GuardedTensor.of(arena, new float[100]);
-        backend()
-                .adamW(
-                        params.tensor(),
-                        of(grads),
-                        first.tensor(),
-                        second.tensor(),
-                        of(new float[] {1e-3f}),
-                        ints(1),
-                        of(new float[] {1}),
-                        new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 0));
-        float[] after = params.read();
+        AdamWOp.State state = adamWState(gaussian(100), grads, new float[100], new float[100]);
+        adamW(state, 1e-3f, 1, 1, new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 0));
+        float[] after = state.params().toFloats();
         for (int i = 0; i < 100; i++) {
             assertThat(Float.isNaN(after[i])).as("parameter %d", i).isEqualTo(i == 40);
         }
@@ -1209,18 +1153,9 @@ public abstract class BackendOperations {
 
     @Test
     void adamWPassesTheNanOfAGradientThatIsClippedOn() {
-        GuardedTensor params = GuardedTensor.of(arena, gaussian(33));
-        backend()
-                .adamW(
-                        params.tensor(),
-                        of(gaussian(33)),
-                        GuardedTensor.of(arena, new float[33]).tensor(),
-                        GuardedTensor.of(arena, new float[33]).tensor(),
-                        of(new float[] {1e-3f}),
-                        ints(1),
-                        of(new float[] {Float.NaN}),
-                        new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 1));
-        assertThat(params.read()).containsOnly(Float.NaN);
+        AdamWOp.State state = adamWState(gaussian(33), gaussian(33), new float[33], new float[33]);
+        adamW(state, 1e-3f, 1, Float.NaN, new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 1));
+        assertThat(state.params().toFloats()).containsOnly(Float.NaN);
     }
 
     // ---------------------------------------------------------------------------------------------- generation
@@ -1244,11 +1179,13 @@ public abstract class BackendOperations {
         int firstSequence = 5;
         Sampling sampling = new Sampling(temperature, topK, topP);
         float[] logits = gaussian(batch * t * v);
-        Tensor tokens = ints(filledInts(batch + 1));
-        RandomStream stream = new RandomStream(SEED, RandomStream.SAMPLE, ints(STEP));
-        backend().sample(larger(logits), sampling, stream, ints(firstSequence), tokens, batch, t, v);
-        int[] drawn = tokens.toInts();
-        assertThat(drawn[batch]).isEqualTo(-1);
+        Tensor tokens = guarded.intRows(new int[batch]);
+        RandomStream stream = new RandomStream(SEED, RandomStream.SAMPLE, guarded.ints(STEP));
+        Tensor tlogits = guarded.rows(logits, batch * t, v);
+        guarded.run(
+                new SampleOp(tlogits, sampling, stream, guarded.ints(firstSequence), tokens),
+                Pass.generation(batch, t));
+        int[] drawn = readInts(tokens, batch);
         int compared = 0;
         for (int b = 0; b < batch; b++) {
             int row = (b * t + t - 1) * v;
@@ -1275,8 +1212,11 @@ public abstract class BackendOperations {
         for (int i = 0; i < logits.length; i++) {
             logits[i] = (float) row[i % v];
         }
-        Tensor tokens = ints(new int[draws]);
-        backend().sample(larger(logits), Sampling.PLAIN, new RandomStream(1, 4, ints(1)), null, tokens, draws, 1, v);
+        Tensor tokens = guarded.ints(new int[draws]);
+        RandomStream stream = new RandomStream(1, 4, guarded.ints(1));
+        guarded.run(
+                new SampleOp(guarded.rows(logits, draws, v), Sampling.PLAIN, stream, null, tokens),
+                Pass.generation(draws, 1));
         double[] p = ReferenceOperations.probabilities(row, Sampling.PLAIN);
         int[] counts = new int[v];
         Arrays.stream(tokens.toInts()).forEach(token -> counts[token]++);
@@ -1292,12 +1232,13 @@ public abstract class BackendOperations {
     void withoutAFirstSequenceItIsTheFirst() {
         int batch = 31;
         int v = 12;
-        float[] logits = gaussian(batch * v);
-        RandomStream stream = new RandomStream(SEED, RandomStream.SAMPLE, ints(STEP));
-        Tensor first = ints(new int[batch]);
-        Tensor left = ints(new int[batch]);
-        backend().sample(larger(logits), Sampling.PLAIN, stream, ints(0), first, batch, 1, v);
-        backend().sample(larger(logits), Sampling.PLAIN, stream, null, left, batch, 1, v);
+        Tensor logits = guarded.rows(gaussian(batch * v), batch, v);
+        RandomStream stream = new RandomStream(SEED, RandomStream.SAMPLE, guarded.ints(STEP));
+        Tensor first = guarded.ints(new int[batch]);
+        Tensor left = guarded.ints(new int[batch]);
+        Pass pass = Pass.generation(batch, 1);
+        guarded.run(new SampleOp(logits, Sampling.PLAIN, stream, guarded.ints(0), first), pass);
+        guarded.run(new SampleOp(logits, Sampling.PLAIN, stream, null, left), pass);
         assertThat(left.toInts()).isEqualTo(first.toInts());
     }
 
@@ -1308,10 +1249,9 @@ public abstract class BackendOperations {
         for (int batch : new int[] {1, 2, 7}) {
             int[] before = tokens(batch * t, 65);
             int[] next = tokens(batch, 65);
-            Tensor windows = ints(Arrays.copyOf(before, batch * t + 2));
-            backend().append(windows, ints(next), batch, t);
-            assertThat(windows.toInts())
-                    .isEqualTo(Arrays.copyOf(ReferenceOperations.append(before, next, batch, t), batch * t + 2));
+            Tensor windows = guarded.intRows(before);
+            guarded.run(new AppendOp(windows, guarded.ints(next)), Pass.generation(batch, t));
+            assertThat(readInts(windows, batch * t)).isEqualTo(ReferenceOperations.append(before, next, batch, t));
         }
     }
 
@@ -1341,15 +1281,15 @@ public abstract class BackendOperations {
 
     @Test
     void recordedWorkReadsItsTensorsEachTimeItRuns() {
-        Tensor x = of(new float[] {1, 2, 3});
-        GuardedTensor sum = GuardedTensor.of(arena, new float[3]);
-        inputs.clear(); // x is overwritten below
-        Runnable work = backend().record(arena, () -> backend().sum(new Tensor[] {x}, 1, true, sum.tensor()));
+        Tensor x = guarded.of(new float[] {1, 2, 3}, 3);
+        Tensor sum = guarded.of(new float[3], 3);
+        SumOp op = new SumOp(List.of(x), true, sum);
+        Runnable work = backend().record(arena, () -> backend().sum(op));
         work.run();
         x.write(10f, 20f, 30f);
         work.run();
         work.run();
-        assertThat(sum.read()).isEqualTo(new float[] {21, 42, 63});
+        assertThat(sum.toFloats()).isEqualTo(new float[] {21, 42, 63});
     }
 
     // ---------------------------------------------------------------------------------------------- helpers
@@ -1368,57 +1308,21 @@ public abstract class BackendOperations {
         return values;
     }
 
-    private static int[] filledInts(int n) {
-        int[] values = new int[n];
-        Arrays.fill(values, -1);
-        return values;
-    }
-
     private int[] tokens(int n, int vocabSize) {
         return random.ints(n, 0, vocabSize).toArray();
     }
 
-    /** An input of exactly these values. */
-    private Tensor of(float[] values) {
-        return input(GuardedTensor.of(arena, values));
+    /** A pass over rows whose masks begin with that of a row. */
+    private static Pass rowsFrom(long firstRow, int rows) {
+        return Pass.training(rows, 1, firstRow);
     }
 
-    /** An input that is larger than what the operation should read of it. */
-    private Tensor larger(float[] values) {
-        return input(GuardedTensor.larger(arena, values));
-    }
-
-    private Tensor input(GuardedTensor input) {
-        inputs.add(input);
-        return input.tensor();
-    }
-
-    /** No operation writes to its inputs. */
-    @AfterEach
-    void inputsAreUnchanged() {
-        inputs.forEach(GuardedTensor::assertUnchanged);
-    }
-
-    private Tensor ints(int... values) {
-        Tensor whole = arena.allocate(DType.I32, Shape.of(values.length + 3));
-        Tensor tensor = whole.slice(3, Shape.of(values.length));
-        tensor.write(values);
-        return tensor;
-    }
-
-    private Tensor corpus(int[] tokens) {
-        char[] chars = new char[tokens.length];
-        for (int i = 0; i < chars.length; i++) {
-            chars[i] = (char) tokens[i];
-        }
-        Tensor whole = arena.allocate(DType.U16, Shape.of(chars.length + 5));
-        Tensor tensor = whole.slice(5, Shape.of(chars.length));
-        tensor.write(chars);
-        return tensor;
+    private static int[] readInts(Tensor tensor, int n) {
+        return Arrays.copyOf(tensor.toInts(), n);
     }
 
     private Dropout dropout(float probability) {
-        return probability == 0 ? null : new Dropout(probability, new RandomStream(SEED, PURPOSE, ints(STEP)));
+        return probability == 0 ? null : new Dropout(probability, new RandomStream(SEED, PURPOSE, guarded.ints(STEP)));
     }
 
     private static double[] mask(Dropout dropout, long first, int n) {
@@ -1452,7 +1356,8 @@ public abstract class BackendOperations {
     }
 
     /** The logarithm of each softmax's denominator, from its maximum and the inverse of the denominator after that. */
-    private static float[] logDenominators(float[] stats) {
+    private static float[] logDenominators(AttentionOp attention, int rows) {
+        float[] stats = read(attention.stats(), 2 * attention.heads() * rows);
         float[] logs = new float[stats.length / 2];
         for (int i = 0; i < logs.length; i++) {
             logs[i] = (float) (stats[2 * i] - Math.log(stats[2 * i + 1]));

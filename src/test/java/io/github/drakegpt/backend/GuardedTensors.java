@@ -62,7 +62,12 @@ public final class GuardedTensors {
         return tensor;
     }
 
-    /** An output of exactly this shape, of any type. */
+    /** An F32 output of exactly this shape. */
+    public Tensor output(int... dims) {
+        return output(DType.F32, dims);
+    }
+
+    /** The same of any type. */
     public Tensor output(DType dtype, int... dims) {
         return guarded(dtype, Shape.of(dims));
     }
@@ -79,7 +84,12 @@ public final class GuardedTensors {
         return tensor;
     }
 
-    /** An output of rows, and behind them some that no operation may touch. */
+    /** An F32 output of rows, and behind them some that no operation may touch. */
+    public Tensor outputRows(int rows, int c) {
+        return outputRows(DType.F32, rows, c);
+    }
+
+    /** The same of any type. */
     public Tensor outputRows(DType dtype, int rows, int c) {
         return guarded(dtype, Shape.of(rows + SPARE, c));
     }
@@ -143,6 +153,11 @@ public final class GuardedTensors {
     }
 
     // ---------------------------------------------------------------------------------------------- running
+
+    /** Runs an operation that has no rows, as below. */
+    public void run(Operation operation) {
+        run(operation, Pass.evaluation(0, 0));
+    }
 
     /** Runs an operation, and fails if it does anything else than its operands say. */
     public void run(Operation operation, Pass pass) {

@@ -13,6 +13,7 @@ import io.github.drakegpt.checkpoint.Safetensors;
 import io.github.drakegpt.checkpoint.StateDict;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.Parameters;
+import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
 import io.github.drakegpt.ops.CrossEntropyOp;
 import io.github.drakegpt.ops.Pass;
@@ -128,6 +129,9 @@ class PyTorchFixtureTest {
             Tensor squares = arena.allocate(DType.F32, model.weights().shape());
             Tensor learningRate = arena.allocate(DType.F32, Shape.of(1));
             Tensor norm = arena.allocate(DType.F32, Shape.of(1));
+            AdamWOp.State state = new AdamWOp.State(model.weights(), model.weights(), model.grads(), moments, squares);
+            AdamWSettings adamWSettings = new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 0);
+            AdamWOp adamW = new AdamWOp(state, learningRate, step, norm, adamWSettings);
             for (int i = 0; i < learningRates.size(); i++) {
                 load(model, tokens, targets, i * rows, rows);
                 model.forwardBackward(trainingLoss, pass);
@@ -139,15 +143,7 @@ class PyTorchFixtureTest {
                 }
                 step.write(i + 1);
                 learningRate.write((float) learningRates.get(i).asDouble());
-                backend.adamW(
-                        model.weights(),
-                        model.grads(),
-                        moments,
-                        squares,
-                        learningRate,
-                        step,
-                        norm,
-                        new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 0));
+                backend.adamW(adamW);
             }
             assertEntries(file, parameters, "after3.", model.weights().toFloats(), 1e-4);
         }

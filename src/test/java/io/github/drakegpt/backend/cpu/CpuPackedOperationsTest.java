@@ -7,7 +7,10 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.PackedOperations;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeInt8Op;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
@@ -118,21 +121,21 @@ class CpuPackedOperationsTest {
         try (Backend backend = cpu(1, kernels);
                 Arena arena = backend.newArena()) {
             PackedWeights w = PackedWeights.allocate(arena, Quantization.B158, 40, 300);
-            Tensor small = arena.allocate(DType.F32, Shape.of(39));
-            Tensor y = arena.allocate(DType.F32, Shape.of(40));
-            Tensor x = arena.allocate(DType.F32, Shape.of(300));
+            Tensor fewer = arena.allocate(DType.I8, Shape.of((int) w.codes().size() - 1));
+            PackedWeights cut = new PackedWeights(Quantization.B158, 40, 300, fewer, w.scales());
+            Tensor y = arena.allocate(DType.F32, Shape.of(1, 40));
+            Tensor x = arena.allocate(DType.F32, Shape.of(1, 300));
             Int8Rows q = rows(arena, 1, 384);
-            Int8Rows wide = rows(arena, 1, 512);
-            assertThatThrownBy(() -> backend.packedLinear(q, w, null, false, small, 1))
+            PackedLinearOp linear = new PackedLinearOp(q, w, null, false, y);
+            PackedLinearOp ofCut = new PackedLinearOp(q, cut, null, false, y);
+            QuantizeInt8Op quantize = new QuantizeInt8Op(x, q);
+            Pass negative = Pass.evaluation(-1, 1);
+            assertThatThrownBy(() -> backend.packedLinear(ofCut, Pass.evaluation(1, 1)))
                     .isInstanceOf(IndexOutOfBoundsException.class);
-            assertThatThrownBy(() -> backend.packedLinear(q, w, small, false, y, 1))
+            assertThatThrownBy(() -> backend.packedLinear(linear, negative))
                     .isInstanceOf(IndexOutOfBoundsException.class);
-            assertThatThrownBy(() -> backend.packedLinear(q, w, null, false, y, -1))
+            assertThatThrownBy(() -> backend.quantizeInt8(quantize, negative))
                     .isInstanceOf(IndexOutOfBoundsException.class);
-            assertThatThrownBy(() -> backend.packedLinear(wide, w, null, false, y, 1))
-                    .isInstanceOf(IllegalArgumentException.class);
-            assertThatThrownBy(() -> backend.quantizeInt8(x, q, 2, 300)).isInstanceOf(IndexOutOfBoundsException.class);
-            assertThatThrownBy(() -> backend.quantizeInt8(x, q, 1, 385)).isInstanceOf(IndexOutOfBoundsException.class);
         }
     }
 
@@ -153,16 +156,17 @@ class CpuPackedOperationsTest {
             bias.write(gaussian(random, out));
             Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
             Int8Rows q = rows(arena, rows, PackedMatrix.paddedColumns(quantization, in));
-            backend.quantizeInt8(x, q, rows, in);
+            Pass pass = Pass.evaluation(1, rows);
+            backend.quantizeInt8(new QuantizeInt8Op(x, q), pass);
             int[] bits = concat(q.sums().toInts(), bits(q.scales()));
             byte[] rounded = q.values().toBytes();
             int[] wide = new int[rounded.length];
             Arrays.setAll(wide, i -> rounded[i]);
             bits = concat(bits, wide);
             for (boolean relu : new boolean[] {false, true}) {
-                backend.packedLinear(q, w, bias, relu, y, rows);
+                backend.packedLinear(new PackedLinearOp(q, w, bias, relu, y), pass);
                 bits = concat(bits, bits(y));
-                backend.packedLinear(q, w, null, relu, y, rows);
+                backend.packedLinear(new PackedLinearOp(q, w, null, relu, y), pass);
                 bits = concat(bits, bits(y));
             }
             return bits;

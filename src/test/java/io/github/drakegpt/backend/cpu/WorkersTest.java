@@ -9,8 +9,13 @@ import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.nn.LayerContext;
+import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.GatherBatchOp;
+import io.github.drakegpt.ops.GradNormOp;
+import io.github.drakegpt.ops.Operation;
 import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.SumOp;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
@@ -18,6 +23,7 @@ import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicIntegerArray;
@@ -247,6 +253,12 @@ class WorkersTest {
             Tensor learningRate = arena.allocate(DType.F32, Shape.of(1));
             learningRate.write(1e-3f);
             AdamWSettings settings = new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 1);
+            AdamWOp.State state = new AdamWOp.State(weights, weights, grad, first, second);
+            List<Operation> update = List.of(
+                    new SumOp(List.of(grads), false, grad),
+                    new SumOp(List.of(losses), false, loss),
+                    new GradNormOp(grad, norm),
+                    new AdamWOp(state, learningRate, step, norm, settings));
             RandomStream stream = new RandomStream(42, RandomStream.TRAIN_BATCH, step);
             int t = config.contextLength();
             float[] results = new float[6];
@@ -256,14 +268,11 @@ class WorkersTest {
                     int firstSequence = s * perShard;
                     int size = Math.min(perShard, batch - firstSequence);
                     LanguageModel model = models[s];
-                    backend.gatherBatch(corpus, stream, firstSequence, model.tokens(), model.targets(), size, t);
-                    model.forwardBackward(
-                            model.trainingLoss(losses[s], 1f / (batch * t)), Pass.training(size, t, firstSequence));
+                    Pass pass = Pass.training(size, t, firstSequence);
+                    backend.gatherBatch(new GatherBatchOp(corpus, stream, model.tokens(), model.targets()), pass);
+                    model.forwardBackward(model.trainingLoss(losses[s], 1f / (batch * t)), pass);
                 });
-                backend.sum(grads, shards, false, grad);
-                backend.sum(losses, shards, false, loss);
-                backend.norm(grad, norm);
-                backend.adamW(weights, grad, first, second, learningRate, step, norm, settings);
+                update.forEach(operation -> operation.run(backend, null));
                 results[2 * i] = loss.toFloats()[0];
                 results[2 * i + 1] = norm.toFloats()[0];
             }
