@@ -1,11 +1,33 @@
 package io.github.drakegpt.backend;
 
+import static io.github.drakegpt.backend.GuardedTensors.read;
 import static io.github.drakegpt.backend.ReferenceOperations.doubles;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.CopyOp;
+import io.github.drakegpt.ops.CrossEntropyOp;
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.EmbeddingGradOp;
+import io.github.drakegpt.ops.EmbeddingOp;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.LinearGradOp;
+import io.github.drakegpt.ops.LinearOp;
+import io.github.drakegpt.ops.Operation;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeRowsOp;
+import io.github.drakegpt.ops.QuantizeWeightsOp;
+import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.ops.ResidualGradOp;
+import io.github.drakegpt.ops.ResidualOp;
+import io.github.drakegpt.ops.RmsNormGradOp;
+import io.github.drakegpt.ops.RmsNormOp;
+import io.github.drakegpt.ops.SoftmaxGradOp;
+import io.github.drakegpt.ops.SoftmaxOp;
+import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
@@ -14,8 +36,7 @@ import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 import java.util.Random;
-import java.util.function.Consumer;
-import java.util.function.Function;
+import java.util.function.BiFunction;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -40,6 +61,7 @@ public abstract class Bf16Operations {
 
     private Random random;
     private Arena arena;
+    private GuardedTensors guarded;
 
     /** The backend to test, the same one at each call; closed after the last test. */
     protected abstract Backend backend();
@@ -53,7 +75,6 @@ public abstract class Bf16Operations {
     @AfterEach
     void closeArena() {
         arena.close();
-        GuardedTensor.placeAt(GuardedTensor.ODD);
     }
 
     @AfterAll
@@ -85,23 +106,18 @@ public abstract class Bf16Operations {
             Tensor bias = f32(out);
             for (boolean relu : new boolean[] {false, true}) {
                 for (Tensor added : new Tensor[] {null, bias}) {
+                    int roundings = added == null ? 1 : 2; // the bias is added to a product that has been rounded
                     float[] y = both(
-                            rows * out,
-                            type -> result -> backend()
-                                    .linear(input(type, x), input(type, w), added, relu, result, rows, in, out),
-                            added == null ? 1 : 2); // the bias is added to a product that has been rounded
-                    GuardedTensor logits = GuardedTensor.output(arena, rows * out);
-                    backend()
-                            .linear(
-                                    input(DType.BF16, x),
-                                    input(DType.BF16, w),
-                                    added,
-                                    relu,
-                                    logits.tensor(),
-                                    rows,
-                                    in,
-                                    out);
-                    assertClose("float32 from bfloat16", logits.read(), y, 0);
+                            rows,
+                            out,
+                            roundings,
+                            (type, result) ->
+                                    new LinearOp(rows(type, x, rows), weights(type, w, out), added, relu, result));
+                    Tensor logits = guarded.outputRows(DType.F32, rows, out);
+                    guarded.run(
+                            new LinearOp(rows(DType.BF16, x, rows), weights(DType.BF16, w, out), added, relu, logits),
+                            pass(rows));
+                    assertClose("float32 from bfloat16", read(logits, rows * out), y, 0);
                 }
             }
         });
@@ -126,24 +142,15 @@ public abstract class Bf16Operations {
             float[] x = exact(rows * in);
             float[] w = exact(out * in);
             float[] dy = exact(rows * out);
-            GuardedTensor[] dw = outputs(out * in);
-            GuardedTensor[] dbias = outputs(out);
-            both(
-                    rows * in,
-                    type -> dx -> backend()
-                            .linearGrad(
-                                    input(type, x),
-                                    input(type, w),
-                                    input(type, dy),
-                                    dx,
-                                    dw[index(type)].tensor(),
-                                    dbias[index(type)].tensor(),
-                                    rows,
-                                    in,
-                                    out),
-                    1);
-            assertClose("dw", dw[1].read(), dw[0].read(), 0);
-            assertClose("dbias", dbias[1].read(), dbias[0].read(), 0);
+            Tensor[] dw = outputs(out, in);
+            Tensor[] dbias = outputs(out);
+            both(rows, in, 1, (type, dx) -> {
+                int i = index(type);
+                return new LinearGradOp(
+                        rows(type, x, rows), weights(type, w, out), rows(type, dy, rows), dx, dw[i], dbias[i]);
+            });
+            assertClose("dw", dw, 0);
+            assertClose("dbias", dbias, 0);
         });
     }
 
@@ -153,55 +160,42 @@ public abstract class Bf16Operations {
     void aHead(int vocabSize) {
         int rows = 1024;
         int in = 16;
+        Pass pass = pass(rows);
         eachPlace(() -> {
             float[] x = exact(rows * in);
             float[] w = exact(vocabSize * in);
             float[] bias = exact(vocabSize);
             int[] targets = random.ints(rows, 0, vocabSize).toArray();
-            Tensor xs = input(DType.BF16, x);
-            Tensor ws = input(DType.BF16, w);
-            GuardedTensor logits = GuardedTensor.output(arena, rows * vocabSize);
-            backend().linear(xs, ws, input(DType.F32, bias), false, logits.tensor(), rows, in, vocabSize);
+            Tensor xs = rows(DType.BF16, x, rows);
+            Tensor ws = weights(DType.BF16, w, vocabSize);
+            Tensor logits = guarded.outputRows(DType.F32, rows, vocabSize);
+            guarded.run(new LinearOp(xs, ws, guarded.of(bias, vocabSize), false, logits), pass);
             double[] expected =
                     ReferenceOperations.linear(doubles(x), doubles(w), doubles(bias), false, rows, in, vocabSize);
-            assertNear("logits", logits.read(), expected, SUMS);
+            assertNear("logits", read(logits, expected.length), expected, SUMS);
 
-            Tensor ids = arena.allocate(DType.I32, Shape.of(rows));
-            ids.write(targets);
-            GuardedTensor loss = GuardedTensor.output(arena, 1);
-            GuardedTensor dlogits = GuardedTensor.output(arena, DType.BF16, rows * vocabSize);
+            Tensor loss = guarded.output(DType.F32, 1);
+            Tensor dlogits = guarded.outputRows(DType.BF16, rows, vocabSize);
             float scale = 1f / rows;
-            backend().crossEntropy(logits.tensor(), ids, loss.tensor(), dlogits.tensor(), scale, rows, vocabSize);
+            guarded.run(new CrossEntropyOp(logits, guarded.intRows(targets), loss, dlogits, scale), pass);
             ReferenceOperations.CrossEntropy reference =
                     ReferenceOperations.crossEntropy(expected, targets, scale, rows, vocabSize);
-            assertNear("loss", loss.read(), new double[] {reference.loss()}, SUMS);
+            assertNear("loss", loss.toFloats(), new double[] {reference.loss()}, SUMS);
 
-            GuardedTensor dx = GuardedTensor.output(arena, DType.BF16, rows * in);
-            GuardedTensor dw = GuardedTensor.output(arena, vocabSize * in);
-            GuardedTensor dbias = GuardedTensor.output(arena, vocabSize);
-            Runnable backward = backend()
-                    .record(
-                            arena,
-                            () -> backend()
-                                    .linearGrad(
-                                            xs,
-                                            ws,
-                                            dlogits.tensor(),
-                                            dx.tensor(),
-                                            dw.tensor(),
-                                            dbias.tensor(),
-                                            rows,
-                                            in,
-                                            vocabSize));
+            Tensor dx = guarded.outputRows(DType.BF16, rows, in);
+            Tensor dw = guarded.output(DType.F32, vocabSize, in);
+            Tensor dbias = guarded.output(DType.F32, vocabSize);
+            LinearGradOp backward = new LinearGradOp(xs, ws, dlogits, dx, dw, dbias);
+            Runnable recorded = backend().record(arena, () -> backward.run(backend(), pass));
             for (int run = 0; run < 3; run++) { // launched, recorded on two streams, replayed
-                backward.run();
+                guarded.run(backward, pass, recorded);
             }
             ReferenceOperations.LinearGrad grads =
                     ReferenceOperations.linearGrad(doubles(x), doubles(w), reference.dlogits(), rows, in, vocabSize);
             // each element of dlogits is rounded, and dx once more
-            assertNear("dx", dx.read(), grads.dx(), 2 * ROUNDING);
-            assertNear("dw", dw.read(), grads.dw(), ROUNDING);
-            assertNear("dbias", dbias.read(), grads.dbias(), ROUNDING);
+            assertNear("dx", read(dx, rows * in), grads.dx(), 2 * ROUNDING);
+            assertNear("dw", dw.toFloats(), grads.dw(), ROUNDING);
+            assertNear("dbias", dbias.toFloats(), grads.dbias(), ROUNDING);
         });
     }
 
@@ -216,14 +210,13 @@ public abstract class Bf16Operations {
             for (int i = 0; i < n; i++) {
                 expected[i] = y[i] > 0 ? dy[i] : 0;
             }
-            GuardedTensor grad = GuardedTensor.larger(arena, DType.BF16, dy);
-            GuardedTensor[] dbias = outputs(c);
-            backend()
-                    .reluGrad(
-                            input(DType.F32, y), GuardedTensor.larger(arena, dy).tensor(), dbias[0].tensor(), rows, c);
-            backend().reluGrad(input(DType.BF16, y), grad.tensor(), dbias[1].tensor(), rows, c);
-            assertThat(grad.read()).isEqualTo(expected);
-            assertClose("dbias", dbias[1].read(), dbias[0].read(), 0);
+            Tensor[] dbias = outputs(c);
+            for (DType type : TYPES) {
+                Tensor grad = rows(type, dy, rows);
+                guarded.run(new ReluGradOp(rows(type, y, rows), grad, dbias[index(type)]), pass(rows));
+                assertThat(read(grad, n)).isEqualTo(expected);
+            }
+            assertClose("dbias", dbias, 0);
         });
     }
 
@@ -231,24 +224,21 @@ public abstract class Bf16Operations {
     @CsvSource({"1,1,1,11", "2,7,31,11", "3,8,33,5", "2,33,80,11", "40,30,64,7"})
     void embedding(int batch, int t, int c, int vocabSize) {
         eachPlace(() -> {
-            int[] ids = random.ints(batch * t, 0, vocabSize).toArray();
-            Tensor tokens = arena.allocate(DType.I32, Shape.of(ids.length));
-            tokens.write(ids);
-            Tensor wte = f32(vocabSize * c);
-            Tensor wpe = f32((t + 2) * c);
-            both(batch * t * c, type -> out -> backend().embedding(tokens, wte, wpe, null, out, batch, t, c), 1);
-            float[] dout = exact(batch * t * c);
-            GuardedTensor[] dwte = outputs(vocabSize * c);
-            GuardedTensor[] dwpe = outputs((t + 2) * c);
+            int rows = batch * t;
+            Pass pass = Pass.evaluation(batch, t);
+            Tensor tokens = guarded.intRows(random.ints(rows, 0, vocabSize).toArray());
+            Tensor wte = f32(vocabSize, c);
+            Tensor wpe = f32(t + 2, c);
+            both(rows, c, 1, pass, (type, out) -> new EmbeddingOp(tokens, wte, wpe, null, out));
+            float[] dout = exact(rows * c);
+            Tensor[] dwte = outputs(vocabSize, c);
+            Tensor[] dwpe = outputs(t + 2, c);
             for (DType type : TYPES) {
-                Tensor[] tables = {
-                    dwte[index(type)].tensor().slice(0, Shape.of(vocabSize * c)),
-                    dwpe[index(type)].tensor().slice(0, Shape.of((t + 2) * c))
-                };
-                backend().embeddingGrad(tokens, input(type, dout), tables[0], tables[1], batch, t, c);
+                int i = index(type);
+                guarded.run(new EmbeddingGradOp(tokens, rows(type, dout, rows), dwte[i], dwpe[i]), pass);
             }
-            assertClose("dwte", dwte[1].read(), dwte[0].read(), 0);
-            assertClose("dwpe", dwpe[1].read(), dwpe[0].read(), 0);
+            assertClose("dwte", dwte, 0);
+            assertClose("dwpe", dwpe, 0);
         });
     }
 
@@ -276,35 +266,27 @@ public abstract class Bf16Operations {
             float[] before = exact(n);
             Tensor weight = f32(c);
             Tensor bias = f32(c);
-            GuardedTensor[] stats = outputs(2 * rows);
-            both(
-                    n,
-                    type -> out -> backend()
-                            .layerNorm(input(type, x), weight, bias, out, stats[index(type)].tensor(), rows, c),
-                    1);
-            assertClose("stats", stats[1].read(), stats[0].read(), 0);
+            Tensor[] stats = statistics(rows, 2);
+            both(rows, c, 1, (type, out) -> {
+                return new LayerNormOp(null, rows(type, x, rows), weight, bias, out, stats[index(type)], null);
+            });
+            assertClose("stats", read(stats[1], 2 * rows), read(stats[0], 2 * rows), 0);
 
-            GuardedTensor[] dweight = outputs(c);
-            GuardedTensor[] dbias = outputs(c);
-            GuardedTensor[] dx = new GuardedTensor[2];
+            Tensor[] dx = new Tensor[2];
+            Tensor[] dweight = outputs(c);
+            Tensor[] dbias = outputs(c);
             for (DType type : TYPES) {
                 int i = index(type);
-                dx[i] = GuardedTensor.larger(arena, type, before);
-                backend()
-                        .layerNormGrad(
-                                input(type, x),
-                                weight,
-                                stats[0].tensor(),
-                                input(type, dout),
-                                dx[i].tensor(),
-                                dweight[i].tensor(),
-                                dbias[i].tensor(),
-                                rows,
-                                c);
+                dx[i] = rows(type, before, rows);
+                Tensor out = guarded.outputRows(type, rows, c);
+                LayerNormOp norm = new LayerNormOp(null, rows(type, x, rows), weight, bias, out, stats[0], null);
+                guarded.run(
+                        new LayerNormGradOp(norm, rows(type, dout, rows), dx[i], dweight[i], dbias[i], null),
+                        pass(rows));
             }
-            assertClose("dx", dx[1].read(), dx[0].read(), 1);
-            assertClose("dweight", dweight[1].read(), dweight[0].read(), 0);
-            assertClose("dbias", dbias[1].read(), dbias[0].read(), 0);
+            assertClose("dx", read(dx[1], n), read(dx[0], n), 1);
+            assertClose("dweight", dweight, 0);
+            assertClose("dbias", dbias, 0);
         });
     }
 
@@ -317,29 +299,22 @@ public abstract class Bf16Operations {
             float[] dout = exact(n);
             float[] before = exact(n);
             Tensor weight = f32(c);
-            GuardedTensor[] stats = outputs(rows);
-            both(
-                    n,
-                    type -> out -> backend().rmsNorm(input(type, x), weight, out, stats[index(type)].tensor(), rows, c),
-                    1);
-            GuardedTensor[] dweight = outputs(c);
-            GuardedTensor[] dx = new GuardedTensor[2];
+            Tensor[] stats = statistics(rows, 1);
+            both(rows, c, 1, (type, out) -> {
+                return new RmsNormOp(rows(type, x, rows), weight, out, stats[index(type)], null);
+            });
+            Tensor[] dx = new Tensor[2];
+            Tensor[] dweight = outputs(c);
             for (DType type : TYPES) {
                 int i = index(type);
-                dx[i] = GuardedTensor.larger(arena, type, before);
-                backend()
-                        .rmsNormGrad(
-                                input(type, x),
-                                weight,
-                                stats[0].tensor(),
-                                input(type, dout),
-                                dx[i].tensor(),
-                                dweight[i].tensor(),
-                                rows,
-                                c);
+                dx[i] = rows(type, before, rows);
+                guarded.run(
+                        new RmsNormGradOp(
+                                rows(type, x, rows), weight, stats[0], rows(type, dout, rows), dx[i], dweight[i]),
+                        pass(rows));
             }
-            assertClose("dx", dx[1].read(), dx[0].read(), 1);
-            assertClose("dweight", dweight[1].read(), dweight[0].read(), 0);
+            assertClose("dx", read(dx[1], n), read(dx[0], n), 1);
+            assertClose("dweight", dweight, 0);
         });
     }
 
@@ -347,23 +322,18 @@ public abstract class Bf16Operations {
     @CsvSource({"1,1,0", "2,2,1", "3,31,5", "31,33,3", "5,127,9", "3,1000,1001", "2,4096,1"})
     void residual(int rows, int c, long firstRow) {
         eachPlace(() -> {
-            int n = rows * c;
-            float[] x = exact(n);
-            float[] branch = exact(n);
+            Pass pass = Pass.training(rows, 1, firstRow);
+            float[] x = exact(rows * c);
+            float[] branch = exact(rows * c);
             Tensor bias = f32(c);
-            Tensor step = arena.allocate(DType.I32, Shape.of(1));
-            for (Dropout dropout :
-                    new Dropout[] {null, new Dropout(0.3f, new RandomStream(SEED, RandomStream.dropout(1), step))}) {
-                both(
-                        n,
-                        type -> sum -> backend()
-                                .residual(input(type, x), input(type, branch), bias, dropout, firstRow, sum, rows, c),
-                        1);
-                both(
-                        n,
-                        type -> dbranch ->
-                                backend().residualGrad(input(type, x), dropout, firstRow, dbranch, null, rows, c),
-                        1);
+            RandomStream stream = new RandomStream(SEED, RandomStream.dropout(1), guarded.ints(0));
+            for (Dropout dropout : new Dropout[] {null, new Dropout(0.3f, stream)}) {
+                both(rows, c, 1, pass, (type, sum) -> {
+                    return new ResidualOp(rows(type, x, rows), rows(type, branch, rows), bias, dropout, sum);
+                });
+                both(rows, c, 1, pass, (type, dbranch) -> {
+                    return new ResidualGradOp(rows(type, x, rows), dropout, dbranch, null);
+                });
             }
         });
     }
@@ -374,37 +344,28 @@ public abstract class Bf16Operations {
     void residualNormIsTheNormOfTheSumAsItIsKept(int rows, int c) {
         eachPlace(() -> {
             int n = rows * c;
-            Tensor x = input(DType.BF16, exact(n));
-            Tensor branch = input(DType.BF16, exact(n));
+            Tensor x = rows(DType.BF16, exact(n), rows);
+            Tensor branch = rows(DType.BF16, exact(n), rows);
+            Tensor added = f32(c);
             Tensor weight = f32(c);
             Tensor bias = f32(c);
-            GuardedTensor[] sums = {
-                GuardedTensor.output(arena, DType.BF16, n), GuardedTensor.output(arena, DType.BF16, n)
-            };
-            GuardedTensor[] outs = {
-                GuardedTensor.output(arena, DType.BF16, n), GuardedTensor.output(arena, DType.BF16, n)
-            };
-            GuardedTensor[] stats = outputs(2 * rows);
-            Tensor added = f32(c);
-            backend()
-                    .residualNorm(
-                            x,
-                            branch,
-                            added,
-                            null,
-                            0,
-                            sums[0].tensor(),
-                            weight,
-                            bias,
-                            outs[0].tensor(),
-                            stats[0].tensor(),
-                            rows,
-                            c);
-            backend().residual(x, branch, added, null, 0, sums[1].tensor(), rows, c);
-            backend().layerNorm(sums[1].tensor(), weight, bias, outs[1].tensor(), stats[1].tensor(), rows, c);
-            assertThat(sums[0].read()).isEqualTo(sums[1].read());
-            assertThat(outs[0].read()).isEqualTo(outs[1].read());
-            assertThat(stats[0].read()).isEqualTo(stats[1].read());
+            Tensor[] stats = statistics(rows, 2);
+            Tensor[] sums = new Tensor[2];
+            Tensor[] outs = new Tensor[2];
+            for (int i = 0; i < 2; i++) {
+                sums[i] = guarded.outputRows(DType.BF16, rows, c);
+                outs[i] = guarded.outputRows(DType.BF16, rows, c);
+                ResidualOp residual = new ResidualOp(x, branch, added, null, sums[i]);
+                if (i == 1) {
+                    guarded.run(residual, pass(rows));
+                }
+                guarded.run(
+                        new LayerNormOp(i == 0 ? residual : null, sums[i], weight, bias, outs[i], stats[i], null),
+                        pass(rows));
+            }
+            assertThat(read(sums[0], n)).isEqualTo(read(sums[1], n));
+            assertThat(read(outs[0], n)).isEqualTo(read(outs[1], n));
+            assertThat(read(stats[0], 2 * rows)).isEqualTo(read(stats[1], 2 * rows));
         });
     }
 
@@ -412,11 +373,12 @@ public abstract class Bf16Operations {
     @CsvSource({"1,1,false", "31,31,true", "33,80,false", "66,33,true", "3,127,false", "3,5000,false"})
     void softmax(int rows, int c, boolean causal) {
         eachPlace(() -> {
-            int n = rows * c;
-            float[] x = exact(n);
-            float[] y = rounded(both(n, type -> out -> backend().softmax(input(type, x), out, causal, rows, c), 1));
-            float[] dy = exact(n);
-            both(n, type -> dx -> backend().softmaxGrad(input(type, y), input(type, dy), dx, causal, rows, c), 1);
+            float[] x = exact(rows * c);
+            float[] y = rounded(both(rows, c, 1, (type, out) -> new SoftmaxOp(rows(type, x, rows), out, causal)));
+            float[] dy = exact(rows * c);
+            both(rows, c, 1, (type, dx) -> {
+                return new SoftmaxGradOp(rows(type, y, rows), rows(type, dy, rows), dx, causal);
+            });
         });
     }
 
@@ -424,14 +386,10 @@ public abstract class Bf16Operations {
     @CsvSource({"1,1", "3,31", "31,65", "5,80", "3,1000", "2,5000"})
     void crossEntropy(int rows, int v) {
         eachPlace(() -> {
-            Tensor logits = f32(rows * v);
-            Tensor targets = arena.allocate(DType.I32, Shape.of(rows));
-            targets.write(random.ints(rows, 0, v).toArray());
-            Tensor loss = arena.allocate(DType.F32, Shape.of(1));
-            both(
-                    rows * v,
-                    type -> dlogits -> backend().crossEntropy(logits, targets, loss, dlogits, 0.01f, rows, v),
-                    1);
+            Tensor logits = rows(DType.F32, exact(rows * v), rows);
+            Tensor targets = guarded.intRows(random.ints(rows, 0, v).toArray());
+            Tensor loss = guarded.output(DType.F32, 1);
+            both(rows, v, 1, (type, dlogits) -> new CrossEntropyOp(logits, targets, loss, dlogits, 0.01f));
         });
     }
 
@@ -439,12 +397,15 @@ public abstract class Bf16Operations {
     @CsvSource({"1,1", "2,31", "5,127", "2,1000", "3,5000"})
     void rounding(int rows, int c) {
         eachPlace(() -> {
-            int n = rows * c;
-            float[] x = exact(n);
-            Tensor w = f32(n);
-            both(n, type -> q -> backend().quantizeRows(input(type, x), null, q, rows, c), 1);
+            float[] x = exact(rows * c);
+            both(rows, c, 1, (type, q) -> new QuantizeRowsOp(rows(type, x, rows), null, q));
+            Tensor w = f32(rows, c);
             for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
-                both(n, type -> q -> backend().quantizeWeights(w, quantization, null, q, rows, c), 1);
+                Tensor[] q = {guarded.output(DType.F32, rows, c), guarded.output(DType.BF16, rows, c)};
+                for (Tensor each : q) {
+                    guarded.run(new QuantizeWeightsOp(w, quantization, rows, null, each), pass(rows));
+                }
+                assertClose("weights", q, 1);
             }
         });
     }
@@ -453,35 +414,28 @@ public abstract class Bf16Operations {
     @ValueSource(ints = {1, 3, 4, 33, 1000})
     void adamWLeavesTheParametersRounded(int n) {
         eachPlace(() -> {
-            GuardedTensor params = GuardedTensor.larger(arena, exact(n));
-            GuardedTensor factors = GuardedTensor.output(arena, DType.BF16, n);
-            Tensor one = arena.allocate(DType.F32, Shape.of(1));
-            one.write(0.01f);
-            Tensor step = arena.allocate(DType.I32, Shape.of(1));
-            step.write(1);
-            backend()
-                    .adamW(
-                            params.tensor().slice(0, Shape.of(n)),
-                            factors.tensor(),
-                            f32(n),
-                            arena.allocate(DType.F32, Shape.of(n)),
-                            arena.allocate(DType.F32, Shape.of(n)),
-                            one,
-                            step,
-                            one,
-                            new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.1f, 0));
-            assertThat(factors.read()).isEqualTo(rounded(params.read()));
+            Tensor params = f32(n);
+            Tensor matmulWeights = guarded.output(DType.BF16, n);
+            float[] zeros = new float[n];
+            AdamWOp.State state =
+                    new AdamWOp.State(params, matmulWeights, f32(n), guarded.of(zeros, n), guarded.of(zeros, n));
+            Tensor number = guarded.of(new float[] {0.01f}, 1);
+            AdamWSettings settings = new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.1f, 0);
+            guarded.run(new AdamWOp(state, number, guarded.ints(1), number, settings), pass(1));
+            assertThat(matmulWeights.toFloats()).isEqualTo(rounded(params.toFloats()));
         });
     }
 
     @Test
     void zeroesAndCopies() {
-        float[] x = exact(33);
-        GuardedTensor y = GuardedTensor.output(arena, DType.BF16, 33);
-        backend().copy(input(DType.BF16, x), y.tensor(), 33);
-        assertThat(y.read()).isEqualTo(x);
-        backend().zero(y.tensor(), 33);
-        assertThat(y.read()).containsOnly(0);
+        eachPlace(() -> {
+            float[] x = exact(33);
+            Tensor y = guarded.output(DType.BF16, 1, 33);
+            guarded.run(new CopyOp(guarded.of(DType.BF16, x, 33), y), pass(1));
+            assertThat(y.toFloats()).isEqualTo(x);
+            guarded.run(new ZeroOp(y), pass(1));
+            assertThat(y.toFloats()).containsOnly(0);
+        });
     }
 
     // ---------------------------------------------------------------------------------------------- helpers
@@ -492,24 +446,37 @@ public abstract class Bf16Operations {
         return type == DType.F32 ? 0 : 1;
     }
 
+    private static Pass pass(int rows) {
+        return Pass.evaluation(1, rows);
+    }
+
     /** With tensors at odd places, and at multiples of 16 bytes. */
-    private static void eachPlace(Runnable test) {
-        for (int place : new int[] {GuardedTensor.ODD, GuardedTensor.ALIGNED}) {
-            GuardedTensor.placeAt(place);
+    private void eachPlace(Runnable test) {
+        for (boolean aligned : new boolean[] {false, true}) {
+            guarded = new GuardedTensors(backend(), arena, aligned);
             test.run();
         }
     }
 
-    /** Runs an operation with an output of each type, and answers the one in F32. */
-    private float[] both(int n, Function<DType, Consumer<Tensor>> operation, int roundings) {
+    /** Runs an operation with an output (rows, c) of each type, and answers the one in F32. */
+    private float[] both(int rows, int c, int roundings, BiFunction<DType, Tensor, Operation> operation) {
+        return both(rows, c, roundings, pass(rows), operation);
+    }
+
+    private float[] both(int rows, int c, int roundings, Pass pass, BiFunction<DType, Tensor, Operation> operation) {
         float[][] results = new float[2][];
         for (DType type : TYPES) {
-            GuardedTensor out = GuardedTensor.output(arena, type, n);
-            operation.apply(type).accept(out.tensor());
-            results[index(type)] = out.read();
+            Tensor out = guarded.outputRows(type, rows, c);
+            guarded.run(operation.apply(type, out), pass);
+            results[index(type)] = read(out, rows * c);
         }
         assertClose("BF16", results[1], results[0], roundings);
         return results[0];
+    }
+
+    /** @param results of F32, of BF16 */
+    private static void assertClose(String name, Tensor[] results, int roundings) {
+        assertClose(name, results[1].toFloats(), results[0].toFloats(), roundings);
     }
 
     private static void assertClose(String name, float[] actual, float[] expected, int roundings) {
@@ -553,15 +520,25 @@ public abstract class Bf16Operations {
         return tensor.toFloats();
     }
 
-    private Tensor f32(int n) {
-        return GuardedTensor.of(arena, exact(n)).tensor();
+    private Tensor f32(int... dims) {
+        return guarded.of(exact(Math.toIntExact(Shape.of(dims).size())), dims);
     }
 
-    private Tensor input(DType type, float[] values) {
-        return GuardedTensor.larger(arena, type, values).tensor();
+    private Tensor rows(DType type, float[] values, int rows) {
+        return guarded.rows(type, values, rows, values.length / rows);
     }
 
-    private GuardedTensor[] outputs(int n) {
-        return new GuardedTensor[] {GuardedTensor.output(arena, n), GuardedTensor.output(arena, n)};
+    private Tensor weights(DType type, float[] values, int out) {
+        return guarded.of(type, values, out, values.length / out);
+    }
+
+    /** Of F32, for what an operation on F32 writes and for what one on BF16 does. */
+    private Tensor[] outputs(int... dims) {
+        return new Tensor[] {guarded.output(DType.F32, dims), guarded.output(DType.F32, dims)};
+    }
+
+    /** The same of rows. */
+    private Tensor[] statistics(int rows, int each) {
+        return new Tensor[] {guarded.outputRows(DType.F32, rows, each), guarded.outputRows(DType.F32, rows, each)};
     }
 }

@@ -3,10 +3,13 @@ package io.github.drakegpt.backend;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.github.drakegpt.ops.Access;
+import io.github.drakegpt.ops.Int8Rows;
 import io.github.drakegpt.ops.Operand;
 import io.github.drakegpt.ops.Operand.Extent;
 import io.github.drakegpt.ops.Operation;
 import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.quant.PackedMatrix;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -108,6 +111,14 @@ public final class GuardedTensors {
         return tensor;
     }
 
+    /** Room for rows of c elements rounded to 8 bits, and behind them some that no operation may touch. */
+    public Int8Rows int8Rows(Quantization quantization, int rows, int c) {
+        return new Int8Rows(
+                outputRows(DType.I8, rows, PackedMatrix.paddedColumns(quantization, c)),
+                output(DType.F32, rows + SPARE),
+                output(DType.I32, rows + SPARE));
+    }
+
     /** U16 of exactly these values. */
     public Tensor corpus(int... tokens) {
         char[] chars = new char[tokens.length];
@@ -161,6 +172,11 @@ public final class GuardedTensors {
 
     /** Runs an operation, and fails if it does anything else than its operands say. */
     public void run(Operation operation, Pass pass) {
+        run(operation, pass, () -> operation.run(backend, pass));
+    }
+
+    /** The same in another way, such as from a recording. */
+    public void run(Operation operation, Pass pass, Runnable way) {
         List<Operand> operands = operation.operands().list();
         for (Operand operand : operands) {
             if (operand.access() == Access.WRITE && isApart(operand, operands)) {
@@ -170,7 +186,7 @@ public final class GuardedTensors {
         Map<Operand, int[]> old = new HashMap<>();
         operands.forEach(operand -> old.put(operand, bits(whole(operand))));
 
-        operation.run(backend, pass);
+        way.run();
 
         for (Operand operand : operands) {
             int[] is = bits(whole(operand));
@@ -250,6 +266,13 @@ public final class GuardedTensors {
     /** The first elements of a tensor of F32 or BF16. */
     public static float[] read(Tensor tensor, int n) {
         float[] values = new float[n];
+        tensor.read(values);
+        return values;
+    }
+
+    /** The first elements of a tensor of I32. */
+    public static int[] readInts(Tensor tensor, int n) {
+        int[] values = new int[n];
         tensor.read(values);
         return values;
     }

@@ -1,15 +1,22 @@
 package io.github.drakegpt.backend;
 
+import static io.github.drakegpt.backend.GuardedTensors.read;
+import static io.github.drakegpt.backend.GuardedTensors.readInts;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeInt8Op;
+import io.github.drakegpt.ops.ResidualOp;
+import io.github.drakegpt.ops.RmsNormOp;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
@@ -18,7 +25,6 @@ import java.util.Random;
 import java.util.TreeMap;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
@@ -31,17 +37,16 @@ import org.junit.jupiter.params.provider.CsvSource;
  */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 public abstract class PackedOperations {
-    private static final byte POISON = 99;
-
     private Random random;
     private Arena arena;
+    private GuardedTensors guarded;
 
     /** The backend to test, the same one at each call; closed after the last test. */
     protected abstract Backend backend();
 
-    /** Multiplies as {@link Backend#packedLinear} does. */
-    protected void multiply(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
-        backend().packedLinear(x, w, bias, relu, y, rows);
+    /** Multiplies, in each way that the backend has. */
+    protected void multiply(GuardedTensors guarded, PackedLinearOp op, Pass pass) {
+        guarded.run(op, pass);
     }
 
     /** Whether float tensors begin at multiples of 16 bytes, where a GPU reads and writes so much at a time. */
@@ -49,15 +54,11 @@ public abstract class PackedOperations {
         return false;
     }
 
-    @BeforeAll
-    void placeTensors() {
-        GuardedTensor.placeAt(aligned() ? GuardedTensor.ALIGNED : GuardedTensor.ODD);
-    }
-
     @BeforeEach
     void openArena() {
         random = new Random(42);
         arena = backend().newArena();
+        guarded = new GuardedTensors(backend(), arena, aligned());
     }
 
     @AfterEach
@@ -93,8 +94,7 @@ public abstract class PackedOperations {
             Arrays.fill(x, c, 2 * c, 0f);
         }
         for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
-            Int8Rows q = rows(quantization, rows, c);
-            backend().quantizeInt8(tensor(x), q, rows, c);
+            Int8Rows q = rounded(quantization, x, rows);
             assertRounded(q, x, rows, c);
         }
     }
@@ -103,11 +103,10 @@ public abstract class PackedOperations {
     @Test
     void quantizingInt8BetweenTwoValues() {
         float[] x = {127, 0.5f, 1.5f, -0.5f, -1.5f, -127, 2.5f, 0, 1e-7f, -1e-7f, 0, 0, 0, 0, 0, 0};
-        Int8Rows q = rows(Quantization.B158, 2, 8);
-        backend().quantizeInt8(tensor(x), q, 2, 8);
+        Int8Rows q = rounded(Quantization.B158, x, 2);
         assertThat(Arrays.copyOf(q.values().toBytes(), 8)).containsExactly(127, 0, 2, 0, -2, -127, 2, 0);
-        assertThat(q.scales().toFloats()).containsExactly(1, 1e-5f / 127);
-        assertThat(q.sums().toInts()).containsExactly(2, 0);
+        assertThat(read(q.scales(), 2)).containsExactly(1, 1e-5f / 127);
+        assertThat(readInts(q.sums(), 2)).containsExactly(2, 0);
     }
 
     @Test
@@ -117,8 +116,7 @@ public abstract class PackedOperations {
         x[c + 7] = Float.NaN;
         x[2 * c + 9] = Float.NEGATIVE_INFINITY;
         for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
-            Int8Rows q = rows(quantization, 4, c);
-            backend().quantizeInt8(tensor(x), q, 4, c);
+            Int8Rows q = rounded(quantization, x, 4);
             PackedMatrix matrix = random(quantization, 20, c, 1);
             float[] y = product(q, matrix, null, true, 4);
             for (int n = 0; n < 20; n++) {
@@ -134,32 +132,36 @@ public abstract class PackedOperations {
     @ParameterizedTest
     @CsvSource({"1,32", "3,128", "5,33", "16,384", "2,1536", "2,1000", "3,3001", "2,4096"})
     void normsThatRound(int rows, int c) {
-        Tensor x = tensor(gaussian(rows * c, 3));
-        Tensor branch = tensor(gaussian(rows * c, 1));
-        Tensor weight = tensor(gaussian(c, 1));
-        Tensor bias = tensor(gaussian(c, 1));
-        Tensor out = arena.allocate(DType.F32, Shape.of(rows, c));
-        Tensor sum = arena.allocate(DType.F32, Shape.of(rows, c));
-        Tensor sumApart = arena.allocate(DType.F32, Shape.of(rows, c));
-        Tensor stats = arena.allocate(DType.F32, Shape.of(rows, 2));
-        Int8Rows together = rows(Quantization.B158, rows, c);
-        Int8Rows apart = rows(Quantization.B158, rows, c);
+        Pass pass = Pass.evaluation(1, rows);
+        Tensor x = guarded.rows(gaussian(rows * c, 3), rows, c);
+        Tensor branch = guarded.rows(gaussian(rows * c, 1), rows, c);
+        Tensor weight = guarded.of(gaussian(c, 1), c);
+        Tensor bias = guarded.of(gaussian(c, 1), c);
+        Tensor out = guarded.outputRows(DType.F32, rows, c);
+        Tensor sum = guarded.outputRows(DType.F32, rows, c);
+        Tensor stats = guarded.outputRows(DType.F32, rows, 2);
+        Tensor inverse = guarded.outputRows(DType.F32, rows, 1);
+        Int8Rows together = guarded.int8Rows(Quantization.B158, rows, c);
+        Int8Rows apart = guarded.int8Rows(Quantization.B158, rows, c);
+        QuantizeInt8Op round = new QuantizeInt8Op(out, apart);
 
-        backend().rmsNormInt8(x, weight, out, stats, together, rows, c);
-        backend().rmsNorm(x, weight, out, stats, rows, c);
-        backend().quantizeInt8(out, apart, rows, c);
-        assertEqual(together, apart);
+        guarded.run(new RmsNormOp(x, weight, out, inverse, together), pass);
+        guarded.run(new RmsNormOp(x, weight, out, inverse, null), pass);
+        guarded.run(round, pass);
+        assertEqual(together, apart, rows);
 
-        backend().layerNormInt8(x, weight, bias, out, stats, together, rows, c);
-        backend().layerNorm(x, weight, bias, out, stats, rows, c);
-        backend().quantizeInt8(out, apart, rows, c);
-        assertEqual(together, apart);
+        guarded.run(new LayerNormOp(null, x, weight, bias, out, stats, together), pass);
+        guarded.run(new LayerNormOp(null, x, weight, bias, out, stats, null), pass);
+        guarded.run(round, pass);
+        assertEqual(together, apart, rows);
 
-        backend().residualNormInt8(x, branch, sum, weight, bias, out, stats, together, rows, c);
-        backend().residualNorm(x, branch, null, null, 0, sumApart, weight, bias, out, stats, rows, c);
-        backend().quantizeInt8(out, apart, rows, c);
-        assertEqual(together, apart);
-        assertThat(sum.toFloats()).isEqualTo(sumApart.toFloats());
+        ResidualOp residual = new ResidualOp(x, branch, null, null, sum);
+        guarded.run(new LayerNormOp(residual, sum, weight, bias, out, stats, together), pass);
+        float[] sums = read(sum, rows * c);
+        guarded.run(new LayerNormOp(residual, sum, weight, bias, out, stats, null), pass);
+        guarded.run(round, pass);
+        assertEqual(together, apart, rows);
+        assertThat(sums).isEqualTo(read(sum, rows * c));
     }
 
     // ---------------------------------------------------------------------------------------------- products
@@ -193,11 +195,9 @@ public abstract class PackedOperations {
     void packedLinear(int rows, int out, int in) {
         for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
             PackedMatrix matrix = random(quantization, out, in, 1);
-            float[] x = gaussian(rows * in, 1);
-            Int8Rows q = rows(quantization, rows, in);
-            backend().quantizeInt8(tensor(x), q, rows, in);
+            Int8Rows q = rounded(quantization, gaussian(rows * in, 1), rows);
             long[] sums = sums(q, matrix, rows);
-            assertThat(product(q, unscaled(matrix), null, false, rows, 1f))
+            assertThat(product(unscaled(q, rows), unscaled(matrix), null, false, rows))
                     .as("the sums themselves, %s", quantization)
                     .isEqualTo(floats(sums));
         }
@@ -209,11 +209,10 @@ public abstract class PackedOperations {
     void packedLinearWithScalesBiasAndRelu(int rows, int out, int in, int matrices) {
         for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
             PackedMatrix matrix = random(quantization, out, in, matrices);
-            Int8Rows q = rows(quantization, rows, in);
-            backend().quantizeInt8(tensor(gaussian(rows * in, 5)), q, rows, in);
+            Int8Rows q = rounded(quantization, gaussian(rows * in, 5), rows);
             long[] sums = sums(q, matrix, rows);
             float[] bias = gaussian(out, 1);
-            float[] scales = q.scales().toFloats();
+            float[] scales = read(q.scales(), rows);
             float[] rowScales = matrix.rowScales();
             for (boolean relu : new boolean[] {false, true}) {
                 for (boolean withBias : new boolean[] {false, true}) {
@@ -242,9 +241,8 @@ public abstract class PackedOperations {
             for (float sign : new float[] {1, -1}) {
                 float[] x = new float[rows * in];
                 Arrays.fill(x, sign);
-                Int8Rows q = rows(quantization, rows, in);
-                backend().quantizeInt8(tensor(x), q, rows, in);
-                float[] y = product(q, matrix, null, false, rows, 1f);
+                Int8Rows q = unscaled(rounded(quantization, x, rows), rows);
+                float[] y = product(q, matrix, null, false, rows);
                 assertThat(y).containsOnly(sign * 127 * in);
             }
         }
@@ -278,19 +276,20 @@ public abstract class PackedOperations {
 
     // ---------------------------------------------------------------------------------------------- helpers
 
-    private float[] product(Int8Rows q, PackedMatrix matrix, float[] bias, boolean relu, int rows, float scale) {
-        float[] ones = new float[rows];
-        Arrays.fill(ones, scale);
-        Tensor scales = tensor(ones);
-        return product(new Int8Rows(q.values(), scales, q.sums()), matrix, bias, relu, rows);
-    }
-
     private float[] product(Int8Rows q, PackedMatrix matrix, float[] bias, boolean relu, int rows) {
         PackedWeights w = PackedWeights.allocate(arena, matrix.quantization(), matrix.out(), matrix.in());
         w.write(matrix);
-        GuardedTensor y = GuardedTensor.output(arena, rows * matrix.out());
-        multiply(q, w, bias == null ? null : tensor(bias), relu, y.tensor(), rows);
-        return y.read();
+        Tensor added = bias == null ? null : guarded.of(bias, bias.length);
+        Tensor y = guarded.outputRows(DType.F32, rows, matrix.out());
+        multiply(guarded, new PackedLinearOp(q, w, added, relu, y), Pass.evaluation(1, rows));
+        return read(y, rows * matrix.out());
+    }
+
+    /** The same rows, of scale 1. */
+    private Int8Rows unscaled(Int8Rows q, int rows) {
+        float[] ones = new float[rows];
+        Arrays.fill(ones, 1f);
+        return new Int8Rows(q.values(), guarded.rows(ones, rows, 1), q.sums());
     }
 
     private static PackedMatrix unscaled(PackedMatrix matrix) {
@@ -323,12 +322,10 @@ public abstract class PackedOperations {
         return PackedMatrix.pack(quantization, gaussian(out * in, 0.1f), 0, out, in, matrices);
     }
 
-    /** Rows to be written to, all of them up to their stride. */
-    private Int8Rows rows(Quantization quantization, int rows, int c) {
-        Int8Rows q = Int8Rows.allocate(arena, quantization, rows, c);
-        byte[] poison = new byte[rows * q.stride()];
-        Arrays.fill(poison, POISON);
-        q.values().write(poison);
+    private Int8Rows rounded(Quantization quantization, float[] x, int rows) {
+        int c = x.length / rows;
+        Int8Rows q = guarded.int8Rows(quantization, rows, c);
+        guarded.run(new QuantizeInt8Op(guarded.rows(x, rows, c), q), Pass.evaluation(1, rows));
         return q;
     }
 
@@ -355,14 +352,11 @@ public abstract class PackedOperations {
         }
     }
 
-    private static void assertEqual(Int8Rows actual, Int8Rows expected) {
-        assertThat(actual.values().toBytes()).isEqualTo(expected.values().toBytes());
-        assertThat(actual.scales().toFloats()).isEqualTo(expected.scales().toFloats());
-        assertThat(actual.sums().toInts()).isEqualTo(expected.sums().toInts());
-    }
-
-    private Tensor tensor(float[] values) {
-        return GuardedTensor.of(arena, values).tensor();
+    private static void assertEqual(Int8Rows actual, Int8Rows expected, int rows) {
+        assertThat(Arrays.copyOf(actual.values().toBytes(), rows * actual.stride()))
+                .isEqualTo(Arrays.copyOf(expected.values().toBytes(), rows * actual.stride()));
+        assertThat(read(actual.scales(), rows)).isEqualTo(read(expected.scales(), rows));
+        assertThat(readInts(actual.sums(), rows)).isEqualTo(readInts(expected.sums(), rows));
     }
 
     private float[] gaussian(int n, float size) {

@@ -11,7 +11,9 @@ import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.ops.AdamWSettings;
 import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.Sampling;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
@@ -897,7 +899,12 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
         packedLinear(PackedPath.of(rows), x, w, bias, relu, y, rows);
     }
 
-    /** {@link #packedLinear} in a given way, for tests and to compare their times. */
+    /** The same in a given way, for tests and to compare their times. */
+    void packedLinear(PackedPath path, PackedLinearOp op, Pass pass) {
+        packedLinear(path, op.x(), op.w(), op.bias(), op.relu(), op.y(), op.rows(pass));
+    }
+
+    /** {@link #packedLinear} in a given way. */
     void packedLinear(PackedPath path, Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
         int stride = PackedMatrix.paddedColumns(w.quantization(), w.in());
         if (x.stride() != stride) {

@@ -1,14 +1,19 @@
 package io.github.drakegpt.backend.cuda;
 
+import static io.github.drakegpt.backend.GuardedTensors.read;
 import static io.github.drakegpt.backend.ReferenceOperations.doubles;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.backend.GuardedTensors;
 import io.github.drakegpt.backend.ReferenceOperations;
+import io.github.drakegpt.ops.AttentionCachedOp;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
-import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -43,13 +48,31 @@ abstract class Bf16AttentionOperations {
     private static final long SEED = 0x9876_5432_10FE_DCBAL;
     private static final int PURPOSE = RandomStream.dropout(5);
     private static final int STEP = 77;
-    /** Elements before a tensor: it begins at a multiple of 16 bytes, or does not. */
-    private static final int[] PLACES = {8, 7};
 
-    private final List<Guarded> inputs = new ArrayList<>();
     private Random random;
     private Arena arena;
-    private int before;
+    private GuardedTensors guarded;
+
+    /** A batch of sequences of t tokens, and heads of one size. */
+    private record Sizes(int batch, int t, int heads, int headSize) {
+        int rows() {
+            return batch * t;
+        }
+
+        int width() {
+            return heads * headSize;
+        }
+
+        /** Elements of the weights. */
+        int weights() {
+            return rows() * heads * t;
+        }
+
+        /** Without dropout. */
+        Pass pass() {
+            return Pass.evaluation(batch, t);
+        }
+    }
 
     /** The backend to test, the same one at each call; closed after the last test. */
     protected abstract CudaBackend backend();
@@ -57,14 +80,12 @@ abstract class Bf16AttentionOperations {
     @BeforeEach
     void openArena() {
         random = new Random(42);
-        before = PLACES[0];
         arena = backend().newArena();
+        place(true);
     }
 
     @AfterEach
     void closeArena() {
-        inputs.forEach(Guarded::assertUnchanged); // no operation writes to its inputs
-        inputs.clear();
         arena.close();
     }
 
@@ -75,92 +96,80 @@ abstract class Bf16AttentionOperations {
         }
     }
 
-    static Stream<int[]> sizes() {
-        List<int[]> sizes = new ArrayList<>(); // batch, t, heads, head size
+    /** Tensors that are made from now on begin at multiples of 16 bytes, or do not. */
+    private void place(boolean aligned) {
+        guarded = new GuardedTensors(backend(), arena, aligned);
+    }
+
+    static Stream<Sizes> sizes() {
+        List<Sizes> sizes = new ArrayList<>();
         for (int t : new int[] {1, 2, 31, 33, 80, 127, 256}) {
-            sizes.add(new int[] {1, t, 2, 64});
-            sizes.add(new int[] {2, t, 1, 8});
+            sizes.add(new Sizes(1, t, 2, 64));
+            sizes.add(new Sizes(2, t, 1, 8));
         }
         for (int headSize : new int[] {1, 16, 20, 24, 33, 64, 100, 128}) {
-            sizes.add(new int[] {2, 33, 3, headSize});
-            sizes.add(new int[] {1, 130, 1, headSize});
+            sizes.add(new Sizes(2, 33, 3, headSize));
+            sizes.add(new Sizes(1, 130, 1, headSize));
         }
         return sizes.stream();
     }
 
     @ParameterizedTest
     @MethodSource("sizes")
-    void attention(int[] sizes) {
-        for (int place : PLACES) {
-            before = place;
-            assertAttention(sizes[0], sizes[1], sizes[2], sizes[3], null, 0);
-            assertAttention(sizes[0], sizes[1], sizes[2], sizes[3], dropout(), 3);
+    void attention(Sizes sizes) {
+        for (boolean aligned : new boolean[] {true, false}) {
+            place(aligned);
+            assertAttention(sizes, sizes.pass());
+            assertAttention(sizes, Pass.training(sizes.batch, sizes.t, 3));
         }
     }
 
     @ParameterizedTest
     @ValueSource(ints = {7, 8, 65})
     void dropoutFarIntoALargeBatch(int t) {
-        assertAttention(3, t, 2, 16, dropout(), 1_000_000_007L);
+        assertAttention(new Sizes(3, t, 2, 16), Pass.training(3, t, 1_000_000_007L));
     }
 
-    private void assertAttention(int batch, int t, int heads, int headSize, Dropout dropout, long firstSequence) {
-        int width = heads * headSize;
-        int rows = batch * t;
-        poisonScratch(batch, t, heads, headSize);
-        float[] qkv = gaussian(rows * 3 * width);
-        float[] dout = gaussian(rows * width);
-        double[] mask = dropout == null
-                ? null
-                : ReferenceOperations.dropoutMask(
-                        DROPOUT, SEED, PURPOSE, STEP, firstSequence * heads * t * t, batch * heads * t * t);
-        assertPass(qkv, dout, mask, dropout, firstSequence, batch, t, heads, headSize);
+    private void assertAttention(Sizes sizes, Pass pass) {
+        poisonScratch(sizes);
+        float[] qkv = gaussian(sizes.rows() * 3 * sizes.width());
+        float[] dout = gaussian(sizes.rows() * sizes.width());
+        long first = pass.firstSequence() * sizes.heads * sizes.t * sizes.t;
+        double[] mask = pass.training()
+                ? ReferenceOperations.dropoutMask(DROPOUT, SEED, PURPOSE, STEP, first, sizes.weights())
+                : null;
+        assertPass(qkv, dout, mask, sizes, pass);
     }
 
     /** A pass forward and backward, twice, the second of which gives the same bits. */
-    private void assertPass(
-            float[] qkv,
-            float[] dout,
-            double[] mask,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        int width = heads * headSize;
-        int rows = batch * t;
-        Tensor tqkv = input(qkv);
-        Tensor tdout = input(dout);
-        float[][] first = null;
-        for (int pass = 0; pass < 2; pass++) {
-            Guarded out = output(rows * width);
-            Guarded stats = new Guarded(DType.F32, poison(2 * rows * heads));
-            Guarded dqkv = output(rows * 3 * width);
-            backend().attention(tqkv, out.tensor, stats.tensor, dropout, firstSequence, batch, t, heads, headSize);
-            float[][] results = {out.read(), stats.read(), null};
-            backend()
-                    .attentionGrad(
-                            tqkv,
-                            out.tensor,
-                            stats.tensor,
-                            tdout,
-                            dqkv.tensor,
-                            dropout,
-                            firstSequence,
-                            batch,
-                            t,
-                            heads,
-                            headSize);
-            results[2] = dqkv.read();
-            if (first == null) {
-                first = results;
-            } else {
-                assertThat(results).isDeepEqualTo(first);
-            }
-        }
-        new Expected(doubles(qkv), doubles(dout), mask, batch, t, heads, headSize)
-                .assertClose(first[0], first[1], first[2]);
+    private void assertPass(float[] qkv, float[] dout, double[] mask, Sizes sizes, Pass pass) {
+        float[][] first = pass(qkv, dout, sizes, pass);
+        assertThat(pass(qkv, dout, sizes, pass)).isDeepEqualTo(first);
+        new Expected(doubles(qkv), doubles(dout), mask, sizes).assertClose(first[0], first[1], first[2]);
+    }
+
+    /** out, stats and dqkv. */
+    private float[][] pass(float[] qkv, float[] dout, Sizes sizes, Pass pass) {
+        AttentionOp forward = forward(qkv, sizes);
+        Tensor dqkv = guarded.outputRows(DType.BF16, sizes.rows(), 3 * sizes.width());
+        guarded.run(forward, pass);
+        guarded.run(new AttentionGradOp(forward, rows(dout, sizes), dqkv), pass);
+        return new float[][] {
+            read(forward.out(), dout.length),
+            read(forward.stats(), 2 * sizes.rows() * sizes.heads),
+            read(dqkv, qkv.length)
+        };
+    }
+
+    /** Dropout is of passes that train. */
+    private AttentionOp forward(float[] qkv, Sizes sizes) {
+        Dropout dropout = new Dropout(DROPOUT, new RandomStream(SEED, PURPOSE, guarded.ints(STEP)));
+        return new AttentionOp(
+                rows(qkv, sizes),
+                guarded.outputRows(DType.BF16, sizes.rows(), sizes.width()),
+                guarded.outputRows(DType.F32, sizes.rows(), 2 * sizes.heads),
+                dropout,
+                sizes.heads);
     }
 
     /** What a pass should give, and how far from it bfloat16 may be. */
@@ -168,7 +177,6 @@ abstract class Bf16AttentionOperations {
         private final double[] qkv;
         private final double[] dout;
         private final double[] mask;
-        private final int batch;
         private final int t;
         private final int heads;
         private final int headSize;
@@ -181,15 +189,15 @@ abstract class Bf16AttentionOperations {
         private final double[] dqkvError;
         private double largestScore;
 
-        Expected(double[] qkv, double[] dout, double[] mask, int batch, int t, int heads, int headSize) {
+        Expected(double[] qkv, double[] dout, double[] mask, Sizes sizes) {
             this.qkv = qkv;
             this.dout = dout;
             this.mask = mask;
-            this.batch = batch;
-            this.t = t;
-            this.heads = heads;
-            this.headSize = headSize;
-            width = heads * headSize;
+            int batch = sizes.batch;
+            t = sizes.t;
+            heads = sizes.heads;
+            headSize = sizes.headSize;
+            width = sizes.width();
             forward = ReferenceOperations.attention(qkv, mask, batch, t, heads, headSize);
             dqkv = ReferenceOperations.attentionGrad(qkv, dout, mask, batch, t, heads, headSize);
             outError = new double[forward.out().length];
@@ -300,23 +308,14 @@ abstract class Bf16AttentionOperations {
     }
 
     /** Leaves NaN in the memory that the backend keeps between operations: it must not show in what comes next. */
-    private void poisonScratch(int batch, int t, int heads, int headSize) {
-        int n = batch * t * heads * headSize;
-        Guarded result = output(3 * n);
-        backend()
-                .attentionGrad(
-                        input(poison(3 * n)),
-                        input(poison(n)),
-                        new Guarded(DType.F32, poison(2 * batch * t * heads)).tensor,
-                        input(poison(n)),
-                        result.tensor,
-                        dropout(),
-                        0,
-                        batch,
-                        t,
-                        heads,
-                        headSize);
-        assertThat(result.read()).containsOnly(Float.NaN);
+    private void poisonScratch(Sizes sizes) {
+        int n = sizes.rows() * sizes.width();
+        AttentionOp forward = forward(poison(3 * n), sizes);
+        forward.out().write(poison(n));
+        forward.stats().write(poison(2 * sizes.rows() * sizes.heads));
+        Tensor dqkv = guarded.outputRows(DType.BF16, sizes.rows(), 3 * sizes.width());
+        guarded.run(new AttentionGradOp(forward, rows(poison(n), sizes), dqkv), Pass.training(sizes.batch, sizes.t, 0));
+        assertThat(read(dqkv, 3 * n)).containsOnly(Float.NaN);
     }
 
     @ParameterizedTest
@@ -330,13 +329,15 @@ abstract class Bf16AttentionOperations {
                 qkv[i * 3 * headSize + headSize + d] = i % 3 - 1;
             }
         }
-        assertPass(qkv, gaussian(t * headSize), null, null, 0, 1, t, 1, headSize);
+        Sizes sizes = new Sizes(1, t, 1, headSize);
+        assertPass(qkv, gaussian(t * headSize), null, sizes, sizes.pass());
     }
 
     @ParameterizedTest
     @CsvSource({"7,2,3", "33,1,8", "130,2,64", "256,1,64", "80,1,128"})
     void attentionSeesNothingThatComesLater(int t, int heads, int headSize) {
-        int width = heads * headSize;
+        Sizes sizes = new Sizes(1, t, heads, headSize);
+        int width = sizes.width();
         float[] qkv = gaussian(t * 3 * width);
         float[] dout = gaussian(t * width);
         for (int changed : new int[] {1, t / 2, t - 1}) {
@@ -352,16 +353,16 @@ abstract class Bf16AttentionOperations {
             }
             Arrays.fill(late, 0, before, 0f);
 
-            float[][] results = pass(qkv, dout, t, heads, headSize);
-            float[][] others = pass(other, otherDout, t, heads, headSize);
+            float[][] results = pass(qkv, dout, sizes, sizes.pass());
+            float[][] others = pass(other, otherDout, sizes, sizes.pass());
             assertThat(Arrays.copyOf(others[0], before)).isEqualTo(Arrays.copyOf(results[0], before));
             assertThat(others[0][before]).isNotEqualTo(results[0][before]);
-            float[] lateGrad = pass(qkv, late, t, heads, headSize)[1];
+            float[] lateGrad = pass(qkv, late, sizes, sizes.pass())[2];
             for (int i = 0; i < changed; i++) {
                 int query = i * 3 * width;
-                assertThat(Arrays.copyOfRange(others[1], query, query + width))
+                assertThat(Arrays.copyOfRange(others[2], query, query + width))
                         .as("gradient of query %d, whose keys are the same", i)
-                        .isEqualTo(Arrays.copyOfRange(results[1], query, query + width));
+                        .isEqualTo(Arrays.copyOfRange(results[2], query, query + width));
                 assertThat(Arrays.copyOfRange(lateGrad, query, query + width))
                         .as("gradient of query %d, whose output has none", i)
                         .containsOnly(0f);
@@ -369,31 +370,19 @@ abstract class Bf16AttentionOperations {
         }
     }
 
-    /** out and dqkv. */
-    private float[][] pass(float[] qkv, float[] dout, int t, int heads, int headSize) {
-        int width = heads * headSize;
-        Tensor tqkv = input(qkv);
-        Guarded out = output(t * width);
-        Guarded stats = new Guarded(DType.F32, poison(2 * t * heads));
-        Guarded dqkv = output(t * 3 * width);
-        backend().attention(tqkv, out.tensor, stats.tensor, null, 0, 1, t, heads, headSize);
-        backend()
-                .attentionGrad(
-                        tqkv, out.tensor, stats.tensor, input(dout), dqkv.tensor, null, 0, 1, t, heads, headSize);
-        return new float[][] {out.read(), dqkv.read()};
-    }
-
     @ParameterizedTest
     @ValueSource(ints = {7, 65})
     void nanAndInfinityReachTheirOwnRow(int t) {
         int headSize = 3;
+        Sizes sizes = new Sizes(1, t, 1, headSize);
         for (float special : new float[] {Float.NaN, Float.POSITIVE_INFINITY}) {
             for (int part = 0; part < 3; part++) {
                 float[] qkv = gaussian(t * 3 * headSize);
                 int row = t / 2;
                 qkv[3 * row * headSize] = 1; // of which a key of infinity makes a score of infinity
                 qkv[(3 * row + part) * headSize] = special;
-                float value = pass(qkv, gaussian(t * headSize), t, 1, headSize)[0][row * headSize];
+                float[] out = pass(qkv, gaussian(t * headSize), sizes, sizes.pass())[0];
+                float value = out[row * headSize];
                 assertThat(Float.isNaN(value) || Float.isInfinite(value))
                         .as("%s in part %d gave %s", special, part, value)
                         .isTrue();
@@ -418,19 +407,19 @@ abstract class Bf16AttentionOperations {
     })
     void attentionCached(int batch, int t, int position, int context, int heads, int headSize) {
         int width = heads * headSize;
-        for (int place : PLACES) {
-            before = place;
+        Sizes sizes = new Sizes(batch, t, heads, headSize);
+        for (boolean aligned : new boolean[] {true, false}) {
+            place(aligned);
             float[] qkv = gaussian(batch * t * 3 * width);
             float[] cache = gaussian(batch * context * 2 * width);
             for (int b = 0; b < batch; b++) { // what comes later has never been written
                 Arrays.fill(cache, (b * context + position) * 2 * width, (b + 1) * context * 2 * width, Float.NaN);
             }
-            Guarded keysAndValues = new Guarded(DType.BF16, cache);
-            Guarded out = output(batch * t * width);
-            Tensor at = ints(position);
-            backend()
-                    .attentionCached(
-                            input(qkv), keysAndValues.tensor, at, out.tensor, batch, t, context, heads, headSize);
+            Tensor keysAndValues = guarded.of(DType.BF16, cache, batch, context, 2 * width);
+            Tensor out = guarded.outputRows(DType.BF16, sizes.rows(), width);
+            guarded.run(
+                    new AttentionCachedOp(rows(qkv, sizes), keysAndValues, guarded.ints(position), out, heads),
+                    Pass.generation(batch, t));
             double[] expectedCache = doubles(cache);
             double[] expected = ReferenceOperations.attentionCached(
                     doubles(qkv), expectedCache, batch, t, position, context, heads, headSize);
@@ -448,65 +437,20 @@ abstract class Bf16AttentionOperations {
                     }
                 }
             }
-            double[] wholeError = new Expected(whole, nothing, null, batch, all, heads, headSize).outError;
+            double[] wholeError = new Expected(whole, nothing, null, new Sizes(batch, all, heads, headSize)).outError;
             double[] errors = new double[expected.length];
             for (int b = 0; b < batch; b++) {
                 System.arraycopy(wholeError, (b * all + position) * width, errors, b * t * width, t * width);
             }
-            assertClose("out", out.read(), expected, errors, position + t + headSize);
-            assertThat(doubles(keysAndValues.read())).as("cache").isEqualTo(expectedCache);
+            assertClose("out", read(out, expected.length), expected, errors, position + t + headSize);
+            assertThat(doubles(keysAndValues.toFloats())).as("cache").isEqualTo(expectedCache);
         }
     }
 
     // ---------------------------------------------------------------------------------------------- helpers
 
-    /** A tensor amid NaN that notices when an operation writes beside it. */
-    private final class Guarded {
-        private static final int AFTER = 5;
-
-        private final int start = before;
-        private final int n;
-        private final Tensor whole;
-        private final Tensor tensor;
-        private final float[] input;
-
-        /** One that holds these values. */
-        Guarded(DType dtype, float[] values) {
-            n = values.length;
-            input = values;
-            float[] written = new float[start + n + AFTER];
-            Arrays.fill(written, Float.NaN);
-            System.arraycopy(values, 0, written, start, n);
-            whole = arena.allocate(dtype, Shape.of(written.length));
-            whole.write(written);
-            tensor = whole.slice(start, Shape.of(n));
-        }
-
-        /** The elements now, once nothing beside them has changed. */
-        float[] read() {
-            float[] now = whole.toFloats();
-            for (int i = 0; i < now.length; i++) {
-                if (i < start || i >= start + n) {
-                    assertThat(now[i]).as("element %d", i - start).isNaN();
-                }
-            }
-            return Arrays.copyOfRange(now, start, start + n);
-        }
-
-        /** Fails if anything was written here since the tensor was made. */
-        void assertUnchanged() {
-            assertThat(read()).as("an input").isEqualTo(input);
-        }
-    }
-
-    private Tensor input(float[] values) {
-        Guarded guarded = new Guarded(DType.BF16, values);
-        inputs.add(guarded);
-        return guarded.tensor;
-    }
-
-    private Guarded output(int n) {
-        return new Guarded(DType.BF16, poison(n));
+    private Tensor rows(float[] values, Sizes sizes) {
+        return guarded.rows(DType.BF16, values, sizes.rows(), values.length / sizes.rows());
     }
 
     private static float[] poison(int n) {
@@ -526,15 +470,5 @@ abstract class Bf16AttentionOperations {
 
     private static double square(double x) {
         return x * x;
-    }
-
-    private Tensor ints(int... values) {
-        Tensor tensor = arena.allocate(DType.I32, Shape.of(values.length));
-        tensor.write(values);
-        return tensor;
-    }
-
-    private Dropout dropout() {
-        return new Dropout(DROPOUT, new RandomStream(SEED, PURPOSE, ints(STEP)));
     }
 }

@@ -1,12 +1,17 @@
 package io.github.drakegpt.backend.cuda;
 
+import static io.github.drakegpt.backend.GuardedTensors.read;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
+import io.github.drakegpt.backend.GuardedTensors;
 import io.github.drakegpt.backend.PackedOperations;
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeInt8Op;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
@@ -24,16 +29,13 @@ abstract class CudaPackedOperations extends PackedOperations {
     protected abstract CudaBackend backend();
 
     @Override
-    protected void multiply(Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows) {
-        float[] nothing = new float[rows * w.out()];
-        Arrays.fill(nothing, Float.NaN);
-        Tensor outputs = y.slice(0, Shape.of(nothing.length));
-        super.multiply(x, w, bias, relu, y, rows);
-        float[] first = outputs.toFloats();
+    protected void multiply(GuardedTensors guarded, PackedLinearOp op, Pass pass) {
+        int n = op.rows(pass) * op.w().out();
+        super.multiply(guarded, op, pass);
+        float[] first = read(op.y(), n);
         for (PackedPath path : PackedPath.values()) {
-            outputs.write(nothing);
-            backend().packedLinear(path, x, w, bias, relu, y, rows);
-            assertThat(outputs.toFloats()).as("%s", path).isEqualTo(first);
+            guarded.run(op, pass, () -> backend().packedLinear(path, op, pass));
+            assertThat(read(op.y(), n)).as("%s", path).isEqualTo(first);
         }
     }
 
@@ -46,17 +48,16 @@ abstract class CudaPackedOperations extends PackedOperations {
         int out = 20;
         try (Arena arena = backend().newArena()) {
             PackedWeights w = PackedWeights.allocate(arena, Quantization.B158, out, in);
-            Int8Rows x = new Int8Rows(
-                    arena.allocate(DType.I8, Shape.of(rows, PackedMatrix.paddedColumns(Quantization.B158, in))),
-                    arena.allocate(DType.F32, Shape.of(rows)),
-                    arena.allocate(DType.I32, Shape.of(rows)));
+            Int8Rows x = Int8Rows.allocate(arena, Quantization.B158, rows, in);
             Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
             float[] ones = new float[rows * in];
             Arrays.fill(ones, 1f);
             Tensor inputs = arena.allocate(DType.F32, Shape.of(rows, in));
             inputs.write(ones);
-            backend().quantizeInt8(inputs, x, rows, in);
-            Runnable product = backend().record(arena, () -> backend().packedLinear(path, x, w, null, false, y, rows));
+            Pass pass = Pass.evaluation(1, rows);
+            backend().quantizeInt8(new QuantizeInt8Op(inputs, x), pass);
+            PackedLinearOp op = new PackedLinearOp(x, w, null, false, y);
+            Runnable product = backend().record(arena, () -> backend().packedLinear(path, op, pass));
             for (float weight : new float[] {0.5f, -0.5f, 2}) {
                 float[] weights = new float[out * in];
                 Arrays.fill(weights, weight);
@@ -70,24 +71,17 @@ abstract class CudaPackedOperations extends PackedOperations {
     }
 
     @Test
-    void refusesTensorsThatItCannotRead() {
+    void refusesRowsThatItCannotRead() {
         try (Arena arena = backend().newArena()) {
             PackedWeights w = PackedWeights.allocate(arena, Quantization.B158, 16, 128);
-            Tensor y = arena.allocate(DType.F32, Shape.of(16));
             Tensor one = arena.allocate(DType.F32, Shape.of(1));
             Tensor sum = arena.allocate(DType.I32, Shape.of(1));
-            Tensor bytes = arena.allocate(DType.I8, Shape.of(264));
+            Tensor bytes = arena.allocate(DType.I8, Shape.of(136));
             Int8Rows odd = new Int8Rows(bytes.slice(8, Shape.of(1, 128)), one, sum);
+            PackedLinearOp op = new PackedLinearOp(odd, w, null, false, arena.allocate(DType.F32, Shape.of(1, 16)));
             assertThatIllegalArgumentException()
-                    .isThrownBy(() -> backend().packedLinear(odd, w, null, false, y, 1))
+                    .isThrownBy(() -> backend().packedLinear(op, Pass.evaluation(1, 1)))
                     .withMessageContaining("multiple of 16 bytes");
-            Int8Rows longer = new Int8Rows(bytes.slice(0, Shape.of(1, 256)), one, sum);
-            assertThatIllegalArgumentException()
-                    .isThrownBy(() -> backend().packedLinear(longer, w, null, false, y, 1))
-                    .withMessageContaining("Rows of 256 elements");
-            assertThatIllegalArgumentException()
-                    .isThrownBy(() -> backend().quantizeInt8(arena.allocate(DType.F32, Shape.of(300)), longer, 1, 300))
-                    .withMessageContaining("Rows of 256 elements");
         }
     }
 }
