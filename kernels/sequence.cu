@@ -16,6 +16,7 @@
 #include "common/norm.cuh"
 #include "common/online_softmax.cuh"
 #include "common/philox.cuh"
+#include "common/sequence_ops.cuh"
 
 constexpr int WARPS = 8;
 constexpr int THREADS = WARPS * WARP;
@@ -23,51 +24,38 @@ constexpr int TILE = 8;     // rows of a product that are computed together
 constexpr int COLUMNS = 4;  // elements of a row to be normalized that a lane keeps: rows of up to 128
 constexpr int QUAD = PACK<float>;
 
-// As SequenceProgram.java writes it. What the pointers, sizes and numbers are is said at each operation. Tensors of which each
-// sequence has a part begin with that of block 0.
-struct Operation {
-    void* pointers[10];  // the last one: the step of a stream of random numbers
-    int places[10];      // of the sequence's rows in shared memory: stride << 16 | offset / 4, or -1 where they have none
-    unsigned long long seed;
-    long long first;  // sequence, or row, of the whole batch
-    int kind;
-    int purpose;
-    int threshold;
-    float scale;
-    int sizes[6];
-    float number;
-    int unused[3];
-
+struct Operation : OperationWords {
     __device__ Dropout dropout() const {
-        return make_dropout(seed, purpose, static_cast<const int*>(pointers[9]), threshold, scale);
+        return make_dropout(seed, purpose, static_cast<const int*>(pointers[STEP]), threshold, scale);
     }
 
     template <typename T>
     __device__ T* pointer(int i) const {
         return static_cast<T*>(pointers[i]);
     }
+
+    static constexpr int STEP = sizeof(pointers) / sizeof(pointers[0]) - 1;
 };
-static_assert(sizeof(Operation) == 192, "SequenceProgram.java writes as many bytes, and they are fetched by sixteen");
 
 // The block's part of a tensor (B, T, width).
-struct Rows {
-    float* near;  // what is read: shared memory, or else memory
-    float* far;   // memory
-    int stride;   // of near
+struct SequenceRows {
+    float* cached;  // what is read: shared memory, or else global memory
+    float* global;
+    int stride;  // of cached
     int width;
 
     __device__ float* row(int r) const {
-        return near + r * stride;
+        return cached + r * stride;
     }
 
     __device__ bool wide() const {
-        return stride % QUAD == 0 && is_wide(near);
+        return stride % QUAD == 0 && is_wide(cached);
     }
 
     __device__ void put(int r, int j, float x) const {
-        near[r * stride + j] = x;
-        if (near != far) {
-            far[r * width + j] = x;
+        cached[r * stride + j] = x;
+        if (cached != global) {
+            global[r * width + j] = x;
         }
     }
 };
@@ -78,11 +66,11 @@ struct Sequence {
     int t;           // rows
     long long part;  // elements from a block's part of the gradients to the next block's
 
-    __device__ Rows rows(const Operation& op, int i, int width) const {
-        float* far = op.pointer<float>(i) + (long long)blockIdx.x * t * width;
+    __device__ SequenceRows rows(const Operation& op, int i, int width) const {
+        float* global = op.pointer<float>(i) + (long long)blockIdx.x * t * width;
         int place = op.places[i];
-        return place < 0 ? Rows{far, far, width, width}
-                         : Rows{memory + (place & 0xffff) * QUAD, far, place >> 16, width};
+        return place < 0 ? SequenceRows{global, global, width, width}
+                         : SequenceRows{memory + (place & 0xffff) * QUAD, global, place >> 16, width};
     }
 
     // The block's part of the gradient of a parameter, or null.
@@ -163,41 +151,43 @@ __device__ __forceinline__ float dot(const float* a, const float* b, int n, bool
 
 // ---------------------------------------------------------------------------------------------- rows of single elements
 
-// Draws the block's sequence: corpus (n), x and y I32 (B, T). sizes: n.
+// Draws the block's sequence: corpus (n), x and y I32 (B, T).
 __device__ __noinline__ void gather(Sequence sequence, const Operation& op) {
-    Stream stream = {op.seed, op.purpose, *op.pointer<const int>(9)};
+    Stream stream = {op.seed, op.purpose, *op.pointer<const int>(Operation::STEP)};
     unsigned word = philox_word(stream, op.first + blockIdx.x);
-    int place = int(__umulhi(word, unsigned(op.sizes[0] - sequence.t)));
-    const unsigned short* corpus = op.pointer<const unsigned short>(0) + place;
+    int place = int(__umulhi(word, unsigned(op.sizes[GatherBatchOp::N] - sequence.t)));
+    const unsigned short* corpus = op.pointer<const unsigned short>(GatherBatchOp::CORPUS) + place;
     long long start = (long long)blockIdx.x * sequence.t;
 #pragma unroll 1
     for (int r = thread_index(); r < sequence.t; r += THREADS) {
-        op.pointer<int>(1)[start + r] = corpus[r];
-        op.pointer<int>(2)[start + r] = corpus[r + 1];
+        op.pointer<int>(GatherBatchOp::X)[start + r] = corpus[r];
+        op.pointer<int>(GatherBatchOp::Y)[start + r] = corpus[r + 1];
     }
 }
 
-// tokens I32 (B, T), wte (V, c), wpe (context, c) or null, out (B, T, c), position I32 (1) or null. sizes: c.
+// tokens I32 (B, T), wte (V, c), wpe (context, c) or null, position I32 (1) or null, out (B, T, c). The row of
+// what is no token is not a number.
 __device__ __noinline__ void embedding(Sequence sequence, const Operation& op) {
-    int c = op.sizes[0];
-    const int* tokens = op.pointer<const int>(0) + (long long)blockIdx.x * sequence.t;
-    const float* wpe = op.pointer<const float>(2);
-    Rows out = sequence.rows(op, 3, c);
-    int position = op.pointers[4] == nullptr ? 0 : *op.pointer<const int>(4);
+    int c = op.sizes[EmbeddingOp::C];
+    const int* tokens = op.pointer<const int>(EmbeddingOp::TOKENS) + (long long)blockIdx.x * sequence.t;
+    const float* wpe = op.pointer<const float>(EmbeddingOp::WPE);
+    SequenceRows out = sequence.rows(op, EmbeddingOp::OUT, c);
+    int position = op.pointers[EmbeddingOp::POSITION] == nullptr ? 0 : *op.pointer<const int>(EmbeddingOp::POSITION);
     each_element(sequence.t, c, [&](int r, int j) {
-        float token = op.pointer<const float>(1)[(long long)tokens[r] * c + j];
+        bool known = unsigned(tokens[r]) < unsigned(op.sizes[EmbeddingOp::V]);
+        float token = known ? op.pointer<const float>(EmbeddingOp::WTE)[(long long)tokens[r] * c + j] : NAN;
         out.put(r, j, wpe == nullptr ? token : token + wpe[(long long)(position + r) * c + j]);
     });
 }
 
-// tokens I32 (B, T), dout (B, T, c), parts of dwte (V, c) and of dwpe (context, c) or null. sizes: c, V, context.
+// tokens I32 (B, T), dout (B, T, c), parts of dwte (V, c) and of dwpe (context, c) or null.
 __device__ __noinline__ void embedding_grad(Sequence sequence, const Operation& op) {
-    int c = op.sizes[0];
-    const int* tokens = op.pointer<const int>(0) + (long long)blockIdx.x * sequence.t;
-    Rows dout = sequence.rows(op, 1, c);
-    float* dwte = sequence.gradient(op, 2);
+    int c = op.sizes[EmbeddingGradOp::C];
+    const int* tokens = op.pointer<const int>(EmbeddingGradOp::TOKENS) + (long long)blockIdx.x * sequence.t;
+    SequenceRows dout = sequence.rows(op, EmbeddingGradOp::DOUT, c);
+    float* dwte = sequence.gradient(op, EmbeddingGradOp::DWTE);
 #pragma unroll 1
-    for (int v = threadIdx.y; v < op.sizes[1]; v += WARPS) {
+    for (int v = threadIdx.y; v < op.sizes[EmbeddingGradOp::V]; v += WARPS) {
 #pragma unroll 1
         for (int j0 = 0; j0 < c; j0 += WARP) {
             int j = j0 + int(threadIdx.x);
@@ -218,23 +208,23 @@ __device__ __noinline__ void embedding_grad(Sequence sequence, const Operation& 
             }
         }
     }
-    float* dwpe = sequence.gradient(op, 3);
+    float* dwpe = sequence.gradient(op, EmbeddingGradOp::DWPE);
     if (dwpe != nullptr) {
-        each_element(op.sizes[2], c, [&](int r, int j) { dwpe[r * c + j] = r < sequence.t ? dout.row(r)[j] : 0.0f; });
+        each_element(op.sizes[EmbeddingGradOp::CONTEXT], c,
+                     [&](int r, int j) { dwpe[r * c + j] = r < sequence.t ? dout.row(r)[j] : 0.0f; });
     }
 }
 
-// x (B, T, c) = 0. sizes: c.
+// x (B, T, c) = 0.
 __device__ __noinline__ void zero(Sequence sequence, const Operation& op) {
-    Rows x = sequence.rows(op, 0, op.sizes[0]);
-    each_element(sequence.t, op.sizes[0], [&](int r, int j) { x.put(r, j, 0); });
+    SequenceRows x = sequence.rows(op, ZeroOp::X, op.sizes[ZeroOp::C]);
+    each_element(sequence.t, op.sizes[ZeroOp::C], [&](int r, int j) { x.put(r, j, 0); });
 }
 
 // The sum (c) of the block's rows (T, c), pointer `from`, which other threads may have written just now, into the part of the
-// gradient, pointer `to`, unless that is null. sizes: c.
-__device__ __noinline__ void column_sums(Sequence sequence, const Operation& op, int from, int to) {
-    int c = op.sizes[0];
-    Rows rows = sequence.rows(op, from, c);
+// gradient, pointer `to`, unless that is null.
+__device__ __noinline__ void column_sums(Sequence sequence, const Operation& op, int c, int from, int to) {
+    SequenceRows rows = sequence.rows(op, from, c);
     float* sums = sequence.gradient(op, to);
     if (sums == nullptr) {
         return;
@@ -251,20 +241,29 @@ __device__ __noinline__ void column_sums(Sequence sequence, const Operation& op,
     }
 }
 
-// dy = 0 where y was not positive, both (B, T, c). Then come column_sums, into the gradient of a bias (c). sizes: c.
+// dy = 0 where y was not positive, both (B, T, c). Then come column_sums, into the gradient of a bias (c).
 __device__ __noinline__ void relu_grad(Sequence sequence, const Operation& op) {
-    Rows y = sequence.rows(op, 0, op.sizes[0]);
-    Rows dy = sequence.rows(op, 1, op.sizes[0]);
-    each_element(sequence.t, op.sizes[0], [&](int r, int j) { dy.put(r, j, y.row(r)[j] > 0 ? dy.row(r)[j] : 0.0f); });
+    SequenceRows y = sequence.rows(op, ReluGradOp::Y, op.sizes[ReluGradOp::C]);
+    SequenceRows dy = sequence.rows(op, ReluGradOp::DY, op.sizes[ReluGradOp::C]);
+    each_element(sequence.t, op.sizes[ReluGradOp::C], [&](int r, int j) { dy.put(r, j, y.row(r)[j] > 0 ? dy.row(r)[j] : 0.0f); });
 }
 
-// sum = x + dropout(branch + bias); x, branch, sum (B, T, c), bias (c) or null, which is number `biases`; sum may be x. sizes: c.
-__device__ __noinline__ void residual(Sequence sequence, const Operation& op, int biases) {
-    int c = op.sizes[0];
-    Rows x = sequence.rows(op, 0, c);
-    Rows branch = sequence.rows(op, 1, c);
-    Rows sum = sequence.rows(op, 2, c);
-    const float* bias = op.pointer<const float>(biases);
+// Where a residual sum has its operands.
+struct ResidualPlaces {
+    int c;
+    int x;
+    int branch;
+    int bias;
+    int sum;
+};
+
+// sum = x + dropout(branch + bias); x, branch, sum (B, T, c), bias (c) or null; sum may be x.
+__device__ __noinline__ void residual(Sequence sequence, const Operation& op, ResidualPlaces places) {
+    int c = places.c;
+    SequenceRows x = sequence.rows(op, places.x, c);
+    SequenceRows branch = sequence.rows(op, places.branch, c);
+    SequenceRows sum = sequence.rows(op, places.sum, c);
+    const float* bias = op.pointer<const float>(places.bias);
     Dropout dropout = op.dropout();
     long long first = op.first + (long long)blockIdx.x * sequence.t;
     each_element(sequence.t, c, [&](int r, int j) {
@@ -277,11 +276,9 @@ __device__ __noinline__ void residual(Sequence sequence, const Operation& op, in
 }
 
 // dbranch = dropout mask * dsum, pointers `to` and `from`, both (B, T, c). Then come column_sums, into the gradient of a bias (c).
-// sizes: c.
-__device__ __noinline__ void drop(Sequence sequence, const Operation& op, int from, int to) {
-    int c = op.sizes[0];
-    Rows dsum = sequence.rows(op, from, c);
-    Rows dbranch = sequence.rows(op, to, c);
+__device__ __noinline__ void drop(Sequence sequence, const Operation& op, int c, int from, int to) {
+    SequenceRows dsum = sequence.rows(op, from, c);
+    SequenceRows dbranch = sequence.rows(op, to, c);
     Dropout dropout = op.dropout();
     long long first = op.first + (long long)blockIdx.x * sequence.t;
     each_element(sequence.t, c, [&](int r, int j) {
@@ -293,19 +290,19 @@ __device__ __noinline__ void drop(Sequence sequence, const Operation& op, int fr
 // ---------------------------------------------------------------------------------------------- norms
 
 // As layer_norm of layer_norm.cu, a row by a warp: x, branch or null, sum (B, T, c), weight, bias (c), out, stats (B, T, 2), the
-// branch's bias (c) or null. Where there is a branch, residual has made the sum. sizes: c.
+// branch's bias (c) or null. Where there is a branch, residual has made the sum.
 __device__ __noinline__ void layer_norm(Sequence sequence, const Operation& op) {
-    int c = op.sizes[0];
-    Rows x = sequence.rows(op, op.pointers[1] == nullptr ? 0 : 2, c);
-    Rows out = sequence.rows(op, 5, c);
-    Rows stats = sequence.rows(op, 6, 2);
+    int c = op.sizes[LayerNormOp::C];
+    SequenceRows x = sequence.rows(op, LayerNormOp::X, c);
+    SequenceRows out = sequence.rows(op, LayerNormOp::OUT, c);
+    SequenceRows stats = sequence.rows(op, LayerNormOp::STATS, 2);
     float weight[COLUMNS];  // on their way while the sums are made
     float bias[COLUMNS];
 #pragma unroll
     for (int k = 0; k < COLUMNS; k++) {
         int j = k * WARP + int(threadIdx.x);
-        weight[k] = j < c ? op.pointer<const float>(3)[j] : 0.0f;
-        bias[k] = j < c ? op.pointer<const float>(4)[j] : 0.0f;
+        weight[k] = j < c ? op.pointer<const float>(LayerNormOp::WEIGHT)[j] : 0.0f;
+        bias[k] = j < c ? op.pointer<const float>(LayerNormOp::BIAS)[j] : 0.0f;
     }
     for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
         float values[COLUMNS];
@@ -340,18 +337,18 @@ __device__ __noinline__ void layer_norm(Sequence sequence, const Operation& op) 
 
 // x (B, T, c), weight (c), stats (B, T, 2), dout (B, T, c), dx (B, T, c) that is added to, parts of dweight and dbias (c), dbranch
 // (B, T, c) or null, which may be dout, part of the gradient of the branch's bias (c) or null. Where there is a dbranch, drop
-// makes it of dx, and column_sums the bias's gradient of it. sizes: c.
+// makes it of dx, and column_sums the bias's gradient of it.
 __device__ __noinline__ void layer_norm_grad(Sequence sequence, const Operation& op) {
-    int c = op.sizes[0];
-    Rows x = sequence.rows(op, 0, c);
-    Rows stats = sequence.rows(op, 2, 2);
-    Rows dout = sequence.rows(op, 3, c);
-    Rows dx = sequence.rows(op, 4, c);
+    int c = op.sizes[LayerNormGradOp::C];
+    SequenceRows x = sequence.rows(op, LayerNormGradOp::X, c);
+    SequenceRows stats = sequence.rows(op, LayerNormGradOp::STATS, 2);
+    SequenceRows dout = sequence.rows(op, LayerNormGradOp::DOUT, c);
+    SequenceRows dx = sequence.rows(op, LayerNormGradOp::DX, c);
     float weight[COLUMNS];
 #pragma unroll
     for (int k = 0; k < COLUMNS; k++) {
         int j = k * WARP + int(threadIdx.x);
-        weight[k] = j < c ? op.pointer<const float>(1)[j] : 0.0f;
+        weight[k] = j < c ? op.pointer<const float>(LayerNormGradOp::WEIGHT)[j] : 0.0f;
     }
     for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
         float mean = stats.row(r)[0];
@@ -378,8 +375,8 @@ __device__ __noinline__ void layer_norm_grad(Sequence sequence, const Operation&
             }
         }
     }
-    float* dweight = sequence.gradient(op, 5);
-    float* dbias = sequence.gradient(op, 6);
+    float* dweight = sequence.gradient(op, LayerNormGradOp::DWEIGHT);
+    float* dbias = sequence.gradient(op, LayerNormGradOp::DBIAS);
 #pragma unroll 1
     for (int j = thread_index(); j < c; j += THREADS) {
         float weights = 0;
@@ -435,14 +432,14 @@ __device__ __forceinline__ void multiply(const float* const (&rows)[TILE], const
     }
 }
 
-// y (B, T, out) = x (B, T, in) w (out, in)^T + bias (out) or null, then ReLU if asked. sizes: in, out, relu.
+// y (B, T, out) = x (B, T, in) w (out, in)^T + bias (out) or null, then ReLU if asked.
 __device__ __noinline__ void linear(Sequence sequence, const Operation& op) {
-    int in = op.sizes[0];
-    int out = op.sizes[1];
-    Rows x = sequence.rows(op, 0, in);
-    const float* w = op.pointer<const float>(1);
-    const float* bias = op.pointer<const float>(2);
-    Rows y = sequence.rows(op, 3, out);
+    int in = op.sizes[LinearOp::IN];
+    int out = op.sizes[LinearOp::OUT];
+    SequenceRows x = sequence.rows(op, LinearOp::X, in);
+    const float* w = op.pointer<const float>(LinearOp::W);
+    const float* bias = op.pointer<const float>(LinearOp::BIAS);
+    SequenceRows y = sequence.rows(op, LinearOp::Y, out);
     bool wide = in % QUAD == 0 && x.wide() && is_wide(w);
     int lane = threadIdx.x % TILE;
     for (int r0 = 0; r0 < sequence.t; r0 += TILE) {
@@ -483,7 +480,7 @@ __device__ __noinline__ void linear(Sequence sequence, const Operation& op) {
                 int column = j + g * WARPS * SIDE;
                 float sum = transposed_sum(sums[g]) + biases[g];
                 if (r0 + lane < sequence.t && column < out) {
-                    y.put(r0 + lane, column, op.sizes[2] && sum <= 0 ? 0.0f : sum);
+                    y.put(r0 + lane, column, op.sizes[LinearOp::RELU] && sum <= 0 ? 0.0f : sum);
                 }
             }
         }
@@ -523,17 +520,16 @@ __device__ __forceinline__ void multiply_back(const float* const (&rows)[TILE], 
     }
 }
 
-// x (B, T, in), w (out, in), dy (B, T, out), dx (B, T, in) or null, parts of dw (out, in) and dbias (out) or null. sizes: in,
-// out.
+// x (B, T, in), w (out, in), dy (B, T, out), dx (B, T, in) or null, parts of dw (out, in) and dbias (out) or null.
 __device__ __noinline__ void linear_grad(Sequence sequence, const Operation& op) {
-    int in = op.sizes[0];
-    int out = op.sizes[1];
-    Rows x = sequence.rows(op, 0, in);
-    const float* w = op.pointer<const float>(1);
-    Rows dy = sequence.rows(op, 2, out);
-    Rows dx = sequence.rows(op, 3, in);
-    float* dw = sequence.gradient(op, 4);
-    float* dbias = sequence.gradient(op, 5);
+    int in = op.sizes[LinearGradOp::IN];
+    int out = op.sizes[LinearGradOp::OUT];
+    SequenceRows x = sequence.rows(op, LinearGradOp::X, in);
+    const float* w = op.pointer<const float>(LinearGradOp::W);
+    SequenceRows dy = sequence.rows(op, LinearGradOp::DY, out);
+    SequenceRows dx = sequence.rows(op, LinearGradOp::DX, in);
+    float* dw = sequence.gradient(op, LinearGradOp::DW);
+    float* dbias = sequence.gradient(op, LinearGradOp::DBIAS);
     bool wide_dy = dy.wide();
     bool wide = x.wide() && wide_dy;
     bool wide_dw = in % QUAD == 0 && is_wide(dw);
@@ -579,7 +575,7 @@ __device__ __noinline__ void linear_grad(Sequence sequence, const Operation& op)
             }
         }
     }
-    if (op.pointers[3] == nullptr) {
+    if (op.pointers[LinearGradOp::DX] == nullptr) {
         return;
     }
 
@@ -638,29 +634,28 @@ __device__ __noinline__ void linear_grad(Sequence sequence, const Operation& op)
 
 // ---------------------------------------------------------------------------------------------- attention
 
-constexpr int ATTENTION_CACHED = 11;
-
 // qkv (B, T, 3A), out (B, T, A), then stats (B, H, T, 2), or of ATTENTION_CACHED cache (B, context, 2A), which the keys and values
-// are put into first, position I32 (1). sizes: heads, head size, lanes, most keys.
+// are put into first, position I32 (1).
 //
 // The first query sees the keys up to its own place, each other one a key more. A query of a head is worked on by a group of
 // lanes: as many as there are keys, or all of a warp.
 __device__ __noinline__ void attention(Sequence sequence, const Operation& op) {
-    int heads = op.sizes[0];
-    int size = op.sizes[1];
-    int lanes = op.sizes[2];
+    int heads = op.sizes[AttentionOp::HEADS];
+    int size = op.sizes[AttentionOp::HEAD_SIZE];
+    int lanes = op.sizes[AttentionOp::LANES];
     int width = heads * size;
-    Rows qkv = sequence.rows(op, 0, 3 * width);
-    Rows out = sequence.rows(op, 1, width);
+    bool is_cached = op.kind == ATTENTION_CACHED;
+    SequenceRows qkv = sequence.rows(op, AttentionOp::QKV, 3 * width);
+    SequenceRows out = sequence.rows(op, is_cached ? int(AttentionCachedOp::OUT) : int(AttentionOp::OUT), width);
     Dropout dropout = op.dropout();
-    const float* keys = qkv.near + width;
+    const float* keys = qkv.cached + width;
     int stride = qkv.stride;  // from the key of a place to that of the next, and so with values
     int offset = 0;
-    float* near_stats = nullptr;
-    float* far_stats = nullptr;
-    if (op.kind == ATTENTION_CACHED) {
-        float* cache = op.pointer<float>(2) + (long long)blockIdx.x * op.sizes[3] * 2 * width;
-        int position = *op.pointer<const int>(3);
+    float* cached_stats = nullptr;
+    float* global_stats = nullptr;
+    if (is_cached) {
+        float* cache = op.pointer<float>(AttentionCachedOp::CACHE) + (long long)blockIdx.x * op.sizes[AttentionOp::KEYS] * 2 * width;
+        int position = *op.pointer<const int>(AttentionCachedOp::POSITION);
         each_element(sequence.t, 2 * width, [&](int r, int j) {
             cache[(long long)(position + r) * 2 * width + j] = qkv.row(r)[width + j];
         });
@@ -669,16 +664,16 @@ __device__ __noinline__ void attention(Sequence sequence, const Operation& op) {
         stride = 2 * width;
         offset = position;
     } else {
-        Rows stats = sequence.rows(op, 2, 2 * heads);
-        near_stats = stats.near;
-        far_stats = stats.far;
+        SequenceRows stats = sequence.rows(op, AttentionOp::STATS, 2 * heads);
+        cached_stats = stats.cached;
+        global_stats = stats.global;
     }
     const float* values = keys + width;
     bool wide = size % QUAD == 0 && qkv.wide() && is_wide(keys);
     int groups = THREADS / lanes;
     int group = thread_index() / lanes;
     int lane = threadIdx.x % lanes;
-    float* weights = sequence.memory + group * op.sizes[3];  // of a query: (most keys)
+    float* weights = sequence.memory + group * op.sizes[AttentionOp::KEYS];  // of a query: (most keys)
     float scale = 1.0f / sqrtf(float(size));
     for (int pairs = 0; pairs < heads * sequence.t; pairs += groups) {
         int pair = pairs + group;
@@ -724,12 +719,12 @@ __device__ __noinline__ void attention(Sequence sequence, const Operation& op) {
             }
             out.put(i, head * size + d, sum * inverse);
         }
-        if (near_stats != nullptr && seen > 0 && lane == 0) {
-            near_stats[2 * pair] = max;
-            near_stats[2 * pair + 1] = inverse;
-            if (near_stats != far_stats) {
-                far_stats[2 * pair] = max;
-                far_stats[2 * pair + 1] = inverse;
+        if (cached_stats != nullptr && seen > 0 && lane == 0) {
+            cached_stats[2 * pair] = max;
+            cached_stats[2 * pair + 1] = inverse;
+            if (cached_stats != global_stats) {
+                global_stats[2 * pair] = max;
+                global_stats[2 * pair + 1] = inverse;
             }
         }
         __syncwarp();  // the weights have been read
@@ -769,22 +764,22 @@ struct Products {
     }
 };
 
-// qkv (B, T, 3A), out (B, T, A), stats (B, H, T, 2), dout (B, T, A), dqkv (B, T, 3A). sizes: heads, head size, heads at once.
+// qkv (B, T, 3A), out (B, T, A), stats (B, H, T, 2), dout (B, T, A), dqkv (B, T, 3A).
 __device__ __noinline__ void attention_grad(Sequence sequence, const Operation& op) {
     int t = sequence.t;
-    int heads = op.sizes[0];
-    int size = op.sizes[1];
+    int heads = op.sizes[AttentionGradOp::HEADS];
+    int size = op.sizes[AttentionGradOp::HEAD_SIZE];
     int width = heads * size;
-    Rows qkv = sequence.rows(op, 0, 3 * width);
-    Rows out = sequence.rows(op, 1, width);
-    const float* stats = sequence.rows(op, 2, 2 * heads).near;
-    Rows dout = sequence.rows(op, 3, width);
-    Rows dqkv = sequence.rows(op, 4, 3 * width);
+    SequenceRows qkv = sequence.rows(op, AttentionGradOp::QKV, 3 * width);
+    SequenceRows out = sequence.rows(op, AttentionGradOp::OUT, width);
+    const float* stats = sequence.rows(op, AttentionGradOp::STATS, 2 * heads).cached;
+    SequenceRows dout = sequence.rows(op, AttentionGradOp::DOUT, width);
+    SequenceRows dqkv = sequence.rows(op, AttentionGradOp::DQKV, 3 * width);
     bool wide = size % QUAD == 0 && qkv.wide() && out.wide() && dout.wide();
     float scale = 1.0f / sqrtf(float(size));
     Dropout dropout = op.dropout();
-    for (int h0 = 0; h0 < heads; h0 += op.sizes[2]) {
-        int count = heads - h0 < op.sizes[2] ? heads - h0 : op.sizes[2];
+    for (int h0 = 0; h0 < heads; h0 += op.sizes[AttentionGradOp::TOGETHER]) {
+        int count = heads - h0 < op.sizes[AttentionGradOp::TOGETHER] ? heads - h0 : op.sizes[AttentionGradOp::TOGETHER];
         float* weights = sequence.memory;  // (count, T, T), up to the diagonal
         float* dscores = weights + count * t * t;
 #pragma unroll 1
@@ -838,7 +833,7 @@ __device__ __noinline__ void attention_grad(Sequence sequence, const Operation& 
                     sum += matrix[r * t + j] * qkv.row(j)[width + column];
                 }
             } else {
-                const float* rows = kind == 1 ? qkv.near : dout.near;
+                const float* rows = kind == 1 ? qkv.cached : dout.cached;
                 int stride = kind == 1 ? qkv.stride : dout.stride;
 #pragma unroll 2
                 for (int i = r; i < t; i++) {
@@ -854,20 +849,22 @@ __device__ __noinline__ void attention_grad(Sequence sequence, const Operation& 
 // ---------------------------------------------------------------------------------------------- loss
 
 // logits (B, T, v), targets I32 (B, T), losses (B, T), dlogits (B, T, v) or null, which may be logits. number: the gradient's
-// scale. sizes: v.
+// scale.
 __device__ __noinline__ void cross_entropy(Sequence sequence, const Operation& op) {
-    int v = op.sizes[0];
-    Rows logits = sequence.rows(op, 0, v);
-    Rows dlogits = sequence.rows(op, 3, v);
+    int v = op.sizes[CrossEntropyOp::V];
+    SequenceRows logits = sequence.rows(op, CrossEntropyOp::LOGITS, v);
+    SequenceRows dlogits = sequence.rows(op, CrossEntropyOp::DLOGITS, v);
     long long start = (long long)blockIdx.x * sequence.t;
     for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
-        int target = op.pointer<const int>(1)[start + r];
+        int target = op.pointer<const int>(CrossEntropyOp::TARGETS)[start + r];
         const float* row = logits.row(r);
         Softmax softmax = row_softmax<float, WARP>(row, v, logits.wide());
         if (threadIdx.x == 0) {
-            op.pointer<float>(2)[start + r] = logf(softmax.denominator) - (row[target] - softmax.max);
+            // of a target that is no token nothing is read: its loss is not a number
+            float logit = unsigned(target) < unsigned(v) ? row[target] : NAN;
+            op.pointer<float>(CrossEntropyOp::LOSS)[start + r] = logf(softmax.denominator) - (logit - softmax.max);
         }
-        if (op.pointers[3] != nullptr) {
+        if (op.pointers[CrossEntropyOp::DLOGITS] != nullptr) {
             __syncwarp();  // the loss is read before another lane overwrites the target's logit
             float factor = op.number / softmax.denominator;
 #pragma unroll 1
@@ -889,7 +886,7 @@ __device__ __forceinline__ void fetch(Operation& to, const Operation& from) {
 }
 
 // Runs `count` operations on the rows of a sequence: a block a sequence, of (WARP, WARPS). The next operation is fetched while
-// one is done. The kinds are numbered as in SequenceOperation.java.
+// one is done.
 KERNEL(THREADS, sequence_f32, const Operation* program, int count, int t, long long part) {
     DYNAMIC_SHARED(float, memory);
     SHARED(Operation, operations, [2]);
@@ -903,39 +900,45 @@ KERNEL(THREADS, sequence_f32, const Operation* program, int count, int t, long l
         }
         const Operation& op = operations[i % 2];
         switch (op.kind) {
-            case 0: gather(sequence, op); break;
-            case 1: embedding(sequence, op); break;
-            case 2: embedding_grad(sequence, op); break;
-            case 3: zero(sequence, op); break;
-            case 4:
+            case GATHER_BATCH: gather(sequence, op); break;
+            case EMBEDDING: embedding(sequence, op); break;
+            case EMBEDDING_GRAD: embedding_grad(sequence, op); break;
+            case ZERO: zero(sequence, op); break;
+            case RELU_GRAD:
                 relu_grad(sequence, op);
-                column_sums(sequence, op, 1, 2);
+                column_sums(sequence, op, op.sizes[ReluGradOp::C], ReluGradOp::DY, ReluGradOp::DBIAS);
                 break;
-            case 5: residual(sequence, op, 3); break;
-            case 6:
-                if (op.pointers[1] != nullptr) {
-                    residual(sequence, op, 7);  // each thread what it reads in the norm
+            case RESIDUAL:
+                residual(sequence, op,
+                         {op.sizes[ResidualOp::C], ResidualOp::X, ResidualOp::BRANCH, ResidualOp::BIAS, ResidualOp::SUM});
+                break;
+            case RESIDUAL_GRAD:
+                drop(sequence, op, op.sizes[ResidualGradOp::C], ResidualGradOp::DSUM, ResidualGradOp::DBRANCH);
+                column_sums(sequence, op, op.sizes[ResidualGradOp::C], ResidualGradOp::DBRANCH, ResidualGradOp::DBIAS);
+                break;
+            case LAYER_NORM:
+                if (op.pointers[LayerNormOp::RESIDUAL_BRANCH] != nullptr) {
+                    residual(sequence, op,  // each thread what it reads in the norm
+                             {op.sizes[LayerNormOp::C], LayerNormOp::RESIDUAL_X, LayerNormOp::RESIDUAL_BRANCH,
+                              LayerNormOp::RESIDUAL_BIAS, LayerNormOp::X});
                 }
                 layer_norm(sequence, op);
                 break;
-            case 7:
+            case LAYER_NORM_GRAD:
                 layer_norm_grad(sequence, op);
-                if (op.pointers[7] != nullptr) {
+                if (op.pointers[LayerNormGradOp::RESIDUAL_DBRANCH] != nullptr) {
+                    int c = op.sizes[LayerNormGradOp::C];
                     __syncthreads();  // dout has been read, dx is written
-                    drop(sequence, op, 4, 7);
-                    column_sums(sequence, op, 7, 8);
+                    drop(sequence, op, c, LayerNormGradOp::DX, LayerNormGradOp::RESIDUAL_DBRANCH);
+                    column_sums(sequence, op, c, LayerNormGradOp::RESIDUAL_DBRANCH, LayerNormGradOp::RESIDUAL_DBIAS);
                 }
                 break;
-            case 8: linear(sequence, op); break;
-            case 9: linear_grad(sequence, op); break;
-            case 10: attention(sequence, op); break;
+            case LINEAR: linear(sequence, op); break;
+            case LINEAR_GRAD: linear_grad(sequence, op); break;
+            case ATTENTION:
             case ATTENTION_CACHED: attention(sequence, op); break;
-            case 12: attention_grad(sequence, op); break;
-            case 13: cross_entropy(sequence, op); break;
-            case 14:
-                drop(sequence, op, 0, 1);
-                column_sums(sequence, op, 1, 2);
-                break;
+            case ATTENTION_GRAD: attention_grad(sequence, op); break;
+            case CROSS_ENTROPY: cross_entropy(sequence, op); break;
         }
         copy_wait();
         __syncthreads();  // what was written is read next

@@ -43,6 +43,7 @@ import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 
 /**
@@ -93,6 +94,19 @@ public interface Backend extends Operations, AutoCloseable {
      */
     default Runnable record(Arena arena, Runnable work) {
         return work;
+    }
+
+    /**
+     * Prepares operations that each sequence of a pass goes through alone, and that are repeated: drawing the batch, the
+     * forward pass, the loss, the backward pass. No operation of them reads what is a sum over the sequences, as a loss or a
+     * parameter's gradient is, except for {@code gradNorm} and {@code adamW}, which may end them. A GPU does those of a small
+     * model with few launches; others run them as they are.
+     *
+     * @param arena closing it frees what is made for the region
+     * @param work calls the operations that it is given, the same ones each time
+     */
+    default Runnable region(Arena arena, Consumer<Operations> work) {
+        return () -> work.accept(this);
     }
 
     /** Whether an operation is done when it returns; elsewhere, who reads a value waits for what was called before. */

@@ -2,6 +2,7 @@ package io.github.drakegpt.model;
 
 import io.github.drakegpt.nn.Embedding;
 import io.github.drakegpt.nn.LayerContext;
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
 /** A table: the logits of the next token are the row of the current one. It sees nothing that came before. */
@@ -14,12 +15,12 @@ final class BigramLM extends LanguageModel {
     }
 
     @Override
-    public void forward(Pass pass) {
-        table.forward(pass);
+    public void forward(Operations ops, Pass pass) {
+        table.forward(ops, pass);
     }
 
     @Override
-    void backward(Pass pass) {
-        table.backward(pass);
+    void backward(Operations ops, Pass pass) {
+        table.backward(ops, pass);
     }
 }

@@ -5,6 +5,7 @@ import io.github.drakegpt.nn.Block;
 import io.github.drakegpt.nn.Embedding;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.Linear;
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 import java.util.ArrayList;
 import java.util.List;
@@ -31,20 +32,20 @@ final class BlocksLM extends LanguageModel {
     }
 
     @Override
-    public void forward(Pass pass) {
-        embedding.forward(pass);
+    public void forward(Operations ops, Pass pass) {
+        embedding.forward(ops, pass);
         for (Block block : blocks) {
-            block.forward(pass);
+            block.forward(ops, pass);
         }
-        lmHead.forward(pass);
+        lmHead.forward(ops, pass);
     }
 
     @Override
-    void backward(Pass pass) {
-        lmHead.backward(pass);
+    void backward(Operations ops, Pass pass) {
+        lmHead.backward(ops, pass);
         for (int i = blocks.size() - 1; i >= 0; i--) {
-            blocks.get(i).backward(pass);
+            blocks.get(i).backward(ops, pass);
         }
-        embedding.backward(pass);
+        embedding.backward(ops, pass);
     }
 }

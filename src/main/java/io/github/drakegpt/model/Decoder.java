@@ -103,17 +103,21 @@ public final class Decoder implements AutoCloseable {
     public int[] draw(Pass pass, int most) {
         int together = together(pass);
         int count = together <= most ? together : 1;
-        recorded.computeIfAbsent(new Passes(pass, count), passes -> backend.record(arena, () -> operations(passes)))
-                .run();
+        recorded.computeIfAbsent(new Passes(pass, count), this::prepare).run();
         int[] tokens = new int[count * batch];
         drawn.read(tokens);
         return tokens;
     }
 
-    private void operations(Passes passes) {
+    private Runnable prepare(Passes passes) {
+        Runnable forward = backend.region(arena, ops -> model.forward(ops, passes.pass()));
+        return backend.record(arena, () -> operations(passes, forward));
+    }
+
+    private void operations(Passes passes, Runnable forward) {
         Pass pass = passes.pass();
         for (int i = 0; i < passes.count(); i++) {
-            model.forward(pass);
+            forward.run();
             backend.sample(samples.get(i), pass);
             backend.append(appends.get(i), pass);
             backend.increment(nextStep);

@@ -23,18 +23,17 @@ import io.github.drakegpt.tensor.Tensor;
  */
 public abstract class LanguageModel {
     private final ModelConfig config;
-    private final Operations ops;
     private final Parameters parameters;
     private final Tensor tokens;
     private final Tensor targets;
     private final Activation output;
     private final Tensor position;
+    private Backend backend;
     private Parameters.Buffers buffers;
 
     /** Called by each model first; its layers follow. */
     LanguageModel(ModelConfig config, LayerContext context) {
         this.config = config;
-        this.ops = context.ops();
         this.parameters = context.parameters();
         int batch = context.capacity().batch();
         int length = context.capacity().context();
@@ -107,10 +106,13 @@ public abstract class LanguageModel {
                 ? new LayerContext.Training(0, nowhere.allocate(DType.I32, Shape.of(1)), null)
                 : null;
         Parameters counted = Parameters.counting();
-        Models.build(
-                config,
-                context(config, null, nowhere, new Capacity(1, config.contextLength(), use), training, counted));
+        Capacity one = new Capacity(1, config.contextLength(), use);
+        Models.build(config, new LayerContext(nowhere, one, numerics(config, DType.F32), training, counted));
         return counted;
+    }
+
+    private static LayerContext.Numerics numerics(ModelConfig config, DType activations) {
+        return new LayerContext.Numerics(config.init(), config.quant(), activations);
     }
 
     private static LanguageModel build(
@@ -120,35 +122,26 @@ public abstract class LanguageModel {
             Capacity capacity,
             LayerContext.Training training,
             LanguageModel sharing) {
-        boolean trained = capacity.use() == Use.TRAINING;
-        Shape flat =
-                Shape.of(Math.toIntExact(parametersOf(config, capacity.use()).size()));
-        Tensor values = sharing == null ? arena.allocate(DType.F32, flat) : sharing.buffers.values();
-        Tensor matmulWeights;
-        if (sharing != null) {
-            matmulWeights = sharing.buffers.matmulWeights();
-        } else {
-            boolean packs = config.quant() != Quantization.NONE && !trained;
-            DType type = packs ? DType.F32 : backend.precision().activations();
-            matmulWeights = type == DType.F32 ? values : arena.allocate(type, flat);
-        }
-        Tensor grads = trained ? arena.allocate(DType.F32, flat) : null;
-        Parameters.Buffers buffers = new Parameters.Buffers(values, matmulWeights, grads);
+        LayerContext.Numerics numerics = numerics(config, backend.precision().activations());
+        Parameters.Buffers buffers = buffers(config, arena, capacity.use(), numerics.activations(), sharing);
         Parameters parameters = Parameters.in(buffers, sharing == null ? null : sharing.parameters);
-        LanguageModel model = Models.build(config, context(config, backend, arena, capacity, training, parameters));
+        LanguageModel model = Models.build(config, new LayerContext(arena, capacity, numerics, training, parameters));
+        model.backend = backend;
         model.buffers = buffers;
         return model;
     }
 
-    private static LayerContext context(
-            ModelConfig config,
-            Backend backend,
-            Arena arena,
-            Capacity capacity,
-            LayerContext.Training training,
-            Parameters parameters) {
-        LayerContext.Numerics numerics = new LayerContext.Numerics(config.init(), config.quant());
-        return new LayerContext(backend, arena, capacity, numerics, training, parameters);
+    private static Parameters.Buffers buffers(
+            ModelConfig config, Arena arena, Use use, DType activations, LanguageModel sharing) {
+        Shape flat = Shape.of(Math.toIntExact(parametersOf(config, use).size()));
+        Tensor grads = use == Use.TRAINING ? arena.allocate(DType.F32, flat) : null;
+        if (sharing != null) {
+            return new Parameters.Buffers(sharing.weights(), sharing.matmulWeights(), grads);
+        }
+        Tensor values = arena.allocate(DType.F32, flat);
+        boolean packs = config.quant() != Quantization.NONE && use != Use.TRAINING;
+        boolean rounds = activations != DType.F32 && !packs;
+        return new Parameters.Buffers(values, rounds ? arena.allocate(activations, flat) : values, grads);
     }
 
     /**
@@ -172,15 +165,15 @@ public abstract class LanguageModel {
     public final void setWeights(float[] flat) {
         weights().write(flat);
         if (matmulWeights() != weights()) {
-            ops.copy(new CopyOp(weights(), matmulWeights()));
+            backend.copy(new CopyOp(weights(), matmulWeights()));
         }
     }
 
     /** Writes logits (B, T, V) for tokens (B, T). */
-    public abstract void forward(Pass pass);
+    public abstract void forward(Operations ops, Pass pass);
 
     /** Writes all gradients from that of the logits. */
-    abstract void backward(Pass pass);
+    abstract void backward(Operations ops, Pass pass);
 
     /**
      * The loss of a pass that {@link #forwardBackward} trains with.
@@ -202,15 +195,15 @@ public abstract class LanguageModel {
     }
 
     /** Forward and backward pass of {@link #tokens} and {@link #targets}. The logits may be overwritten. */
-    public final void forwardBackward(CrossEntropyOp trainingLoss, Pass pass) {
-        forward(pass);
+    public final void forwardBackward(Operations ops, CrossEntropyOp trainingLoss, Pass pass) {
+        forward(ops, pass);
         ops.crossEntropy(trainingLoss, pass);
-        backward(pass);
+        backward(ops, pass);
     }
 
     /** Forward pass and loss only. */
-    public final void forwardLoss(CrossEntropyOp evaluationLoss, Pass pass) {
-        forward(pass);
+    public final void forwardLoss(Operations ops, CrossEntropyOp evaluationLoss, Pass pass) {
+        forward(ops, pass);
         ops.crossEntropy(evaluationLoss, pass);
     }
 
@@ -250,11 +243,6 @@ public abstract class LanguageModel {
     /** Input of a cached pass: I32 (1), where the tokens begin in their sequences; null in a model without a cache. */
     public final Tensor position() {
         return position;
-    }
-
-    /** What the model computes with. */
-    final Operations ops() {
-        return ops;
     }
 
     /** The logits and their gradient, which the last layer writes and reads. */

@@ -5,6 +5,7 @@ import io.github.drakegpt.nn.CausalSelfAttention;
 import io.github.drakegpt.nn.Embedding;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.Linear;
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
 /** As {@link SingleHeadAttentionLM}, with several smaller heads side by side: a token can look for several things. */
@@ -25,16 +26,16 @@ final class MultiHeadAttentionLM extends LanguageModel {
     }
 
     @Override
-    public void forward(Pass pass) {
-        embedding.forward(pass);
-        attention.forward(pass);
-        lmHead.forward(pass);
+    public void forward(Operations ops, Pass pass) {
+        embedding.forward(ops, pass);
+        attention.forward(ops, pass);
+        lmHead.forward(ops, pass);
     }
 
     @Override
-    void backward(Pass pass) {
-        lmHead.backward(pass);
-        attention.backward(pass);
-        embedding.backward(pass);
+    void backward(Operations ops, Pass pass) {
+        lmHead.backward(ops, pass);
+        attention.backward(ops, pass);
+        embedding.backward(ops, pass);
     }
 }

@@ -62,7 +62,7 @@ public final class Scorer implements AutoCloseable {
             LanguageModel model = replicas[replica];
             int to = from + windows * length;
             model.targets().write(Arrays.copyOfRange(tokens, from + 1, to + 1));
-            model.forwardLoss(lossOps[replica], Pass.evaluation(windows, length));
+            model.forwardLoss(backend, lossOps[replica], Pass.evaluation(windows, length));
             sums[pass] = losses[replica].toFloats()[0];
         });
         double sum = Arrays.stream(sums).sum();
@@ -80,7 +80,7 @@ public final class Scorer implements AutoCloseable {
         int[] predicted = new int[Math.max(0, tokens.length - 1)];
         forEachPass(tokens, (replica, pass, from, windows, length) -> {
             LanguageModel model = replicas[replica];
-            model.forward(Pass.evaluation(windows, length));
+            model.forward(backend, Pass.evaluation(windows, length));
             int vocabSize = model.config().vocabSize();
             float[] logits = new float[windows * length * vocabSize];
             model.logits().read(logits);

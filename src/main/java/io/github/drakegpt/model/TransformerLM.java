@@ -7,6 +7,7 @@ import io.github.drakegpt.nn.LayerNorm;
 import io.github.drakegpt.nn.Linear;
 import io.github.drakegpt.nn.ResidualStream;
 import io.github.drakegpt.nn.TransformerBlock;
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.ZeroOp;
 import java.util.ArrayList;
@@ -29,7 +30,7 @@ final class TransformerLM extends LanguageModel {
                 Embedding.ofTokensAndPositions(context, config.vocabSize(), config.contextLength(), tokens(), embedded);
         TransformerBlock.Form form =
                 new TransformerBlock.Form(config.numHeads(), config.numLayers(), config.dropout(), config.subNorm());
-        ResidualStream behind = ResidualStream.of(context, embedded);
+        ResidualStream behind = ResidualStream.of(embedded);
         for (int i = 0; i < config.numLayers(); i++) {
             TransformerBlock block = new TransformerBlock(context, "blocks." + i, behind, form);
             blocks.add(block);
@@ -50,31 +51,31 @@ final class TransformerLM extends LanguageModel {
     }
 
     @Override
-    public void forward(Pass pass) {
-        embedding.forward(pass);
+    public void forward(Operations ops, Pass pass) {
+        embedding.forward(ops, pass);
         for (TransformerBlock block : blocks) {
-            block.forward(pass);
+            block.forward(ops, pass);
         }
         if (finalNorm == null) {
-            stream.forward(pass);
+            stream.forward(ops, pass);
         } else {
-            finalNorm.forward(pass);
+            finalNorm.forward(ops, pass);
         }
-        lmHead.forward(pass);
+        lmHead.forward(ops, pass);
     }
 
     @Override
-    void backward(Pass pass) {
-        lmHead.backward(pass);
+    void backward(Operations ops, Pass pass) {
+        lmHead.backward(ops, pass);
         if (finalNorm == null) {
-            stream.backward(pass);
+            stream.backward(ops, pass);
         } else {
-            ops().zero(zeroGrad, pass);
-            finalNorm.backward(pass);
+            ops.zero(zeroGrad, pass);
+            finalNorm.backward(ops, pass);
         }
         for (int i = blocks.size() - 1; i >= 0; i--) {
-            blocks.get(i).backward(pass);
+            blocks.get(i).backward(ops, pass);
         }
-        embedding.backward(pass);
+        embedding.backward(ops, pass);
     }
 }

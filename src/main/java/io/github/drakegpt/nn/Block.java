@@ -1,5 +1,6 @@
 package io.github.drakegpt.nn;
 
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
 /** Attention, then a linear layer with ReLU, one after the other: what goes in does not go around them. */
@@ -22,14 +23,14 @@ public final class Block {
     }
 
     /** Writes {@link #out} from x. */
-    public void forward(Pass pass) {
-        attention.forward(pass);
-        linear.forward(pass);
+    public void forward(Operations ops, Pass pass) {
+        attention.forward(ops, pass);
+        linear.forward(ops, pass);
     }
 
     /** Replaces the gradient of the output by that of the input. */
-    public void backward(Pass pass) {
-        linear.backward(pass);
-        attention.backward(pass);
+    public void backward(Operations ops, Pass pass) {
+        linear.backward(ops, pass);
+        attention.backward(ops, pass);
     }
 }

@@ -15,7 +15,6 @@ import java.util.List;
  * all heads come from one product with a merged weight; the state_dict has one weight for each.
  */
 public final class CausalSelfAttention {
-    private final Operations ops;
     private final LinearWeight qkvWeight; // (3A, in): queries of all heads, then keys, then values
     private final AttentionOp attention;
     private final AttentionCachedOp attentionCached; // or null
@@ -47,7 +46,6 @@ public final class CausalSelfAttention {
         for (String part : List.of("query", "key", "value")) {
             headNames.forEach(head -> parts.add(head + "." + part + ".weight"));
         }
-        this.ops = context.ops();
         this.qkvWeight = LinearWeight.add(
                 context,
                 context.quantization(),
@@ -89,8 +87,8 @@ public final class CausalSelfAttention {
     }
 
     /** Writes {@link #out} from x. */
-    public void forward(Pass pass) {
-        qkvWeight.forward(pass);
+    public void forward(Operations ops, Pass pass) {
+        qkvWeight.forward(ops, pass);
         if (pass.cached()) {
             ops.attentionCached(attentionCached, pass);
         } else {
@@ -99,8 +97,8 @@ public final class CausalSelfAttention {
     }
 
     /** Writes the gradients of x and of the weight from that of {@link #out}. */
-    public void backward(Pass pass) {
+    public void backward(Operations ops, Pass pass) {
         ops.attentionGrad(attentionGrad, pass);
-        qkvWeight.backward(pass);
+        qkvWeight.backward(ops, pass);
     }
 }

@@ -8,7 +8,6 @@ import io.github.drakegpt.tensor.Tensor;
 
 /** A row of a table for each token, plus, if there is a second table, a row for its position. */
 public final class Embedding {
-    private final Operations ops;
     private final EmbeddingOp embedding;
     private final EmbeddingGradOp embeddingGrad; // or null
 
@@ -19,7 +18,6 @@ public final class Embedding {
         Parameter positionTable = contextLength == 0
                 ? null
                 : context.parameters().add("position_embedding_table.weight", init, contextLength, width);
-        this.ops = context.ops();
         this.embedding = new EmbeddingOp(
                 tokens,
                 tokenTable.value(),
@@ -44,12 +42,12 @@ public final class Embedding {
     }
 
     /** Writes out (B, T, C) from the tokens. */
-    public void forward(Pass pass) {
+    public void forward(Operations ops, Pass pass) {
         ops.embedding(embedding, pass);
     }
 
     /** Writes the tables' gradients from that of out. */
-    public void backward(Pass pass) {
+    public void backward(Operations ops, Pass pass) {
         ops.embeddingGrad(embeddingGrad, pass);
     }
 }

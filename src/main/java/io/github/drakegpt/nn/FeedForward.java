@@ -1,6 +1,7 @@
 package io.github.drakegpt.nn;
 
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
 /** The MLP of a block: Linear(C, 4C), ReLU, Linear(4C, C); if asked with an RMS norm before the latter. */
@@ -27,19 +28,19 @@ final class FeedForward {
         return contract.residual(stream, dropout, sum);
     }
 
-    void forward(Pass pass) {
-        expand.forward(pass);
+    void forward(Operations ops, Pass pass) {
+        expand.forward(ops, pass);
         if (subNorm != null) {
-            subNorm.forward(pass);
+            subNorm.forward(ops, pass);
         }
-        contract.forward(pass);
+        contract.forward(ops, pass);
     }
 
-    void backward(Pass pass) {
-        contract.backward(pass);
+    void backward(Operations ops, Pass pass) {
+        contract.backward(ops, pass);
         if (subNorm != null) {
-            subNorm.backward(pass);
+            subNorm.backward(ops, pass);
         }
-        expand.backward(pass);
+        expand.backward(ops, pass);
     }
 }

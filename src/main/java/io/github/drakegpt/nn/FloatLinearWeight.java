@@ -15,7 +15,6 @@ import io.github.drakegpt.tensor.Tensor;
  * Bengio, Leonard and Courville, 2013), so {@link LinearGradOp} of what was multiplied is the whole backward pass.
  */
 final class FloatLinearWeight extends LinearWeight {
-    private final Operations ops;
     private final Quantization quantization;
     private final Tensor strength; // (1), or null
     private final Parameter weight; // (out, in)
@@ -28,7 +27,6 @@ final class FloatLinearWeight extends LinearWeight {
     private LinearGradOp linearGrad; // or null
 
     FloatLinearWeight(LayerContext context, Quantization quantization, Parameter weight, int matrices) {
-        this.ops = context.ops();
         this.quantization = quantization;
         this.strength = context.strength();
         this.weight = weight;
@@ -61,7 +59,7 @@ final class FloatLinearWeight extends LinearWeight {
     }
 
     @Override
-    void forward(Pass pass) {
+    void forward(Operations ops, Pass pass) {
         if (quantizeWeights != null) {
             ops.quantizeWeights(quantizeWeights);
             ops.quantizeRows(quantizeRows, pass);
@@ -70,7 +68,7 @@ final class FloatLinearWeight extends LinearWeight {
     }
 
     @Override
-    void backward(Pass pass) {
+    void backward(Operations ops, Pass pass) {
         ops.linearGrad(linearGrad, pass);
     }
 }

@@ -1,9 +1,7 @@
 package io.github.drakegpt.nn;
 
-import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.ops.Int8Rows;
-import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.PackedWeights;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
@@ -16,9 +14,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-/** What layers are built from: the backend, the model's parameters, and buffers for the largest pass that will be run. */
+/** What layers are built from: the model's parameters, and buffers for the largest pass that will be run. */
 public final class LayerContext {
-    private final Backend backend;
     private final Arena arena;
     private final Capacity capacity;
     private final Numerics numerics;
@@ -47,11 +44,12 @@ public final class LayerContext {
     }
 
     /**
-     * How weights begin, and what they are rounded to.
+     * How weights begin, and what is computed with.
      *
      * @param quantization of the layers that can be quantized
+     * @param activations the type of activations and their gradients, F32 or BF16
      */
-    public record Numerics(Init init, Quantization quantization) {}
+    public record Numerics(Init init, Quantization quantization, DType activations) {}
 
     /**
      * What training draws masks with, and how far it rounds.
@@ -66,25 +64,13 @@ public final class LayerContext {
      * @param training null if nothing is trained
      * @param parameters to which the layers add theirs
      */
-    public LayerContext(
-            Backend backend,
-            Arena arena,
-            Capacity capacity,
-            Numerics numerics,
-            Training training,
-            Parameters parameters) {
-        this.backend = backend;
+    public LayerContext(Arena arena, Capacity capacity, Numerics numerics, Training training, Parameters parameters) {
         this.arena = arena;
         this.capacity = capacity;
         this.numerics = numerics;
         this.training = training;
         this.parameters = parameters;
         this.position = capacity.use() == Use.GENERATION ? allocate(DType.I32, 1) : null;
-    }
-
-    /** What layers compute with. */
-    public Operations ops() {
-        return backend;
     }
 
     public Capacity capacity() {
@@ -120,7 +106,7 @@ public final class LayerContext {
 
     /** What activations and their gradients are kept in. With packed weights that is F32, what their products give. */
     public DType activations() {
-        return backend == null || packed() ? DType.F32 : backend.precision().activations();
+        return packed() ? DType.F32 : numerics.activations();
     }
 
     Tensor strength() {

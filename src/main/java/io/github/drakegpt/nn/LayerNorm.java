@@ -10,7 +10,6 @@ import java.util.Arrays;
 
 /** Layer normalization (Ba, Kiros and Hinton, 2016) of each row, alone or together with the residual sum before it. */
 public final class LayerNorm {
-    private final Operations ops;
     private final LayerNormOp norm;
     private final LayerNormGradOp normGrad; // or null
 
@@ -24,7 +23,6 @@ public final class LayerNorm {
         Parameter weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
         Parameter bias = context.parameters().add(name + ".bias", Init.Distribution.constant(0), width);
         Tensor stats = context.statistics("norm stats", 2);
-        this.ops = context.ops();
         this.norm = new LayerNormOp(
                 sum == null ? null : sum.forward(),
                 x.value(),
@@ -47,11 +45,11 @@ public final class LayerNorm {
         context.parameters().addConstant(name + ".bias", Shape.of(width), new float[width]);
     }
 
-    public void forward(Pass pass) {
+    public void forward(Operations ops, Pass pass) {
         ops.layerNorm(norm, pass);
     }
 
-    public void backward(Pass pass) {
+    public void backward(Operations ops, Pass pass) {
         ops.layerNormGrad(normGrad, pass);
     }
 }

@@ -1,6 +1,7 @@
 package io.github.drakegpt.nn;
 
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.ReluGradOp;
 import io.github.drakegpt.ops.ResidualGradOp;
@@ -14,7 +15,6 @@ import io.github.drakegpt.tensor.Tensor;
  * as the papers call it).
  */
 public final class Linear {
-    private final LayerContext context;
     private final LinearWeight weight;
     private final Parameter bias; // (out)
     private final Activation x;
@@ -40,7 +40,6 @@ public final class Linear {
             Use use,
             Activation x,
             Activation y) {
-        this.context = context;
         this.x = x;
         this.y = y;
         this.relu = use == Use.RELU;
@@ -97,15 +96,15 @@ public final class Linear {
     }
 
     /** Writes y from x. */
-    public void forward(Pass pass) {
-        weight.forward(pass);
+    public void forward(Operations ops, Pass pass) {
+        weight.forward(ops, pass);
     }
 
     /** Writes the gradients of x and of the parameters from that of y. */
-    public void backward(Pass pass) {
+    public void backward(Operations ops, Pass pass) {
         if (reluGrad != null) {
-            context.ops().reluGrad(reluGrad, pass);
+            ops.reluGrad(reluGrad, pass);
         }
-        weight.backward(pass);
+        weight.backward(ops, pass);
     }
 }

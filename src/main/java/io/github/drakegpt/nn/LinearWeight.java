@@ -1,5 +1,6 @@
 package io.github.drakegpt.nn;
 
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Shape;
@@ -60,8 +61,8 @@ abstract class LinearWeight {
     /** Makes the operations of the layer. */
     abstract void wire(Wiring wiring);
 
-    abstract void forward(Pass pass);
+    abstract void forward(Operations ops, Pass pass);
 
     /** Writes the gradients of x and of the weight. */
-    abstract void backward(Pass pass);
+    abstract void backward(Operations ops, Pass pass);
 }

@@ -10,14 +10,12 @@ import io.github.drakegpt.tensor.Tensor;
 
 /** A packed weight, which multiplies rows that are rounded to 8 bits and cannot be trained. */
 final class PackedLinearWeight extends LinearWeight {
-    private final Operations ops;
     private final PackedWeights weight;
     private final Int8Rows scratch;
     private QuantizeInt8Op quantizeInput; // null where a norm has done so
     private PackedLinearOp linear;
 
     PackedLinearWeight(LayerContext context, PackedWeights weight) {
-        this.ops = context.ops();
         this.weight = weight;
         this.scratch = context.int8Scratch(weight.in());
     }
@@ -41,7 +39,7 @@ final class PackedLinearWeight extends LinearWeight {
     }
 
     @Override
-    void forward(Pass pass) {
+    void forward(Operations ops, Pass pass) {
         if (quantizeInput != null) {
             ops.quantizeInt8(quantizeInput, pass);
         }
@@ -49,7 +47,7 @@ final class PackedLinearWeight extends LinearWeight {
     }
 
     @Override
-    void backward(Pass pass) {
+    void backward(Operations ops, Pass pass) {
         throw new IllegalStateException("Packed weights cannot be trained; train the run that they were made from.");
     }
 }

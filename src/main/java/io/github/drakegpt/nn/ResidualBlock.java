@@ -6,7 +6,6 @@ import io.github.drakegpt.ops.ResidualOp;
 
 /** x = x + proj(attention(x)), then x = x + mlp(x): residual connections (He et al., 2016) around both. */
 public final class ResidualBlock {
-    private final Operations ops;
     private final CausalSelfAttention attention;
     private final Linear projection;
     private final FeedForward feedForward;
@@ -22,7 +21,6 @@ public final class ResidualBlock {
         // them
         Activation branch = new Activation(context.scratch("branch", width), context.gradient("branch", width));
         Activation sum = new Activation(context.activation("middle", width), x.grad());
-        this.ops = context.ops();
         this.attention = CausalSelfAttention.multiHead(
                 context, name + ".sa_head", new Activation(x.value(), branch.grad()), heads, width / heads, 0);
         this.projection = Linear.branch(context, name + ".sa_head.proj", layers, attention.out(), branch);
@@ -40,22 +38,22 @@ public final class ResidualBlock {
     }
 
     /** Writes {@link #out} from x. */
-    public void forward(Pass pass) {
-        attention.forward(pass);
-        projection.forward(pass);
+    public void forward(Operations ops, Pass pass) {
+        attention.forward(ops, pass);
+        projection.forward(ops, pass);
         ops.residual(middle.forward(), pass);
-        feedForward.forward(pass);
+        feedForward.forward(ops, pass);
         ops.residual(end.forward(), pass);
     }
 
     /** Replaces the gradient of the output by that of the input. */
-    public void backward(Pass pass) {
+    public void backward(Operations ops, Pass pass) {
         ops.residualGrad(end.backward(), pass);
-        feedForward.backward(pass);
+        feedForward.backward(ops, pass);
         ops.residual(addBranchGrad, pass);
         ops.residualGrad(middle.backward(), pass);
-        projection.backward(pass);
-        attention.backward(pass);
+        projection.backward(ops, pass);
+        attention.backward(ops, pass);
         ops.residual(addBranchGrad, pass);
     }
 }

@@ -8,19 +8,17 @@ import io.github.drakegpt.ops.Pass;
  * one operation.
  */
 public final class ResidualStream {
-    private final Operations ops;
     private final Activation value; // (rows, C)
     private final ResidualSum pending; // or null
 
-    ResidualStream(LayerContext context, Activation value, ResidualSum pending) {
-        this.ops = context.ops();
+    ResidualStream(Activation value, ResidualSum pending) {
         this.value = value;
         this.pending = pending;
     }
 
     /** The stream's beginning: embeddings, of which nothing is left to add. */
-    public static ResidualStream of(LayerContext context, Activation embedded) {
-        return new ResidualStream(context, embedded, null);
+    public static ResidualStream of(Activation embedded) {
+        return new ResidualStream(embedded, null);
     }
 
     /** The stream's value, (rows, C), once it is computed: by {@link #normed}'s norm, or by {@link #forward}. */
@@ -34,12 +32,12 @@ public final class ResidualStream {
     }
 
     /** Computes the sum, where no norm reads it. */
-    public void forward(Pass pass) {
+    public void forward(Operations ops, Pass pass) {
         ops.residual(pending.forward(), pass);
     }
 
     /** Writes the gradients of the branch and its bias from that of the sum, where no norm reads it. */
-    public void backward(Pass pass) {
+    public void backward(Operations ops, Pass pass) {
         ops.residualGrad(pending.backward(), pass);
     }
 }

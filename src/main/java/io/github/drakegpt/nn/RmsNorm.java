@@ -9,7 +9,6 @@ import io.github.drakegpt.tensor.Tensor;
 
 /** Root mean square normalization (Zhang and Sennrich, 2019) of each row, before a layer that can be quantized. */
 final class RmsNorm {
-    private final Operations ops;
     private final RmsNormOp norm;
     private final ZeroOp zeroGrad; // or null
     private final RmsNormGradOp normGrad; // or null
@@ -20,7 +19,6 @@ final class RmsNorm {
         int width = x.value().shape().columns();
         Parameter weight = context.parameters().add(name + ".weight", Init.Distribution.constant(1), width);
         Tensor stats = context.statistics("sub-norm stats", 1);
-        this.ops = context.ops();
         this.out = context.beforeQuantizable(context.activation("sub-normed", width), outGrad);
         this.norm = new RmsNormOp(x.value(), weight.value(), out.value(), stats, out.rounded());
         this.zeroGrad = x.grad() == null ? null : new ZeroOp(x.grad());
@@ -34,11 +32,11 @@ final class RmsNorm {
         return out;
     }
 
-    void forward(Pass pass) {
+    void forward(Operations ops, Pass pass) {
         ops.rmsNorm(norm, pass);
     }
 
-    void backward(Pass pass) {
+    void backward(Operations ops, Pass pass) {
         ops.zero(zeroGrad, pass);
         ops.rmsNormGrad(normGrad, pass);
     }

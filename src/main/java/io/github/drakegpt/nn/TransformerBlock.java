@@ -1,6 +1,7 @@
 package io.github.drakegpt.nn;
 
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
 /**
@@ -52,7 +53,7 @@ public final class TransformerBlock {
         this.ln2 = new LayerNorm(
                 context, name + ".ln2", middle, projection.residual(x, attentionDropout, middle), normed2);
         Activation end = new Activation(context.activation("block", width), x.grad());
-        this.out = new ResidualStream(context, end, feedForward.residual(middle, feedForwardDropout, end));
+        this.out = new ResidualStream(end, feedForward.residual(middle, feedForwardDropout, end));
     }
 
     /** The stream behind the block. */
@@ -61,26 +62,26 @@ public final class TransformerBlock {
     }
 
     /** Computes the block, except for the sum that {@link #out} leaves to what follows. */
-    public void forward(Pass pass) {
-        ln1.forward(pass);
-        attention.forward(pass);
+    public void forward(Operations ops, Pass pass) {
+        ln1.forward(ops, pass);
+        attention.forward(ops, pass);
         if (subNorm != null) {
-            subNorm.forward(pass);
+            subNorm.forward(ops, pass);
         }
-        projection.forward(pass);
-        ln2.forward(pass);
-        feedForward.forward(pass);
+        projection.forward(ops, pass);
+        ln2.forward(ops, pass);
+        feedForward.forward(ops, pass);
     }
 
     /** Replaces the gradient of the stream behind the block by that of the stream before it. */
-    public void backward(Pass pass) {
-        feedForward.backward(pass);
-        ln2.backward(pass);
-        projection.backward(pass);
+    public void backward(Operations ops, Pass pass) {
+        feedForward.backward(ops, pass);
+        ln2.backward(ops, pass);
+        projection.backward(ops, pass);
         if (subNorm != null) {
-            subNorm.backward(pass);
+            subNorm.backward(ops, pass);
         }
-        attention.backward(pass);
-        ln1.backward(pass);
+        attention.backward(ops, pass);
+        ln1.backward(ops, pass);
     }
 }

@@ -31,21 +31,19 @@ public record LayerNormGradOp(
 
     private static Operands operands(
             LayerNormOp norm, Tensor dout, Tensor dx, Tensor dweight, Tensor dbias, ResidualGradOp residual) {
-        Operands operands = new Operands("layerNormGrad")
+        boolean sums = residual != null;
+        return new Operands("layerNormGrad")
                 .read("x", norm.x(), "rows", "c")
                 .readF32("weight", norm.weight(), "c")
                 .readF32("stats", norm.stats(), "rows", "2")
                 .read("dout", dout, "rows", "c")
                 .update("dx", dx, "rows", "c")
                 .sum("dweight", dweight, "c")
-                .sum("dbias", dbias, "c");
-        if (residual != null) {
-            operands.dropout(residual.dropout())
-                    .write("residual.dbranch", residual.dbranch(), "rows", "c")
-                    .orOver("dout")
-                    .sum("residual.dbias", residual.dbias(), "c");
-        }
-        return operands;
+                .sum("dbias", dbias, "c")
+                .dropout(sums ? residual.dropout() : null)
+                .write("residual.dbranch", sums ? residual.dbranch() : null, "rows", "c")
+                .orOver("dout")
+                .sum("residual.dbias", sums ? residual.dbias() : null, "c");
     }
 
     @Override

@@ -37,18 +37,15 @@ public record LayerNormOp(
 
     private static Operands operands(
             ResidualOp residual, Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, Int8Rows rounded) {
-        Operands operands = new Operands("layerNorm");
-        if (residual == null) {
-            operands.read("x", x, "rows", "c");
-        } else {
-            operands.read("residual.x", residual.x(), "rows", "c")
-                    .read("residual.branch", residual.branch(), "rows", "c")
-                    .readF32("residual.bias", residual.bias(), "c")
-                    .dropout(residual.dropout())
-                    .write("x", x, "rows", "c")
-                    .orOver("residual.x", "residual.branch");
-        }
-        return operands.readF32("weight", weight, "c")
+        boolean sums = residual != null;
+        return new Operands("layerNorm")
+                .read("residual.x", sums ? residual.x() : null, "rows", "c")
+                .read("residual.branch", sums ? residual.branch() : null, "rows", "c")
+                .readF32("residual.bias", sums ? residual.bias() : null, "c")
+                .dropout(sums ? residual.dropout() : null)
+                .activation(sums ? Access.WRITE : Access.READ, "x", x, "rows", "c")
+                .orOver("residual.x", "residual.branch")
+                .readF32("weight", weight, "c")
                 .readF32("bias", bias, "c")
                 .normed(out, stats, rounded, "rows", "2");
     }

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 
 /**
  * The operands of an operation: each tensor's name, element type, dimensions and access, told in one place. An operation
@@ -24,7 +25,7 @@ public final class Operands {
     static final String BATCH = "batch";
 
     private final String operation;
-    private final List<Operand> operands = new ArrayList<>();
+    private final List<Operand> slots = new ArrayList<>();
     private final Map<String, Bound> bound = new HashMap<>();
     private Operand activations; // the first operand that may be F32 or BF16
 
@@ -43,12 +44,17 @@ public final class Operands {
 
     /** The operands that are there, in the order of the record. */
     public List<Operand> list() {
-        return operands;
+        return slots.stream().filter(Objects::nonNull).toList();
+    }
+
+    /** The same with null where one is left out: each operand has a place of its own. */
+    public List<Operand> slots() {
+        return slots;
     }
 
     /** The operand of that name. */
     public Operand get(String name) {
-        return operands.stream()
+        return list().stream()
                 .filter(operand -> operand.name().equals(name))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(operation + " has no operand " + name + "."));
@@ -58,25 +64,25 @@ public final class Operands {
 
     /** Activations, or what is made of them: F32 or BF16, all of an operation alike. */
     Operands read(String name, Tensor tensor, String... dims) {
-        return activations(Access.READ, name, tensor, dims);
+        return activation(Access.READ, name, tensor, dims);
     }
 
     /** The same, written. */
     Operands write(String name, Tensor tensor, String... dims) {
-        return activations(Access.WRITE, name, tensor, dims);
+        return activation(Access.WRITE, name, tensor, dims);
     }
 
     /** The same, updated. */
     Operands update(String name, Tensor tensor, String... dims) {
-        return activations(Access.UPDATE, name, tensor, dims);
+        return activation(Access.UPDATE, name, tensor, dims);
     }
 
-    private Operands activations(Access access, String name, Tensor tensor, String... dims) {
+    /** The same, with any access. */
+    Operands activation(Access access, String name, Tensor tensor, String... dims) {
+        any(access, name, tensor, dims);
         if (tensor != null) {
-            Operand operand = add(access, name, tensor, dims);
-            require(isFloat(tensor), name, tensor, "F32 or BF16");
             if (activations == null) {
-                activations = operand;
+                activations = last();
             }
             if (tensor.dtype() != activations.tensor().dtype()) {
                 throw new IllegalArgumentException(operation + ": " + name + " is " + tensor.dtype() + ", "
@@ -88,20 +94,32 @@ public final class Operands {
 
     /** An operand of one type: parameters, their gradients and statistics are F32 whatever the activations are. */
     Operands of(DType dtype, Access access, String name, Tensor tensor, String... dims) {
-        if (tensor != null) {
-            require(tensor.dtype() == dtype, name, tensor, dtype.toString());
-            add(access, name, tensor, dims);
-        }
-        return this;
+        return add(access, name, tensor, tensor == null || tensor.dtype() == dtype, dtype.toString(), dims);
     }
 
     /** An operand that may be F32 or BF16, whatever the others are. */
     Operands any(Access access, String name, Tensor tensor, String... dims) {
-        if (tensor != null) {
-            require(isFloat(tensor), name, tensor, "F32 or BF16");
-            add(access, name, tensor, dims);
+        return add(access, name, tensor, tensor == null || isFloat(tensor), "F32 or BF16", dims);
+    }
+
+    private Operands add(Access access, String name, Tensor tensor, boolean rightType, String wanted, String... dims) {
+        if (!rightType) {
+            throw new IllegalArgumentException(
+                    operation + ": " + name + " is " + tensor.dtype() + "; it has to be " + wanted + ".");
         }
+        if (tensor == null) {
+            slots.add(null);
+            return this;
+        }
+        Extent extent = dims[0].equals(ROWS) ? Extent.ROWS : dims[0].equals(BATCH) ? Extent.SEQUENCES : Extent.WHOLE;
+        Operand operand = new Operand(name, tensor, access, extent, List.of(dims), List.of());
+        slots.add(operand);
+        bind(operand);
         return this;
+    }
+
+    private Operand last() {
+        return slots.get(slots.size() - 1);
     }
 
     /** An F32 operand that is read. */
@@ -123,8 +141,7 @@ public final class Operands {
     Operands sum(String name, Tensor tensor, String... dims) {
         of(DType.F32, Access.WRITE, name, tensor, dims);
         if (tensor != null) {
-            Operand last = operands.remove(operands.size() - 1);
-            operands.add(new Operand(name, tensor, Access.WRITE, Extent.SUM, last.dims(), last.over()));
+            slots.set(slots.size() - 1, new Operand(name, tensor, Access.WRITE, Extent.SUM, last().dims(), List.of()));
         }
         return this;
     }
@@ -177,27 +194,13 @@ public final class Operands {
 
     /** The last operand may be the same tensor as these. */
     Operands orOver(String... names) {
-        if (!operands.isEmpty()) {
-            Operand last = operands.remove(operands.size() - 1);
-            operands.add(
+        Operand last = last();
+        if (last != null) {
+            slots.set(
+                    slots.size() - 1,
                     new Operand(last.name(), last.tensor(), last.access(), last.extent(), last.dims(), List.of(names)));
         }
         return this;
-    }
-
-    private Operand add(Access access, String name, Tensor tensor, String... dims) {
-        Extent extent = dims[0].equals(ROWS) ? Extent.ROWS : dims[0].equals(BATCH) ? Extent.SEQUENCES : Extent.WHOLE;
-        Operand operand = new Operand(name, tensor, access, extent, List.of(dims), List.of());
-        operands.add(operand);
-        bind(operand);
-        return operand;
-    }
-
-    private void require(boolean right, String name, Tensor tensor, String wanted) {
-        if (!right) {
-            throw new IllegalArgumentException(
-                    operation + ": " + name + " is " + tensor.dtype() + "; it has to be " + wanted + ".");
-        }
     }
 
     // ---------------------------------------------------------------------------------------------- checking
@@ -263,6 +266,7 @@ public final class Operands {
      *     memory with another, unless the operation allows them to be the same, and all lie on one device
      */
     void check() {
+        List<Operand> operands = list();
         for (int i = 0; i < operands.size(); i++) {
             Operand operand = operands.get(i);
             for (int j = 0; j < i; j++) {

@@ -12,51 +12,51 @@ import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
-import java.util.stream.IntStream;
 
 /** Estimates the loss on a split: the mean over random batches, as the original code does. */
 final class Evaluator {
     private final Backend backend;
     private final LanguageModel[] replicas;
-    private final GatherBatchOp[] gathers; // one for each replica
     private final List<Pass> shards;
     private final Tensor losses; // (shards)
-    private final CrossEntropyOp[] slots; // one for each shard
+    private final Runnable[] regions; // one for each shard
     private final Runnable operations;
     private final long tokens;
 
-    Evaluator(
-            Backend backend,
-            Arena arena,
-            LanguageModel[] replicas,
-            BatchSampler sampler,
-            int batches,
-            int batchSize,
-            int length) {
+    /** @param passes that the loss is the mean over, as {@link Shards#evaluation} gives them */
+    Evaluator(Backend backend, Arena arena, LanguageModel[] replicas, BatchSampler sampler, List<Pass> passes) {
         this.backend = backend;
         this.replicas = replicas;
-        this.gathers = Arrays.stream(replicas)
-                .map(model -> sampler.into(model.tokens(), model.targets()))
-                .toArray(GatherBatchOp[]::new);
-        this.shards = Shards.split(backend, batches, batchSize, length).stream()
-                .map(shard -> new Pass(shard.batch(), shard.length(), shard.firstSequence(), false, false))
-                .toList();
+        this.shards = passes;
         this.losses = arena.allocate(DType.F32, Shape.of(shards.size()));
-        Tensor[] elements = TrainingStep.elements(losses);
-        this.slots = IntStream.range(0, elements.length)
-                .mapToObj(i -> replicas[i % replicas.length].evaluationLoss(elements[i]))
-                .toArray(CrossEntropyOp[]::new);
+        this.regions = regions(arena, sampler);
         this.operations = backend.record(arena, this::operations);
         this.tokens = shards.stream().mapToLong(Pass::rows).sum();
     }
 
+    private Runnable[] regions(Arena arena, BatchSampler sampler) {
+        GatherBatchOp[] gathers = Arrays.stream(replicas)
+                .map(model -> sampler.into(model.tokens(), model.targets()))
+                .toArray(GatherBatchOp[]::new);
+        Tensor[] elements = TrainingStep.elements(losses);
+        Runnable[] regions = new Runnable[shards.size()];
+        for (int i = 0; i < regions.length; i++) {
+            int replica = i % replicas.length;
+            LanguageModel model = replicas[replica];
+            CrossEntropyOp loss = model.evaluationLoss(elements[i]);
+            Pass pass = shards.get(i);
+            regions[i] = backend.region(arena, ops -> {
+                ops.gatherBatch(gathers[replica], pass);
+                model.forwardLoss(ops, loss, pass);
+            });
+        }
+        return regions;
+    }
+
     private void operations() {
         backend.parallel(replicas.length, r -> {
-            for (int i = r; i < slots.length; i += replicas.length) {
-                LanguageModel model = replicas[r];
-                Pass pass = shards.get(i);
-                backend.gatherBatch(gathers[r], pass);
-                model.forwardLoss(slots[i], pass);
+            for (int i = r; i < regions.length; i += replicas.length) {
+                regions[i].run();
             }
         });
     }

@@ -22,4 +22,11 @@ final class Shards {
         }
         return shards;
     }
+
+    /** The same without dropout. */
+    static List<Pass> evaluation(Backend backend, int batches, int batchSize, int length) {
+        return split(backend, batches, batchSize, length).stream()
+                .map(pass -> new Pass(pass.batch(), pass.length(), pass.firstSequence(), false, false))
+                .toList();
+    }
 }

@@ -84,9 +84,7 @@ public final class Trainer implements AutoCloseable {
                 step.arena(),
                 step.replicas(),
                 split,
-                config.evalIters(),
-                config.batchSize(),
-                modelConfig.contextLength());
+                Shards.evaluation(backend, config.evalIters(), config.batchSize(), modelConfig.contextLength()));
     }
 
     /** The model's parameters: their names, shapes and places in a flat buffer. */

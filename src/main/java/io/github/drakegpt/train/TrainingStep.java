@@ -12,6 +12,7 @@ import io.github.drakegpt.ops.CrossEntropyOp;
 import io.github.drakegpt.ops.GatherBatchOp;
 import io.github.drakegpt.ops.GradNormOp;
 import io.github.drakegpt.ops.IncrementOp;
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.SumOp;
 import io.github.drakegpt.tensor.Arena;
@@ -24,6 +25,8 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 
 /**
@@ -230,8 +233,15 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
 
         Recorded(List<Slot> steps) {
             this.steps = steps;
-            this.decayed = backend.record(arena, () -> steps.forEach(slot -> operations(slot, slot.decayed)));
-            this.undecayed = backend.record(arena, () -> steps.forEach(slot -> operations(slot, slot.undecayed)));
+            this.decayed = record(slot -> slot.decayed);
+            this.undecayed = record(slot -> slot.undecayed);
+        }
+
+        private Runnable record(Function<Slot, AdamWOp> adamW) {
+            List<Runnable> operations = steps.stream()
+                    .map(slot -> operations(slot, adamW.apply(slot)))
+                    .toList();
+            return backend.record(arena, () -> operations.forEach(Runnable::run));
         }
     }
 
@@ -367,25 +377,46 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     }
 
     /** A step; what changes from one to the next is read from tensors. */
-    private void operations(Slot slot, AdamWOp adamW) {
-        backend.increment(nextStep);
-        if (slot.setStrength != null) {
-            backend.copy(slot.setStrength);
-        }
-        for (int first = 0; first < shards.size(); first += replicas.length) {
-            int from = first;
-            int count = Math.min(replicas.length, shards.size() - first);
-            backend.parallel(count, r -> {
-                Pass pass = shards.get(from + r);
-                backend.gatherBatch(gathers[r], pass);
-                replicas[r].forwardBackward(slot.shardLosses[from + r], pass);
-            });
-            if (!sums.isEmpty()) {
+    private Runnable operations(Slot slot, AdamWOp adamW) {
+        Consumer<Operations> optimize = ops -> {
+            ops.gradNorm(slot.norm);
+            ops.adamW(adamW);
+        };
+        Runnable pass = shards.size() == 1
+                ? backend.region(arena, ops -> {
+                    forwardBackward(ops, slot, 0);
+                    optimize.accept(ops);
+                })
+                : inShards(slot, optimize);
+        return () -> {
+            backend.increment(nextStep);
+            if (slot.setStrength != null) {
+                backend.copy(slot.setStrength);
+            }
+            pass.run();
+        };
+    }
+
+    private void forwardBackward(Operations ops, Slot slot, int shard) {
+        int replica = shard % replicas.length;
+        Pass pass = shards.get(shard);
+        ops.gatherBatch(gathers[replica], pass);
+        replicas[replica].forwardBackward(ops, slot.shardLosses[shard], pass);
+    }
+
+    /** As many shards side by side as there are replicas, and the sum of their gradients; then the next ones. */
+    private Runnable inShards(Slot slot, Consumer<Operations> optimize) {
+        Runnable[] regions = IntStream.range(0, shards.size())
+                .mapToObj(shard -> backend.region(arena, ops -> forwardBackward(ops, slot, shard)))
+                .toArray(Runnable[]::new);
+        return () -> {
+            for (int first = 0; first < regions.length; first += replicas.length) {
+                int from = first;
+                backend.parallel(Math.min(replicas.length, regions.length - first), r -> regions[from + r].run());
                 backend.sum(sums.get(first / replicas.length));
             }
-        }
-        backend.gradNorm(slot.norm);
-        backend.adamW(adamW);
+            optimize.accept(backend);
+        };
     }
 
     /** Of the last step that was done, as the rest of {@link TrainingListener.Step} is. */

@@ -42,12 +42,12 @@ class AllocationTest {
             model.setWeights(model.parameters().initialValues(42));
             Pass pass = Pass.training(4, context, 0);
             for (int i = 0; i < PASSES; i++) {
-                model.forwardBackward(trainingLoss, pass);
+                model.forwardBackward(backend, trainingLoss, pass);
             }
             long thread = Thread.currentThread().getId();
             long before = threads.getThreadAllocatedBytes(thread);
             for (int i = 0; i < PASSES; i++) {
-                model.forwardBackward(trainingLoss, pass);
+                model.forwardBackward(backend, trainingLoss, pass);
             }
             long perPass = (threads.getThreadAllocatedBytes(thread) - before) / PASSES;
             assertThat(perPass).as("bytes a pass").isLessThan(1000);

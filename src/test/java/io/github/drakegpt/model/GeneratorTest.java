@@ -77,7 +77,7 @@ class GeneratorTest {
                             .mapToInt(token -> token)
                             .toArray();
                     model.tokens().write(window);
-                    model.forward(Pass.evaluation(1, window.length));
+                    model.forward(backend, Pass.evaluation(1, window.length));
                     float[] logits = model.logits().toFloats();
                     int row = (window.length - 1) * V;
                     text.add(IntStream.range(0, V)
@@ -123,7 +123,7 @@ class GeneratorTest {
             LanguageModel model = LanguageModel.forEvaluation(config(Models.TRANSFORMER), backend, arena, 1, null);
             model.setWeights(model.parameters().initialValues(5));
             model.tokens().write(Arrays.copyOfRange(prompt, T, 2 * T));
-            model.forward(Pass.evaluation(1, T));
+            model.forward(backend, Pass.evaluation(1, T));
             float[] logits = model.logits().toFloats();
             double total = 0;
             for (int v = 0; v < V; v++) {

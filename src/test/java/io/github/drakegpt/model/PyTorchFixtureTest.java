@@ -114,13 +114,13 @@ class PyTorchFixtureTest {
             model.setWeights(StateDict.read(file, parameters, "weights."));
 
             load(model, tokens, targets, 0, rows);
-            model.forward(pass);
+            model.forward(backend, pass);
             float[] expectedLogits = floats(file, "logits");
             assertClose("logits", model.logits().toFloats(), expectedLogits, 0, 1e-5);
             LanguageModel inference = LanguageModel.forEvaluation(config, backend, arena, batch, null);
             inference.load(Weights.of(config, model.weights().toFloats()));
             load(inference, tokens, targets, 0, rows);
-            inference.forward(Pass.evaluation(batch, config.contextLength()));
+            inference.forward(backend, Pass.evaluation(batch, config.contextLength()));
             assertClose("logits of packed weights", inference.logits().toFloats(), expectedLogits, 0, 1e-5);
 
             Tensor loss = arena.allocate(DType.F32, Shape.of(1));
@@ -134,7 +134,7 @@ class PyTorchFixtureTest {
             AdamWOp adamW = new AdamWOp(state, learningRate, step, norm, adamWSettings);
             for (int i = 0; i < learningRates.size(); i++) {
                 load(model, tokens, targets, i * rows, rows);
-                model.forwardBackward(trainingLoss, pass);
+                model.forwardBackward(backend, trainingLoss, pass);
                 if (i == 0) {
                     float expectedLoss = floats(file, "loss")[0];
                     assertThat((double) loss.toFloats()[0] / rows)

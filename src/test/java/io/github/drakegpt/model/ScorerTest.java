@@ -85,7 +85,7 @@ class ScorerTest {
             for (int from = 0; from < tokens.length - 1; from += T) {
                 int to = Math.min(from + T, tokens.length - 1);
                 model.tokens().write(Arrays.copyOfRange(tokens, from, to));
-                model.forward(Pass.evaluation(1, to - from));
+                model.forward(backend, Pass.evaluation(1, to - from));
                 float[] logits = model.logits().toFloats();
                 for (int i = from; i < to; i++) {
                     double total = 0;

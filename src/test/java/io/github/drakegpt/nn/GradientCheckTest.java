@@ -123,14 +123,14 @@ class GradientCheckTest {
             Pass pass = Pass.training(BATCH, config.contextLength(), FIRST_SEQUENCE);
             model.tokens().write(targets);
             model.targets().write(tokens);
-            model.forwardBackward(model.trainingLoss(loss, 1), pass);
+            model.forwardBackward(backend, model.trainingLoss(loss, 1), pass);
 
             model.tokens().write(tokens);
             model.targets().write(targets);
             float[] poison = new float[(int) model.grads().size()];
             Arrays.fill(poison, Float.NaN);
             model.grads().write(poison);
-            model.forwardBackward(model.trainingLoss(loss, 1f / rows), pass);
+            model.forwardBackward(backend, model.trainingLoss(loss, 1f / rows), pass);
 
             Map<String, double[]> weights =
                     byName(model.parameters(), model.weights().toFloats());

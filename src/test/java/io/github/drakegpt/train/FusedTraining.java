@@ -92,9 +92,7 @@ abstract class FusedTraining {
                     step.arena(),
                     step.replicas(),
                     step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH)),
-                    config.evalIters(),
-                    evaluatedBatch,
-                    model.contextLength());
+                    Shards.evaluation(backend, config.evalIters(), evaluatedBatch, model.contextLength()));
             float[] losses = new float[config.iters()];
             float[] norms = new float[config.iters()];
             double evaluated = 0;

@@ -89,7 +89,7 @@ class SimtFusedTrainingTest extends FusedTraining {
     @Test
     void withoutTheProgramOperationsAreLaunchedOneByOne() {
         ModelConfig model = model(Models.TRANSFORMER, 8, 32, 32, 4, 1, 0.1f, true);
-        Logger logger = (Logger) LoggerFactory.getLogger("io.github.drakegpt.backend.cuda.FusingBackend");
+        Logger logger = (Logger) LoggerFactory.getLogger("io.github.drakegpt.backend.cuda.SequenceCompiler");
         ListAppender<ILoggingEvent> log = new ListAppender<>();
         log.start();
         logger.addAppender(log);

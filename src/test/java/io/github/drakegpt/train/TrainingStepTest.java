@@ -96,7 +96,11 @@ class TrainingStepTest {
                     step.run(number + 1, 5);
                 }
                 Evaluator evaluator = new Evaluator(
-                        some, step.arena(), step.replicas(), step.batches(), 2, 8, model().contextLength());
+                        some,
+                        step.arena(),
+                        step.replicas(),
+                        step.batches(),
+                        Shards.evaluation(some, 2, 8, model().contextLength()));
                 losses[i] = evaluator.loss();
                 step.run(6);
                 assertThat(evaluator.loss()).isNotEqualTo(losses[i]);

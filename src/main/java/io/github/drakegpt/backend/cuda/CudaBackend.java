@@ -11,6 +11,7 @@ import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.ops.AdamWSettings;
 import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
 import io.github.drakegpt.ops.Pass;
@@ -38,7 +39,7 @@ import org.slf4j.LoggerFactory;
  * before they are done; reading a tensor waits for what was started before. Every sum has a fixed order, so the same calls
  * give the same bits.
  */
-public sealed class CudaBackend implements Backend permits FusingBackend {
+public final class CudaBackend implements Backend {
     private static final Logger log = LoggerFactory.getLogger(CudaBackend.class);
     private static final int WARP = 32;
     private static final int ROW_THREADS = 256;
@@ -87,6 +88,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     private final SideStream beside;
     private final Bf16Attention bf16Attention;
     private final Scratch scratch;
+    private final SequenceCompiler sequences;
     private final Scratch padding; // beside scratch, which a part of a padded product may use
     private boolean allRecorded = true;
 
@@ -115,6 +117,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
             }
         }
         this.staging = made;
+        this.sequences = new SequenceCompiler(context, kernels, staging, scratch);
         this.description =
                 context.deviceName() + ", compute capability " + context.capability() + ", cuBLAS " + gemm.version();
     }
@@ -152,9 +155,7 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
     /** A backend on a context that is there. */
     static CudaBackend open(CudaContext context, BackendOptions options) {
         Kernels kernels = new Kernels(context, Kernels::compiled);
-        return options.fuse()
-                ? new FusingBackend(context, kernels, options)
-                : new CudaBackend(context, kernels, options);
+        return new CudaBackend(context, kernels, options);
     }
 
     @Override
@@ -217,6 +218,17 @@ public sealed class CudaBackend implements Backend permits FusingBackend {
         Recording recording = new Recording(context, work, this::notRecorded);
         arena.onClose(recording::close);
         return recording;
+    }
+
+    /** With {@code CUDA_LAUNCH_BLOCKING=1} each operation has its own launches, so that an error names its own kernel. */
+    @Override
+    public Runnable region(Arena arena, Consumer<Operations> work) {
+        if (!fuse || context.blocking()) {
+            return Backend.super.region(arena, work);
+        }
+        SequenceRegion region = new SequenceRegion(this, sequences, work);
+        arena.onClose(region::close);
+        return region;
     }
 
     /** Says once for all work that some cannot be recorded; throws the reason where tests insist. */

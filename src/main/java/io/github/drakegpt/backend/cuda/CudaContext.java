@@ -49,7 +49,6 @@ final class CudaContext implements AutoCloseable {
     private final Set<String> launched = new LinkedHashSet<>(); // since the device was last known to be well
     private final Set<String> captured = new LinkedHashSet<>(); // in what is being captured
     private CUstream current;
-    private Runnable deferred; // or null
     private boolean capturing;
     private boolean broken;
     private final Map<CUdeviceptr, Long> allocations = new HashMap<>(); // live ones, and their bytes
@@ -178,23 +177,9 @@ final class CudaContext implements AutoCloseable {
 
     // ---------------------------------------------------------------------------------------------- errors
 
-    /** Makes this context the calling thread's, once what was deferred is done. */
+    /** Makes this context the calling thread's. */
     void enter() {
-        if (deferred != null) {
-            Runnable work = deferred;
-            deferred = null;
-            work.run();
-        }
         check(JCudaDriver.cuCtxSetCurrent(context), "entering the GPU's context");
-    }
-
-    /**
-     * Does work before the driver is called for anything else.
-     *
-     * @param work or null for none; it takes the place of what was deferred before
-     */
-    void defer(Runnable work) {
-        deferred = work;
     }
 
     /**

@@ -1,38 +1,40 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
-import io.github.drakegpt.backend.cuda.SequenceOperation.Access;
-import io.github.drakegpt.backend.cuda.SequenceOperation.Operand;
-import io.github.drakegpt.backend.cuda.SequenceOperation.Part;
-import io.github.drakegpt.backend.cuda.SequenceOperation.Random;
+import io.github.drakegpt.backend.cuda.SequenceOp.Argument;
+import io.github.drakegpt.backend.cuda.SequenceOp.Part;
+import io.github.drakegpt.backend.cuda.SequenceOp.Random;
+import io.github.drakegpt.backend.cuda.SequenceRegion.Segment;
+import io.github.drakegpt.ops.Access;
+import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.OutOfMemoryException;
+import io.github.drakegpt.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.LongFunction;
 import java.util.stream.Stream;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 
 /**
- * A stretch of operations as {@code sequence.cu} takes it: one launch for all of them, one for the sums over the sequences if
+ * A segment of a region as {@code sequence.cu} takes it: one launch for all of them, one for the sums over the sequences if
  * there are any, and one for AdamW if it follows.
  *
  * <p>Each sequence writes gradients of its own, laid out as those of all; they are added up in the order of the sequences.
- * Rows that the stretch itself writes before it reads them have a copy in shared memory, as long as there is room; they are
+ * Rows that the segment itself writes before it reads them have a copy in shared memory, as long as there is room; they are
  * written to memory too, so that nobody needs to know who else reads them.
  */
 final class SequenceProgram implements AutoCloseable {
-    /** Of the kernels that work on stretches. */
+    /** Of its kernels. */
     static final String FILE = "sequence";
 
-    private static final int OPERATION_BYTES = 192; // as in sequence.cu
-    private static final int POINTERS = 10;
-    private static final int SIZES = 6;
+    static final int OPERATION_BYTES = 192;
+    static final int POINTERS = 10;
+    static final int SIZES = 6;
     private static final int WARP = 32;
     private static final int WARPS = 8;
     private static final int SUM_THREADS = 256;
@@ -41,64 +43,40 @@ final class SequenceProgram implements AutoCloseable {
     /** Shared memory that the kernel declares itself, and what CUDA keeps of a block's. */
     private static final int RESERVED_BYTES = 2048;
 
-    // Predictions for an H200, not measured: they only have to tell small models from others.
-    private static final double MICROS_PER_LAUNCH = 2;
-    private static final double MICROS_PER_OPERATION = 0.3;
-    private static final double MULTIPLICATIONS_PER_MICRO = 80_000; // of one block
-    private static final double BYTES_PER_MICRO = 2e6;
-
     private final CudaContext context;
     private final Kernels kernels;
-    private final Stretch.Work work;
+    private final Segment segment;
+    private final int batch;
+    private final int length;
     private final CUdeviceptr memory; // operations, bits of the gradients that are written, addresses of the losses
     private final int sharedBytes;
 
-    private final List<Operand> losses;
+    private final List<Argument> losses;
     private final long grads; // address of the first element that is added up
     private final int gradCount; // 0: there are no gradients
     private final long stride; // from the gradients of a sequence to the next one's
     private final CUdeviceptr parts; // (B, stride) gradients, (losses, B, T), then a sum of squares for each block
 
-    /** Says whether one launch is expected to be faster than one for each operation. */
-    static boolean pays(Stretch.Work work, CudaContext context) {
-        if (work.operations().stream().map(SequenceOperation::kind).distinct().count() == 1) {
-            return false; // no model does one thing only: it is an operation's own time that is measured
-        }
-        double alone = 0;
-        double together = 0;
-        for (SequenceOperation operation : work.operations()) {
-            alone += operation.kind().launches * MICROS_PER_LAUNCH;
-            together += MICROS_PER_OPERATION + operation.multiplications() / MULTIPLICATIONS_PER_MICRO;
-        }
-        together *= Grid.blocks(work.batch(), context.multiprocessors());
-        // parts are written and read again, also where gradients lie far from each other
-        together +=
-                2 * MICROS_PER_LAUNCH + 2.0 * work.batch() * work.gradients().bytes() / BYTES_PER_MICRO;
-        return together < alone;
-    }
-
     /**
      * @param scratch gives memory that operations use one after another
      * @throws OutOfMemoryException if there is too little
      */
-    SequenceProgram(
-            CudaContext context,
-            Kernels kernels,
-            Staging staging,
-            LongFunction<CUdeviceptr> scratch,
-            Stretch.Work work) {
+    SequenceProgram(CudaContext context, Kernels kernels, Staging staging, Scratch scratch, Segment segment) {
         this.context = context;
         this.kernels = kernels;
-        this.work = work;
-        this.losses = operands(Part.LOSS).toList();
-        this.grads = work.gradients().address();
-        this.gradCount = Math.toIntExact(work.gradients().bytes() / Float.BYTES);
+        this.segment = segment;
+        this.batch = segment.pass().batch();
+        this.length = segment.pass().length();
+        this.losses = arguments(Part.LOSS).toList();
+        Range gradients = gradients(segment);
+        this.grads = gradients.address();
+        this.gradCount = Math.toIntExact(gradients.bytes() / Float.BYTES);
         this.stride = (gradCount + QUAD - 1L) / QUAD * QUAD;
-        long floats = work.batch() * stride + lossRows() + gradBlocks();
-        this.parts = floats == 0 ? new CUdeviceptr() : scratch.apply(floats * Float.BYTES);
+        long floats = batch * stride + lossRows() + gradBlocks();
+        this.parts = floats == 0 ? new CUdeviceptr() : scratch.of(floats * Float.BYTES);
 
-        Map<Operand, Integer> places = new HashMap<>();
-        this.sharedBytes = place(places, context.sharedMemory() - RESERVED_BYTES);
+        Map<Argument, Integer> places = new HashMap<>();
+        this.sharedBytes = assignSharedMemory(places, context.sharedMemory() - RESERVED_BYTES);
         byte[] program = encode(places);
         this.memory = context.allocate(program.length, "a list of operations");
         try {
@@ -109,12 +87,36 @@ final class SequenceProgram implements AutoCloseable {
         }
     }
 
-    private Stream<Operand> operands(Part part) {
-        return work.operands().filter(operand -> operand.part() == part);
+    /** A part of the GPU's memory. */
+    record Range(long address, long bytes) {}
+
+    /** The memory from the first to the last element that is added up: all whose norm is taken, or all that is written. */
+    static Range gradients(Segment segment) {
+        if (segment.gradNorm() != null) {
+            Tensor x = segment.gradNorm().x();
+            return new Range(DeviceStorage.address(x, DType.F32, x.size()), x.size() * Float.BYTES);
+        }
+        long from = Long.MAX_VALUE;
+        long to = 0;
+        for (Argument argument : (Iterable<Argument>) arguments(segment)::iterator) {
+            if (argument.part() == Part.GRADIENT) {
+                from = Math.min(from, argument.address());
+                to = Math.max(to, argument.address() + argument.bytes());
+            }
+        }
+        return to == 0 ? new Range(0, 0) : new Range(from, to - from);
+    }
+
+    private static Stream<Argument> arguments(Segment segment) {
+        return segment.operations().stream().flatMap(operation -> operation.arguments().stream());
+    }
+
+    private Stream<Argument> arguments(Part part) {
+        return arguments(segment).filter(argument -> argument.part() == part);
     }
 
     private long lossRows() {
-        return (long) losses.size() * work.batch() * work.length();
+        return (long) losses.size() * batch * length;
     }
 
     private int gradBlocks() {
@@ -124,25 +126,25 @@ final class SequenceProgram implements AutoCloseable {
     // ---------------------------------------------------------------------------------------------- the list
 
     /** Gives rows their places in shared memory, behind the operations' scratch; how many bytes are used. */
-    private int place(Map<Operand, Integer> places, int mostBytes) {
+    private int assignSharedMemory(Map<Argument, Integer> places, int mostBytes) {
         int used = 0;
-        for (SequenceOperation operation : work.operations()) {
-            used = Math.max(used, operation.scratch());
+        for (SequenceOp operation : segment.operations()) {
+            used = Math.max(used, operation.cost().scratch());
         }
         used = (used + QUAD - 1) / QUAD * QUAD;
-        for (SequenceOperation operation : work.operations()) {
+        for (SequenceOp operation : segment.operations()) {
             // what is read first lies in memory only
             for (Access access : new Access[] {Access.READ, Access.UPDATE, Access.WRITE}) {
-                for (Operand operand : operation.operands()) {
-                    if (operand.access() != access || !operand.placeable() || places.containsKey(tensor(operand))) {
+                for (Argument argument : operation.arguments()) {
+                    if (argument.access() != access || !argument.placeable() || places.containsKey(tensor(argument))) {
                         continue;
                     }
-                    int rowStride = rowStride(operand);
-                    int floats = (work.length() * rowStride + QUAD - 1) / QUAD * QUAD;
+                    int rowStride = rowStride(argument);
+                    int floats = (length * rowStride + QUAD - 1) / QUAD * QUAD;
                     boolean fits = access == Access.WRITE
                             && rowStride < 1 << 15
                             && (long) (used + floats) * Float.BYTES <= mostBytes;
-                    places.put(tensor(operand), fits ? rowStride << 16 | used / QUAD : -1);
+                    places.put(tensor(argument), fits ? rowStride << 16 | used / QUAD : -1);
                     used += fits ? floats : 0;
                 }
             }
@@ -150,40 +152,40 @@ final class SequenceProgram implements AutoCloseable {
         return used * Float.BYTES;
     }
 
-    /** The operand without what is done with it. */
-    private static Operand tensor(Operand operand) {
-        return new Operand(operand.part(), Access.READ, operand.address(), operand.bytes(), operand.width());
+    /** The argument without what is done with it. */
+    private static Argument tensor(Argument argument) {
+        return new Argument(argument.part(), Access.READ, argument.address(), argument.bytes(), argument.width());
     }
 
     /** Odd in units of 16 bytes, so that neighbouring rows lie in different banks. */
-    private static int rowStride(Operand operand) {
-        return operand.part() == Part.ELEMENTS ? operand.width() : ((operand.width() + QUAD - 1) / QUAD | 1) * QUAD;
+    private static int rowStride(Argument argument) {
+        return argument.part() == Part.ELEMENTS ? argument.width() : ((argument.width() + QUAD - 1) / QUAD | 1) * QUAD;
     }
 
-    private byte[] encode(Map<Operand, Integer> places) {
-        long operationBytes = (long) work.operations().size() * OPERATION_BYTES;
+    private byte[] encode(Map<Argument, Integer> places) {
+        long operationBytes = (long) segment.operations().size() * OPERATION_BYTES;
         int maskWords = Grid.blocks(gradCount, Integer.SIZE);
         long bytes = operationBytes + 16L * Grid.blocks(maskWords, QUAD) + (long) losses.size() * Long.BYTES;
         ByteBuffer program = ByteBuffer.allocate(Math.toIntExact(bytes)).order(ByteOrder.nativeOrder());
-        long lossAddress = DeviceStorage.address(parts) + work.batch() * stride * Float.BYTES;
-        for (SequenceOperation operation : work.operations()) {
-            List<Operand> operands = operation.operands();
+        long lossAddress = DeviceStorage.address(parts) + batch * stride * Float.BYTES;
+        for (SequenceOp operation : segment.operations()) {
+            List<Argument> arguments = operation.arguments();
             for (int i = 0; i < POINTERS - 1; i++) {
-                Operand operand = i < operands.size() ? operands.get(i) : Operand.NONE;
-                switch (operand.part()) {
-                    case GRADIENT -> program.putLong(DeviceStorage.address(parts) + operand.address() - grads);
+                Argument argument = i < arguments.size() ? arguments.get(i) : Argument.NONE;
+                switch (argument.part()) {
+                    case GRADIENT -> program.putLong(DeviceStorage.address(parts) + argument.address() - grads);
                     case LOSS -> {
                         program.putLong(lossAddress);
-                        lossAddress += (long) work.batch() * work.length() * Float.BYTES;
+                        lossAddress += (long) batch * length * Float.BYTES;
                     }
-                    default -> program.putLong(operand.address());
+                    default -> program.putLong(argument.address());
                 }
             }
             Random random = operation.random();
-            program.putLong(random.step().address());
+            program.putLong(random.step());
             for (int i = 0; i < POINTERS; i++) {
-                boolean placed = i < operands.size() && operands.get(i).placeable();
-                program.putInt(placed ? places.get(tensor(operands.get(i))) : -1);
+                boolean placed = i < arguments.size() && arguments.get(i).placeable();
+                program.putInt(placed ? places.get(tensor(arguments.get(i))) : -1);
             }
             program.putLong(random.seed()).putLong(random.first());
             program.putInt(operation.kind().ordinal()).putInt(random.purpose());
@@ -193,9 +195,9 @@ final class SequenceProgram implements AutoCloseable {
             }
             program.putFloat(operation.number()).putInt(0).putLong(0);
         }
-        operands(Part.GRADIENT).forEach(operand -> {
-            int from = (int) ((operand.address() - grads) / Float.BYTES);
-            for (int i = from; i < from + operand.bytes() / Float.BYTES; i++) {
+        arguments(Part.GRADIENT).forEach(argument -> {
+            int from = (int) ((argument.address() - grads) / Float.BYTES);
+            for (int i = from; i < from + argument.bytes() / Float.BYTES; i++) {
                 int at = (int) operationBytes + i / Integer.SIZE * Integer.BYTES;
                 program.putInt(at, program.getInt(at) | 1 << i % Integer.SIZE);
             }
@@ -212,16 +214,16 @@ final class SequenceProgram implements AutoCloseable {
         kernels.launch(
                 FILE,
                 "sequence_f32",
-                new Grid(work.batch(), 1, WARP, WARPS, sharedBytes),
+                new Grid(batch, 1, WARP, WARPS, sharedBytes),
                 memory,
-                work.operations().size(),
-                work.length(),
+                segment.operations().size(),
+                length,
                 stride);
         if (gradCount == 0 && losses.isEmpty()) {
             return;
         }
-        long operationBytes = (long) work.operations().size() * OPERATION_BYTES;
-        long lossOffset = work.batch() * stride * Float.BYTES;
+        long operationBytes = (long) segment.operations().size() * OPERATION_BYTES;
+        long lossOffset = batch * stride * Float.BYTES;
         CUdeviceptr mask = memory.withByteOffset(operationBytes);
         CUdeviceptr squares = parts.withByteOffset(lossOffset + lossRows() * Float.BYTES);
         kernels.launch(
@@ -230,48 +232,47 @@ final class SequenceProgram implements AutoCloseable {
                 new Grid(gradBlocks() + losses.size(), 1, SUM_THREADS, 1),
                 parts,
                 stride,
-                work.batch(),
+                batch,
                 mask,
                 grads,
                 gradCount,
-                work.norm() == null ? new Pointer() : squares,
+                segment.gradNorm() == null ? new Pointer() : squares,
                 parts.withByteOffset(lossOffset),
                 mask.withByteOffset(16L * Grid.blocks(Grid.blocks(gradCount, Integer.SIZE), QUAD)),
-                work.batch() * work.length());
-        if (work.norm() == null) {
+                batch * length);
+        if (segment.gradNorm() == null) {
             return;
         }
-        if (work.adamW() == null) {
-            kernels.launch(
-                    "adamw",
-                    "root_f32",
-                    new Grid(1, 1, WARP, 1),
-                    squares,
-                    work.norm().norm(),
-                    gradBlocks());
+        CUdeviceptr norm = DeviceStorage.pointer(segment.gradNorm().norm(), DType.F32, 1);
+        if (segment.adamW() == null) {
+            kernels.launch("adamw", "root_f32", new Grid(1, 1, WARP, 1), squares, norm, gradBlocks());
             return;
         }
-        Stretch.AdamW adamW = work.adamW();
+        AdamWOp adamW = segment.adamW();
         AdamWSettings settings = adamW.settings();
         kernels.launch(
                 "adamw",
                 "adamw_squares_f32",
                 Grid.of(gradCount, QUAD),
-                adamW.params(),
+                f32(adamW.state().params()),
                 grads,
-                adamW.firstMoments(),
-                adamW.secondMoments(),
-                adamW.learningRate(),
-                adamW.step(),
+                f32(adamW.state().firstMoments()),
+                f32(adamW.state().secondMoments()),
+                f32(adamW.learningRate()),
+                DeviceStorage.pointer(adamW.step(), DType.I32, 1),
                 squares,
                 gradBlocks(),
-                work.norm().norm(),
+                norm,
                 settings.beta1(),
                 settings.beta2(),
                 settings.eps(),
                 settings.weightDecay(),
                 settings.clip(),
                 gradCount);
+    }
+
+    private static CUdeviceptr f32(Tensor tensor) {
+        return DeviceStorage.pointer(tensor, DType.F32, tensor.size());
     }
 
     @Override

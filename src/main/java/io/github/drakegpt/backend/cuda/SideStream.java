@@ -70,7 +70,7 @@ final class SideStream implements AutoCloseable {
      * both. Neither may write what the other reads or writes; scratch memory is {@code aside}'s.
      */
     void record(Consumer<Gemm> aside, Runnable meanwhile) {
-        context.enter(); // what was deferred goes to the first stream
+        context.enter();
         CUstream first = context.stream();
         context.check(JCudaDriver.cuEventRecord(begun, first), "recording an event");
         context.check(JCudaDriver.cuStreamWaitEvent(stream, begun, 0), "letting a stream wait");

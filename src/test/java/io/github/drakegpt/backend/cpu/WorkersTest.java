@@ -270,7 +270,7 @@ class WorkersTest {
                     LanguageModel model = models[s];
                     Pass pass = Pass.training(size, t, firstSequence);
                     backend.gatherBatch(new GatherBatchOp(corpus, stream, model.tokens(), model.targets()), pass);
-                    model.forwardBackward(model.trainingLoss(losses[s], 1f / (batch * t)), pass);
+                    model.forwardBackward(backend, model.trainingLoss(losses[s], 1f / (batch * t)), pass);
                 });
                 update.forEach(operation -> operation.run(backend, null));
                 results[2 * i] = loss.toFloats()[0];

@@ -46,7 +46,7 @@ public final class Simt {
         CudaContext context = CudaContext.open(0);
         Kernels kernels =
                 new Kernels(context, file -> file.equals(SequenceProgram.FILE) ? ptx.get() : Kernels.compiled(file));
-        return new FusingBackend(context, kernels, new BackendOptions(1, Precision.FP32, true));
+        return new CudaBackend(context, kernels, new BackendOptions(1, Precision.FP32, true));
     }
 
     /** Builds the driver from what native/simt and kernels hold now. */

@@ -1,0 +1,73 @@
+package io.github.drakegpt.backend.cuda;
+
+import io.github.drakegpt.backend.cuda.Kernels.Grid;
+import io.github.drakegpt.backend.cuda.SequenceRegion.Segment;
+import io.github.drakegpt.tensor.OutOfMemoryException;
+import java.util.Optional;
+import jcuda.driver.CUresult;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Makes programs for {@code sequence.cu} of segments that are expected to be faster so. */
+final class SequenceCompiler {
+    private static final Logger log = LoggerFactory.getLogger(SequenceCompiler.class);
+    private static final String OUT_OF_MEMORY = CUresult.stringFor(CUresult.CUDA_ERROR_OUT_OF_MEMORY);
+
+    // Predictions for an H200, not measured: they only have to tell small models from others.
+    private static final double MICROS_PER_LAUNCH = 2;
+    private static final double MICROS_PER_OPERATION = 0.3;
+    private static final double MULTIPLICATIONS_PER_MICRO = 80_000; // of one block
+    private static final double BYTES_PER_MICRO = 2e6;
+
+    private final CudaContext context;
+    private final Kernels kernels;
+    private final Staging staging;
+    private final Scratch scratch;
+    /** Whether the driver has refused the kernels. */
+    private boolean refused;
+
+    SequenceCompiler(CudaContext context, Kernels kernels, Staging staging, Scratch scratch) {
+        this.context = context;
+        this.kernels = kernels;
+        this.staging = staging;
+        this.scratch = scratch;
+    }
+
+    /** A program that does a segment; empty where its operations are better launched one by one. */
+    Optional<SequenceProgram> compile(Segment segment) {
+        if (refused || !isFaster(segment)) {
+            return Optional.empty();
+        }
+        try {
+            kernels.load(SequenceProgram.FILE);
+        } catch (CudaException e) {
+            if (e.lost() || e.error().equals(OUT_OF_MEMORY)) {
+                throw e; // other kernels would not load either
+            }
+            refused = true;
+            log.warn("Operations are launched one by one, which is slower: {}", e.getMessage());
+            return Optional.empty();
+        }
+        try {
+            return Optional.of(new SequenceProgram(context, kernels, staging, scratch, segment));
+        } catch (OutOfMemoryException e) {
+            log.warn("There is no memory to launch operations together; they are launched one by one, which is slower");
+            return Optional.empty();
+        }
+    }
+
+    private boolean isFaster(Segment segment) {
+        double alone = 0;
+        double together = 0;
+        for (SequenceOp operation : segment.operations()) {
+            alone += operation.kind().launches * MICROS_PER_LAUNCH;
+            together += MICROS_PER_OPERATION + operation.cost().multiplications() / MULTIPLICATIONS_PER_MICRO;
+        }
+        int batch = segment.pass().batch();
+        together *= Grid.blocks(batch, context.multiprocessors());
+        // parts are written and read again, also where gradients lie far from each other
+        together += 2 * MICROS_PER_LAUNCH
+                + 2.0 * batch * SequenceProgram.gradients(segment).bytes() / BYTES_PER_MICRO;
+        return together < alone;
+    }
+}

@@ -1,0 +1,181 @@
+package io.github.drakegpt.backend.cuda;
+
+import io.github.drakegpt.ops.AdamWOp;
+import io.github.drakegpt.ops.GradNormOp;
+import io.github.drakegpt.ops.Operand;
+import io.github.drakegpt.ops.Operand.Extent;
+import io.github.drakegpt.ops.OperationList;
+import io.github.drakegpt.ops.OperationList.Call;
+import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/**
+ * Operations that each sequence of a pass goes through alone, as {@link io.github.drakegpt.backend.Backend#region} says. When
+ * it runs for the first time, they are written down: what {@code sequence.cu} knows and what is faster so becomes a program,
+ * the rest is launched one by one.
+ */
+final class SequenceRegion implements Runnable, AutoCloseable {
+    private final CudaBackend backend;
+    private final SequenceCompiler compiler;
+    private final Consumer<Operations> work;
+    private List<Runnable> parts; // null before the first run
+    private final List<SequenceProgram> programs = new ArrayList<>();
+
+    SequenceRegion(CudaBackend backend, SequenceCompiler compiler, Consumer<Operations> work) {
+        this.backend = backend;
+        this.compiler = compiler;
+        this.work = work;
+    }
+
+    /**
+     * Neighbouring operations that can be one program, all of one pass.
+     *
+     * @param gradNorm of the gradients that they give, or null
+     * @param adamW with these gradients, or null
+     */
+    record Segment(Pass pass, List<SequenceOp> operations, GradNormOp gradNorm, AdamWOp adamW) {}
+
+    @Override
+    public void run() {
+        if (parts == null) {
+            if (backend.context().capturing()) { // a program cannot be copied to the GPU now
+                work.accept(backend);
+                return;
+            }
+            parts = compile();
+        }
+        parts.forEach(Runnable::run);
+    }
+
+    /** How many programs it is made of. */
+    int programs() {
+        return programs.size();
+    }
+
+    private List<Runnable> compile() {
+        OperationList list = new OperationList();
+        work.accept(list);
+        List<Call> calls = list.calls();
+        requireOnePass(calls);
+        List<Runnable> compiled = new ArrayList<>();
+        for (int from = 0; from < calls.size(); ) {
+            List<SequenceOp> operations = new ArrayList<>();
+            int to = from;
+            for (; to < calls.size(); to++) {
+                Optional<SequenceOp> next =
+                        SequenceOp.of(calls.get(to).operation(), calls.get(to).pass());
+                if (next.isEmpty()) {
+                    break;
+                }
+                operations.add(next.get());
+            }
+            if (operations.isEmpty()) {
+                Call call = calls.get(from++);
+                compiled.add(() -> call.run(backend));
+                continue;
+            }
+            List<Call> segment = calls.subList(from, to);
+            requireIndependent(segment);
+            GradNormOp gradNorm = to < calls.size() ? gradNorm(calls.get(to), segment) : null;
+            to += gradNorm == null ? 0 : 1;
+            AdamWOp adamW = gradNorm != null && to < calls.size() ? adamW(calls.get(to), gradNorm) : null;
+            to += adamW == null ? 0 : 1;
+            List<Call> each = calls.subList(from, to);
+            Optional<SequenceProgram> program =
+                    compiler.compile(new Segment(segment.get(0).pass(), operations, gradNorm, adamW));
+            program.ifPresent(programs::add);
+            compiled.add(
+                    program.<Runnable>map(one -> one::launch).orElse(() -> each.forEach(call -> call.run(backend))));
+            from = to;
+        }
+        return compiled;
+    }
+
+    private static void requireOnePass(List<Call> calls) {
+        List<Pass> passes = calls.stream()
+                .map(Call::pass)
+                .filter(pass -> pass != null)
+                .distinct()
+                .toList();
+        if (passes.size() > 1) {
+            throw new IllegalArgumentException("A region has operations of " + passes.get(0) + " and of "
+                    + passes.get(1) + "; make a region for each pass.");
+        }
+    }
+
+    /**
+     * Throws if an operation reads what is a sum over the sequences, or takes other rows of a tensor for a sequence's than
+     * another operation does: those may be another block's.
+     */
+    private static void requireIndependent(List<Call> calls) {
+        List<Operand> before = new ArrayList<>();
+        for (Call call : calls) {
+            for (Operand operand : call.operation().operands().list()) {
+                for (Operand other : before) {
+                    if (overlap(operand.tensor(), other.tensor()) && !isSame(operand, other)) {
+                        throw new IllegalArgumentException("In a region, "
+                                + call.operation().operands().operation() + " cannot take " + operand.name() + " "
+                                + operand.tensor().shape() + ", of which another operation takes other parts as "
+                                + other.name() + " " + other.tensor().shape() + "; end the region before it.");
+                    }
+                }
+            }
+            before.addAll(call.operation().operands().list());
+        }
+    }
+
+    private static boolean overlap(Tensor one, Tensor two) {
+        return one.storage() == two.storage()
+                && one.offset() < two.offset() + two.size()
+                && two.offset() < one.offset() + one.size();
+    }
+
+    /** Whether each sequence has the same part of both; sums are read by nobody, and written once. */
+    private static boolean isSame(Operand one, Operand two) {
+        return one.tensor().offset() == two.tensor().offset()
+                && one.extent() == two.extent()
+                && one.each() == two.each()
+                && one.extent() != Extent.SUM;
+    }
+
+    /** The norm that a call takes, if all gradients of the segment lie among its elements; else null. */
+    private static GradNormOp gradNorm(Call call, List<Call> segment) {
+        if (!(call.operation() instanceof GradNormOp op)) {
+            return null;
+        }
+        List<Tensor> gradients = segment.stream()
+                .filter(each -> SequenceOp.Kind.of(each.operation()).orElseThrow() != SequenceOp.Kind.CROSS_ENTROPY)
+                .flatMap(each -> each.operation().operands().list().stream())
+                .filter(operand -> operand.extent() == Extent.SUM)
+                .map(Operand::tensor)
+                .toList();
+        Tensor x = op.x();
+        boolean inside = gradients.stream()
+                .allMatch(gradient -> gradient.storage() == x.storage()
+                        && x.offset() <= gradient.offset()
+                        && gradient.offset() + gradient.size() <= x.offset() + x.size());
+        return !gradients.isEmpty() && inside ? op : null;
+    }
+
+    /** The step of AdamW that a call takes, if it is with the gradients whose norm was taken, and rounds nothing; else null. */
+    private static AdamWOp adamW(Call call, GradNormOp norm) {
+        return call.operation() instanceof AdamWOp op
+                        && op.state().grads() == norm.x()
+                        && op.gradNorm() == norm.norm()
+                        && !op.state().rounds()
+                ? op
+                : null;
+    }
+
+    @Override
+    public void close() {
+        programs.forEach(SequenceProgram::close);
+        programs.clear();
+        parts = null;
+    }
+}
