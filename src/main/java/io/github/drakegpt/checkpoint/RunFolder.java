@@ -93,12 +93,52 @@ public final class RunFolder {
     private final ObjectNode config;
     private final ModelConfig modelConfig;
     private final CharTokenizer tokenizer;
+    private final WeightsOf weightsOf;
+
+    /** Which of a run's weights to read. */
+    public enum WeightsOf {
+        /** The newest. */
+        LAST(MODEL),
+        /** Those with the lowest validation loss. */
+        BEST(RunFolder.BEST);
+
+        private final String file;
+
+        WeightsOf(String file) {
+            this.file = file;
+        }
+    }
 
     private RunFolder(Path path, ObjectNode config, ModelConfig modelConfig, CharTokenizer tokenizer) {
+        this(path, config, modelConfig, tokenizer, WeightsOf.LAST);
+    }
+
+    private RunFolder(
+            Path path, ObjectNode config, ModelConfig modelConfig, CharTokenizer tokenizer, WeightsOf weightsOf) {
         this.path = path;
         this.config = config;
         this.modelConfig = modelConfig;
         this.tokenizer = tokenizer;
+        this.weightsOf = weightsOf;
+    }
+
+    /**
+     * The same run with the weights of another checkpoint, for {@link #loadWeights} and {@link #loadTrainedWeights}.
+     *
+     * @throws IOException if the run has none
+     */
+    public RunFolder with(WeightsOf checkpoint) throws IOException {
+        if (checkpoint == WeightsOf.BEST && !Files.exists(path.resolve(BEST))) {
+            throw new IOException(path + " has no " + BEST
+                    + ": it holds packed weights only, or was not evaluated yet; use its last weights, or the run that they"
+                    + " were made from.");
+        }
+        return new RunFolder(path, config, modelConfig, tokenizer, checkpoint);
+    }
+
+    /** Which of the run's weights are read. */
+    public WeightsOf weightsOf() {
+        return weightsOf;
     }
 
     /**
@@ -393,31 +433,31 @@ public final class RunFolder {
     public Checkpoint load(Parameters parameters) throws IOException {
         Safetensors optimizer = Safetensors.read(require(OPTIMIZER));
         return new Checkpoint(
-                loadTrainedWeights(parameters),
+                loadTrainedWeights(MODEL, parameters),
                 StateDict.read(optimizer, parameters, FIRST_MOMENTS),
                 StateDict.read(optimizer, parameters, SECOND_MOMENTS),
                 state());
     }
 
-    /** Reads only the newest weights, as Generator and Scorer take them: a trained run's, or packed ones. */
+    /** Reads only the weights, as Generator and Scorer take them: a trained run's, or packed ones. */
     public Weights loadWeights() throws IOException {
-        Safetensors file = Safetensors.read(require(MODEL));
+        Safetensors file = Safetensors.read(require(weightsOf.file));
         return PackedWeightsFile.is(file)
                 ? PackedWeightsFile.read(file, modelConfig)
                 : Weights.of(modelConfig, StateDict.read(file, LanguageModel.parametersOf(modelConfig), ""));
     }
 
     /**
-     * Reads only the newest weights as they were trained: a flat buffer, laid out as {@link LanguageModel#parametersOf}.
+     * Reads only the weights as they were trained: a flat buffer, laid out as {@link LanguageModel#parametersOf}.
      *
      * @throws IllegalArgumentException if this folder holds packed weights, which cannot be trained
      */
     public float[] loadTrainedWeights() throws IOException {
-        return loadTrainedWeights(LanguageModel.parametersOf(modelConfig));
+        return loadTrainedWeights(weightsOf.file, LanguageModel.parametersOf(modelConfig));
     }
 
-    private float[] loadTrainedWeights(Parameters parameters) throws IOException {
-        Safetensors file = Safetensors.read(require(MODEL));
+    private float[] loadTrainedWeights(String name, Parameters parameters) throws IOException {
+        Safetensors file = Safetensors.read(require(name));
         requireTrained(file);
         return StateDict.read(file, parameters, "");
     }

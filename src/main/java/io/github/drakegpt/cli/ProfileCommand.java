@@ -58,6 +58,9 @@ final class ProfileCommand implements Callable<Integer> {
             description = "Folder of a run; may be given several times, full precision first.")
     private List<Path> runs = new ArrayList<>();
 
+    @Mixin
+    private CheckpointOption checkpoint;
+
     @Option(
             names = "--shapes",
             paramLabel = "NAME",
@@ -116,7 +119,7 @@ final class ProfileCommand implements Callable<Integer> {
     private int profileRuns(Backend backend) throws IOException {
         List<RunFolder> folders = new ArrayList<>();
         for (Path run : new LinkedHashSet<>(runs)) {
-            RunFolder folder = RunFolder.open(run);
+            RunFolder folder = checkpoint.open(run);
             if (!folders.isEmpty() && !folder.tokenizer().equals(folders.get(0).tokenizer())) {
                 throw new IllegalArgumentException(run + " was trained with another vocabulary than " + runs.get(0)
                         + "; profile runs of one corpus.");

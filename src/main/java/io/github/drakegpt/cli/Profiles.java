@@ -30,7 +30,8 @@ final class Profiles {
         }
         List<RunProfiler.Profile> profiles = new RunProfiler(backend, subjects, tokens, seconds).run();
         for (int i = 0; i < folders.size(); i++) {
-            if (!Runs.isPretrained(folders.get(i)) && folders.get(i).isWritable()) {
+            boolean isLast = folders.get(i).weightsOf() == RunFolder.WeightsOf.LAST; // which `report` tells of
+            if (isLast && !Runs.isPretrained(folders.get(i)) && folders.get(i).isWritable()) {
                 ObjectNode kept = JsonNodeFactory.instance
                         .objectNode()
                         .put("device", backend.name() + ", " + backend.description())

@@ -3,6 +3,7 @@ package io.github.drakegpt.cli;
 import io.github.drakegpt.checkpoint.RunFolder;
 import java.io.IOException;
 import java.nio.file.Path;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** The options that say which run to use. */
@@ -16,8 +17,11 @@ final class RunOptions {
             description = "Use the newest run of this model under runs/, else the pretrained one.")
     private String model;
 
-    /** The run that is meant. */
+    @Mixin
+    private CheckpointOption checkpoint;
+
+    /** The run that is meant, with the weights that are. */
     RunFolder find() throws IOException {
-        return Runs.find(run, model);
+        return checkpoint.of(Runs.find(run, model));
     }
 }

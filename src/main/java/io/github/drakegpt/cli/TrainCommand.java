@@ -68,6 +68,9 @@ final class TrainCommand implements Callable<Integer> {
     private Path initFrom;
 
     @Mixin
+    private CheckpointOption checkpoint;
+
+    @Mixin
     private LiveOption live;
 
     @Mixin
@@ -92,6 +95,10 @@ final class TrainCommand implements Callable<Integer> {
             throw new IllegalArgumentException(
                     "A resumed run keeps its settings; give --resume with nothing but --iters, --data, --device or"
                             + " --threads.");
+        }
+        if (checkpoint.isBest() && initFrom == null) {
+            throw new IllegalArgumentException(
+                    "--checkpoint says which weights of another run to begin with; give that run with --init-from.");
         }
         Settings resolved = resume == null ? resolve() : null; // wrong settings are refused before a device is opened
         DeviceSettings deviceSettings = resume == null
@@ -152,7 +159,8 @@ final class TrainCommand implements Callable<Integer> {
         log.info("Corpus {}", corpus.description());
         String name =
                 Stage.of(resolved.model(corpus.corpus().tokenizer().size())).name();
-        return TrainingRun.create(backend, run != null ? run : Runs.newFolder(name), resolved, corpus, initFrom);
+        RunFolder other = initFrom == null ? null : checkpoint.open(initFrom);
+        return TrainingRun.create(backend, run != null ? run : Runs.newFolder(name), resolved, corpus, other);
     }
 
     private TrainingRun resume(Backend backend) throws IOException {

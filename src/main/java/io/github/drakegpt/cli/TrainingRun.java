@@ -51,7 +51,7 @@ final class TrainingRun {
     private final Corpus corpus;
     private final SettingsTable settings;
     private final boolean fresh;
-    private final Path initFrom;
+    private final RunFolder initFrom; // or null
 
     private TrainingRun(
             Backend backend,
@@ -60,7 +60,7 @@ final class TrainingRun {
             Corpus corpus,
             UnaryOperator<String> source,
             boolean fresh,
-            Path initFrom) {
+            RunFolder initFrom) {
         this.backend = backend;
         this.folder = folder;
         this.train = train;
@@ -75,9 +75,9 @@ final class TrainingRun {
     /**
      * A new run in a new folder.
      *
-     * @param initFrom the folder of the run whose weights it begins with, or null
+     * @param initFrom the run whose weights it begins with, or null
      */
-    static TrainingRun create(Backend backend, Path path, Settings settings, Corpora.Found corpus, Path initFrom)
+    static TrainingRun create(Backend backend, Path path, Settings settings, Corpora.Found corpus, RunFolder initFrom)
             throws IOException {
         return new TrainingRun(
                 backend,
@@ -232,15 +232,14 @@ final class TrainingRun {
 
     /** The other run's weights; norms that only a quantized model has begin as new ones do. */
     private float[] initialWeights(Trainer trainer) throws IOException {
-        RunFolder other = RunFolder.open(initFrom);
-        if (!other.tokenizer().equals(corpus.tokenizer())) {
-            throw new IllegalArgumentException(initFrom + " was trained with another vocabulary than " + corpus.name()
-                    + " has; begin without --init-from, or give the corpus it was trained on.");
+        if (!initFrom.tokenizer().equals(corpus.tokenizer())) {
+            throw new IllegalArgumentException(initFrom.path() + " was trained with another vocabulary than "
+                    + corpus.name() + " has; begin without --init-from, or give the corpus it was trained on.");
         }
         Parameters ours = trainer.parameters();
         Map<String, Parameters.Entry> theirs = new HashMap<>();
-        LanguageModel.parametersOf(other.modelConfig()).entries().forEach(entry -> theirs.put(entry.name(), entry));
-        float[] from = other.loadTrainedWeights();
+        LanguageModel.parametersOf(initFrom.modelConfig()).entries().forEach(entry -> theirs.put(entry.name(), entry));
+        float[] from = initFrom.loadTrainedWeights();
         float[] weights = ours.initialValues(train.seed());
         for (Parameters.Entry entry : ours.entries()) {
             Parameters.Entry same = theirs.remove(entry.name());
@@ -252,18 +251,18 @@ final class TrainingRun {
                         Math.toIntExact(entry.offset()),
                         Math.toIntExact(entry.shape().size()));
             } else if (same != null || !entry.name().contains(SUB_NORM)) {
-                throw otherWeights(other);
+                throw otherWeights();
             }
         }
         if (!theirs.isEmpty()) {
-            throw otherWeights(other);
+            throw otherWeights();
         }
         return weights;
     }
 
-    private IllegalArgumentException otherWeights(RunFolder other) {
-        return new IllegalArgumentException(initFrom + " holds a "
-                + other.modelConfig().name() + " with other weights than this "
+    private IllegalArgumentException otherWeights() {
+        return new IllegalArgumentException(initFrom.path() + " holds a "
+                + initFrom.modelConfig().name() + " with other weights than this "
                 + folder.modelConfig().name() + " has; train with the model settings of its config.json, or"
                 + " begin without --init-from.");
     }
