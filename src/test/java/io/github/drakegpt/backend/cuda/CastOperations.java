@@ -2,6 +2,7 @@ package io.github.drakegpt.backend.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.ops.CopyOp;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -67,7 +68,7 @@ abstract class CastOperations {
         Tensor x = arena.allocate(DType.BF16, Shape.of(from + n)).slice(from, Shape.of(n));
         x.storage().write(x.offset(), values, 0, n);
         Tensor whole = arena.allocate(DType.F32, Shape.of(to + n + 2));
-        backend().copy(x, whole.slice(to, Shape.of(n)), n);
+        backend().copy(new CopyOp(x, whole.slice(to, Shape.of(n))));
         float[] actual = whole.toFloats();
         for (int i = 0; i < actual.length; i++) {
             boolean beside = i < to || i >= to + n;
@@ -129,7 +130,7 @@ abstract class CastOperations {
         Tensor x = arena.allocate(DType.F32, Shape.of(from + n)).slice(from, Shape.of(n));
         x.write(values);
         Tensor whole = arena.allocate(DType.BF16, Shape.of(to + n + 2));
-        backend().copy(x, whole.slice(to, Shape.of(n)), n);
+        backend().copy(new CopyOp(x, whole.slice(to, Shape.of(n))));
         char[] actual = new char[to + n + 2];
         whole.storage().read(0, actual, 0, actual.length);
         for (int i = 0; i < actual.length; i++) {

@@ -14,11 +14,17 @@ import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.Precision;
-import io.github.drakegpt.ops.Sampling;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.IncrementOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.LinearGradOp;
+import io.github.drakegpt.ops.LinearOp;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.SumOp;
+import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.OutOfMemoryException;
-import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
@@ -61,10 +67,19 @@ abstract class DeviceLayer {
         backend.close();
     }
 
+    /** One row. */
     Tensor floats(float... values) {
-        Tensor tensor = arena.allocate(DType.F32, Shape.of(values.length));
+        return matrix(1, values);
+    }
+
+    private Tensor matrix(int rows, float[] values) {
+        Tensor tensor = arena.allocate(DType.F32, Shape.of(rows, values.length / rows));
         tensor.write(values);
         return tensor;
+    }
+
+    private Tensor counter() {
+        return arena.allocate(DType.I32, Shape.of(1));
     }
 
     @ParameterizedTest
@@ -98,41 +113,26 @@ abstract class DeviceLayer {
     }
 
     @Test
-    void tensorsThatDoNotFitAnOperationAreRefused() {
-        Tensor three = floats(1, 2, 3);
-        Tensor ints = arena.allocate(DType.I32, Shape.of(4));
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> backend.reluGrad(three, three, null, 1, 4))
-                .withMessage("A tensor F32 (3) was given where 4 elements F32 are needed.");
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> backend.zero(ints, 4))
-                .withMessage("A tensor I32 (4) was given where F32 or BF16 is needed.");
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> backend.increment(three))
-                .withMessage("A tensor F32 (3) was given where 1 elements I32 are needed.");
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> backend.append(ints, ints, 2, 3))
-                .withMessage("A tensor I32 (4) was given where 6 elements I32 are needed.");
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> backend.append(ints, three, 2, 2))
-                .withMessage("A tensor F32 (3) was given where 2 elements I32 are needed.");
-        RandomStream stream = new RandomStream(1, RandomStream.SAMPLE, ints);
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> backend.sample(three, Sampling.PLAIN, stream, three, ints, 1, 1, 3))
-                .withMessage("A tensor F32 (3) was given where 1 elements I32 are needed.");
+    void whatAGpuCannotDoIsRefused() {
+        Pass pass = Pass.evaluation(1, 1);
         try (Backend cpu = Backends.create("cpu", 1);
                 Arena heap = cpu.newArena()) {
-            Tensor other = heap.allocate(DType.F32, Shape.of(3));
+            ZeroOp elsewhere = new ZeroOp(heap.allocate(DType.F32, Shape.of(1, 3)));
             assertThatIllegalArgumentException()
-                    .isThrownBy(() -> backend.zero(other, 3))
+                    .isThrownBy(() -> backend.zero(elsewhere, pass))
                     .withMessageContaining("that is not on the GPU");
         }
+        AttentionOp attention =
+                new AttentionOp(floats(new float[3 * 129]), floats(new float[129]), floats(new float[2]), null, 1);
         assertThatIllegalArgumentException()
-                .isThrownBy(() -> backend.attention(three, three, three, null, 0, 1, 1, 1, 129))
+                .isThrownBy(() -> backend.attention(attention, pass))
                 .withMessage("A head size of 129 is not possible on the GPU; the largest is 128: use more heads.");
-        Tensor wide = arena.allocate(DType.F32, Shape.of(8193));
+        Tensor weight = arena.allocate(DType.F32, Shape.of(8193));
+        Tensor x = floats(new float[8193]);
+        Tensor out = floats(new float[8193]);
+        LayerNormOp norm = new LayerNormOp(null, x, weight, weight, out, floats(new float[2]), null);
         assertThatIllegalArgumentException()
-                .isThrownBy(() -> backend.layerNorm(wide, wide, wide, wide, wide, 1, 8193))
+                .isThrownBy(() -> backend.layerNorm(norm, pass))
                 .withMessage("Rows of 8193 elements cannot be normalized on the GPU; the most are 8192.");
     }
 
@@ -147,9 +147,9 @@ abstract class DeviceLayer {
                 .withMessageStartingWith("CUDA_ERROR_INVALID_PTX while loading the kernels of sum.ptx (")
                 .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_INVALID_PTX"))
                 .satisfies(e -> assertThat(e.lost()).isFalse());
-        Tensor x = floats(1);
-        backend.sum(new Tensor[] {x}, 1, true, x); // from what the build holds, which is whole
-        assertThat(x.toFloats()).containsExactly(2);
+        Tensor sum = floats(1);
+        backend.sum(new SumOp(List.of(floats(2)), true, sum)); // from what the build holds, which is whole
+        assertThat(sum.toFloats()).containsExactly(3);
     }
 
     @ParameterizedTest
@@ -195,23 +195,23 @@ abstract class DeviceLayer {
 
     @Test
     void recordedWorkIsLaunchedOnceThenCapturedThenReplayed() {
-        Tensor x = floats(1, 2, 3);
+        Tensor counter = counter();
         int[] runs = new int[1];
         Runnable work = backend.record(arena, () -> {
             runs[0]++;
-            backend.sum(new Tensor[] {x}, 1, true, x);
+            backend.increment(new IncrementOp(counter));
         });
         for (int i = 0; i < 5; i++) {
             work.run();
         }
         assertThat(runs[0]).isEqualTo(2);
-        assertThat(x.toFloats()).containsExactly(32, 64, 96);
+        assertThat(counter.toInts()).containsExactly(5);
     }
 
     @Test
     void recordedWorkMayBePartOfOther() {
-        Tensor x = floats(1);
-        Runnable inner = backend.record(arena, () -> backend.sum(new Tensor[] {x}, 1, true, x));
+        Tensor counter = counter();
+        Runnable inner = backend.record(arena, () -> backend.increment(new IncrementOp(counter)));
         Runnable outer = backend.record(arena, () -> {
             inner.run();
             inner.run();
@@ -220,7 +220,7 @@ abstract class DeviceLayer {
             outer.run();
         }
         inner.run();
-        assertThat(x.toFloats()).containsExactly(1 << 7);
+        assertThat(counter.toInts()).containsExactly(7);
     }
 
     @Test
@@ -241,17 +241,18 @@ abstract class DeviceLayer {
                     .isThrownBy(work::run)
                     .withMessageStartingWith("Within recorded work the host cannot look at or change tensors,");
         }
+        Tensor counter = counter();
         for (AutoCloseable open : List.of(arena, backend)) {
             Runnable work = backend.record(arena, () -> {
                 if (backend.context().capturing()) {
                     assertThatIllegalStateException().isThrownBy(open::close);
                 }
-                backend.sum(new Tensor[] {x}, 1, true, x);
+                backend.increment(new IncrementOp(counter));
             });
-            x.write(3f);
+            counter.write(3);
             work.run();
             work.run();
-            assertThat(x.toFloats()).containsExactly(12);
+            assertThat(counter.toInts()).containsExactly(5);
         }
     }
 
@@ -294,8 +295,8 @@ abstract class DeviceLayer {
     @ParameterizedTest
     @EnumSource
     void whatCannotBeRecordedIsLaunchedPieceByPieceAndSaidOnce(Offence offence) {
-        Tensor x = floats(1);
-        Tensor y = floats(1, 2);
+        Tensor before = counter();
+        Tensor after = counter();
         CUstream other = new CUstream();
         assertThat(JCudaDriver.cuStreamCreate(other, CUstream_flags.CU_STREAM_NON_BLOCKING))
                 .isZero();
@@ -305,11 +306,11 @@ abstract class DeviceLayer {
         int[] runs = new int[1];
         Runnable operations = () -> {
             runs[0]++;
-            backend.sum(new Tensor[] {x}, 1, true, x);
+            backend.increment(new IncrementOp(before));
             if (backend.context().capturing()) {
                 offence.commit(backend.context(), other, event);
             }
-            backend.sum(new Tensor[] {y}, 1, true, y);
+            backend.increment(new IncrementOp(after));
         };
         Runnable work = backend.record(arena, operations);
         work.run();
@@ -338,18 +339,18 @@ abstract class DeviceLayer {
         }
         assertThat(JCudaDriver.cuStreamDestroy(other)).isZero();
         assertThat(JCudaDriver.cuEventDestroy(event)).isZero();
-        assertThat(x.toFloats()).containsExactly(32);
-        assertThat(y.toFloats()).containsExactly(32, 64);
+        assertThat(before.toInts()).containsExactly(5);
+        assertThat(after.toInts()).containsExactly(5);
         assertThat(log.list)
                 .filteredOn(line -> line.getLevel() == Level.WARN)
                 .extracting(ILoggingEvent::getFormattedMessage)
                 .containsExactly("The GPU cannot record work (" + offence.error
                         + "); it is launched piece by piece, which is slower");
-        Runnable well = backend.record(arena, () -> backend.sum(new Tensor[] {x}, 1, true, x));
+        Runnable well = backend.record(arena, () -> backend.increment(new IncrementOp(before)));
         for (int i = 0; i < 3; i++) {
             well.run();
         }
-        assertThat(x.toFloats()).containsExactly(256);
+        assertThat(before.toInts()).containsExactly(8);
     }
 
     /** Few rows are launched together; of many, two products run beside each other. */
@@ -359,19 +360,23 @@ abstract class DeviceLayer {
         int width = 16;
         List<float[]> results = new ArrayList<>();
         for (boolean lost : new boolean[] {false, true}) {
-            Tensor x = floats(randoms(rows * width));
-            Tensor w = floats(randoms(width * width));
-            Tensor y = floats(new float[rows * width]);
-            Tensor dx = floats(new float[rows * width]);
-            Tensor dw = floats(new float[width * width]);
-            Tensor sum = floats(new float[width * width]);
+            Tensor x = matrix(rows, randoms(rows * width));
+            Tensor w = matrix(width, randoms(width * width));
+            Tensor y = matrix(rows, new float[rows * width]);
+            Tensor dx = matrix(rows, new float[rows * width]);
+            Tensor dw = matrix(width, new float[width * width]);
+            Tensor sum = matrix(width, new float[width * width]);
+            Pass pass = Pass.evaluation(1, rows);
+            LinearOp linear = new LinearOp(x, w, null, true, y);
+            LinearGradOp grad = new LinearGradOp(x, w, y, dx, dw, null);
+            SumOp add = new SumOp(List.of(dw), true, sum);
             Runnable work = backend.record(arena, () -> {
-                backend.linear(x, w, null, true, y, rows, width, width);
+                backend.linear(linear, pass);
                 if (lost && backend.context().capturing()) {
                     offence.commit(backend.context(), null, null);
                 }
-                backend.linearGrad(x, w, y, dx, dw, null, rows, width, width);
-                backend.sum(new Tensor[] {dw}, 1, true, sum);
+                backend.linearGrad(grad, pass);
+                backend.sum(add);
             });
             System.clearProperty(CudaBackend.STRICT);
             try {
@@ -419,12 +424,13 @@ abstract class DeviceLayer {
             }
             Tensor dx = own.allocate(type, Shape.of(rows, in));
             Tensor dw = own.allocate(DType.F32, Shape.of(out, in));
-            Runnable work = precise.record(own, () -> precise.linearGrad(x, w, dy, dx, dw, null, rows, in, out));
+            LinearGradOp grad = new LinearGradOp(x, w, dy, dx, dw, null);
+            Runnable work = precise.record(own, () -> precise.linearGrad(grad, Pass.evaluation(1, rows)));
             work.run();
             float[] once = dw.toFloats();
             float[] onceBelow = dx.toFloats();
-            precise.zero(dw, once.length);
-            precise.zero(dx, onceBelow.length);
+            dw.write(new float[once.length]);
+            dx.write(new float[onceBelow.length]);
             work.run();
             assertThat(dw.toFloats()).isEqualTo(once).isNotEqualTo(new float[once.length]);
             assertThat(dx.toFloats()).isEqualTo(onceBelow).isNotEqualTo(new float[onceBelow.length]);
@@ -463,10 +469,9 @@ abstract class DeviceLayer {
         try (CudaBackend embedded = CudaBackend.open(CudaContext.of(context, stream), BackendOptions.ofThreads(1));
                 Arena own = embedded.newArena()) {
             assertThat(embedded.description()).isEqualTo(backend.description());
-            Tensor x = own.allocate(DType.F32, Shape.of(2));
-            x.write(1f, 2f);
-            embedded.sum(new Tensor[] {x}, 1, true, x);
-            assertThat(x.toFloats()).containsExactly(2, 4);
+            Tensor counter = own.allocate(DType.I32, Shape.of(1));
+            embedded.increment(new IncrementOp(counter));
+            assertThat(counter.toInts()).containsExactly(1);
         }
         assertThat(JCudaDriver.cuStreamSynchronize(stream)).isZero();
         assertThat(JCudaDriver.cuStreamDestroy(stream)).isZero();

@@ -4,6 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import io.github.drakegpt.backend.LibraryOperations;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.ops.SoftmaxGradOp;
+import io.github.drakegpt.ops.SoftmaxOp;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -32,30 +36,32 @@ final class LibraryOperationsCheck {
             assertThat(check.library.library()).isEqualTo("cuDNN");
             for (int[] size : SIZES) {
                 check.softmax(size[0], size[1]);
-                check.relu(size[0] * size[1]);
+                check.relu(size[0], size[1]);
             }
         }
     }
 
     private void softmax(int rows, int c) {
-        Tensor x = normal(rows * c);
-        Tensor ours = normal(rows * c);
-        Tensor theirs = normal(rows * c);
-        backend.softmax(x, ours, false, rows, c);
+        Pass pass = Pass.evaluation(1, rows);
+        Tensor x = normal(rows, c);
+        Tensor ours = normal(rows, c);
+        Tensor theirs = normal(rows, c);
+        backend.softmax(new SoftmaxOp(x, ours, false), pass);
         twice(() -> library.softmax(x, theirs, rows, c));
         assertClose(theirs, ours);
 
-        Tensor dy = normal(rows * c);
-        Tensor dx = normal(rows * c);
-        Tensor theirDx = normal(rows * c);
-        backend.softmaxGrad(ours, dy, dx, false, rows, c);
+        Tensor dy = normal(rows, c);
+        Tensor dx = normal(rows, c);
+        Tensor theirDx = normal(rows, c);
+        backend.softmaxGrad(new SoftmaxGradOp(ours, dy, dx, false), pass);
         twice(() -> library.softmaxGrad(ours, dy, theirDx, rows, c));
         assertClose(theirDx, dx);
     }
 
-    private void relu(int n) {
-        Tensor x = normal(n);
-        Tensor y = normal(n);
+    private void relu(int rows, int c) {
+        int n = rows * c;
+        Tensor x = normal(rows, c);
+        Tensor y = normal(rows, c);
         twice(() -> library.relu(x, y, n));
         float[] expected = x.toFloats();
         for (int i = 0; i < n; i++) {
@@ -63,10 +69,10 @@ final class LibraryOperationsCheck {
         }
         assertThat(y.toFloats()).isEqualTo(expected);
 
-        Tensor dy = normal(n);
+        Tensor dy = normal(rows, c);
         Tensor theirDy = arena.allocate(DType.F32, Shape.of(n));
         theirDy.write(dy.toFloats());
-        backend.reluGrad(y, dy, null, 1, n);
+        backend.reluGrad(new ReluGradOp(y, dy, null), Pass.evaluation(1, rows));
         twice(() -> library.reluGrad(y, theirDy, n)); // in place, and the same when done again
         assertThat(theirDy.toFloats()).isEqualTo(dy.toFloats());
     }
@@ -77,12 +83,12 @@ final class LibraryOperationsCheck {
         recorded.run();
     }
 
-    private Tensor normal(int n) {
-        float[] values = new float[n];
-        for (int i = 0; i < n; i++) {
+    private Tensor normal(int rows, int c) {
+        float[] values = new float[rows * c];
+        for (int i = 0; i < values.length; i++) {
             values[i] = (float) random.nextGaussian();
         }
-        Tensor tensor = arena.allocate(DType.F32, Shape.of(n));
+        Tensor tensor = arena.allocate(DType.F32, Shape.of(rows, c));
         tensor.write(values);
         return tensor;
     }

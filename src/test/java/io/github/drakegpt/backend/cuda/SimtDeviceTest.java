@@ -6,11 +6,17 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.DeviceClock;
+import io.github.drakegpt.ops.LinearOp;
+import io.github.drakegpt.ops.Operation;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.ops.SumOp;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.OutOfMemoryException;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.List;
 import jcuda.driver.CUdeviceptr;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
@@ -20,6 +26,13 @@ import org.junit.jupiter.api.Test;
 @Tag("simt")
 @Tag("late")
 class SimtDeviceTest extends DeviceLayer {
+    private static final Pass PASS = Pass.evaluation(1, 1);
+
+    /** One kernel, whatever it computes. */
+    private Operation reluGrad(Tensor dy) {
+        return new ReluGradOp(floats(1), dy, null);
+    }
+
     @Override
     CudaBackend newBackend(BackendOptions options) {
         return Simt.open(options);
@@ -38,11 +51,11 @@ class SimtDeviceTest extends DeviceLayer {
         long before = SimtPanel.LIVE_ALLOCATIONS.get();
         open();
         int taken = backend.context().liveAllocations();
-        Tensor x = floats(1, 2, 3);
-        Runnable work = backend.record(arena, () -> backend.sum(new Tensor[] {x}, 1, true, x));
+        Operation operation = reluGrad(floats(1));
+        Runnable work = backend.record(arena, () -> operation.run(backend, PASS));
         work.run();
         work.run();
-        assertThat(backend.context().liveAllocations()).isEqualTo(taken + 1);
+        assertThat(backend.context().liveAllocations()).isEqualTo(taken + 2);
         arena.close();
         assertThat(backend.context().liveAllocations()).isEqualTo(taken);
         backend.close();
@@ -108,17 +121,18 @@ class SimtDeviceTest extends DeviceLayer {
     @Test
     void anIllegalAddressNamesTheKernelsThatMayHaveDoneIt() {
         Tensor x = floats(1);
-        backend.sum(new Tensor[] {x}, 1, true, x);
+        Operation operation = reluGrad(x);
+        operation.run(backend, PASS);
         x.toFloats(); // all was well until here
         SimtPanel.FAIL_LAUNCH.set(1);
-        backend.reluGrad(x, x, null, 1, 1);
+        operation.run(backend, PASS);
         assertThatExceptionOfType(CudaException.class)
                 .isThrownBy(x::toFloats)
                 .withMessageStartingWith(
                         "CUDA_ERROR_ILLEGAL_ADDRESS while waiting for the GPU (kernel relu_grad_f32); what the GPU held is"
                                 + " lost, the last checkpoint is whole")
                 .satisfies(e -> assertThat(e.lost()).isTrue());
-        assertThatExceptionOfType(CudaException.class).isThrownBy(() -> backend.reluGrad(x, x, null, 1, 1));
+        assertThatExceptionOfType(CudaException.class).isThrownBy(() -> operation.run(backend, PASS));
 
         // What is left can be closed, and a new beginning made in the same process.
         arena.close();
@@ -131,14 +145,14 @@ class SimtDeviceTest extends DeviceLayer {
     @Test
     void anErrorThatClosingNoticesIsSaidAloneAndEverythingIsClosed() {
         int taken = backend.context().liveAllocations();
-        Tensor x = floats(1);
+        Operation operation = reluGrad(floats(1));
         DeviceClock clock = backend.newClock(arena, 1);
         clock.mark(0);
         arena.onClose(() -> {
             throw new IllegalStateException("something else");
         });
         SimtPanel.FAIL_LAUNCH.set(1);
-        backend.reluGrad(x, x, null, 1, 1);
+        operation.run(backend, PASS);
         assertThatExceptionOfType(CudaException.class)
                 .isThrownBy(arena::close)
                 .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_ILLEGAL_ADDRESS"))
@@ -149,9 +163,9 @@ class SimtDeviceTest extends DeviceLayer {
         backend.close();
 
         open();
-        Tensor y = floats(1);
+        Operation another = reluGrad(floats(1));
         SimtPanel.FAIL_LAUNCH.set(1);
-        backend.reluGrad(y, y, null, 1, 1);
+        another.run(backend, PASS);
         assertThatExceptionOfType(CudaException.class)
                 .isThrownBy(backend::close)
                 .satisfies(e -> assertThat(e.error()).isEqualTo("CUDA_ERROR_ILLEGAL_ADDRESS"))
@@ -163,9 +177,11 @@ class SimtDeviceTest extends DeviceLayer {
     @Test
     void anIllegalAddressInRecordedWorkNamesItsKernels() {
         Tensor x = floats(1);
+        Operation add = new SumOp(List.of(floats(1)), true, x);
+        Operation reluGrad = reluGrad(x);
         Runnable work = backend.record(arena, () -> {
-            backend.sum(new Tensor[] {x}, 1, true, x);
-            backend.reluGrad(x, x, null, 1, 1);
+            add.run(backend, PASS);
+            reluGrad.run(backend, PASS);
         });
         work.run();
         work.run();
@@ -208,13 +224,15 @@ class SimtDeviceTest extends DeviceLayer {
     /** cuBLAS notices first, and is not blamed. */
     @Test
     void aKernelThatWentWrongBeforeAMatrixProductIsNamed() {
-        Tensor x = floats(1);
+        Operation reluGrad = reluGrad(floats(1));
+        Tensor y = floats(1);
+        LinearOp linear = new LinearOp(floats(1), floats(1), null, false, y);
         SimtPanel.FAIL_LAUNCH.set(1);
-        backend.reluGrad(x, x, null, 1, 1);
+        reluGrad.run(backend, PASS);
         assertThatExceptionOfType(CudaException.class)
                 .isThrownBy(() -> {
-                    backend.linear(x, x, null, false, x, 1, 1, 1);
-                    x.toFloats(); // where work is done late
+                    backend.linear(linear, PASS);
+                    y.toFloats(); // where work is done late
                 })
                 .withMessageContaining("CUDA_ERROR_ILLEGAL_ADDRESS")
                 .withMessageContaining("relu_grad_f32");
