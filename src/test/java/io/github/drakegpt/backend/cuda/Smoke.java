@@ -9,11 +9,43 @@ import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.AppendOp;
+import io.github.drakegpt.ops.AttentionCachedOp;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.CopyOp;
+import io.github.drakegpt.ops.CrossEntropyOp;
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.EmbeddingGradOp;
+import io.github.drakegpt.ops.EmbeddingOp;
+import io.github.drakegpt.ops.GatherBatchOp;
+import io.github.drakegpt.ops.GradNormOp;
+import io.github.drakegpt.ops.IncrementOp;
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.LinearGradOp;
+import io.github.drakegpt.ops.LinearOp;
+import io.github.drakegpt.ops.Operation;
+import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeInt8Op;
+import io.github.drakegpt.ops.QuantizeRowsOp;
+import io.github.drakegpt.ops.QuantizeWeightsOp;
+import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.ops.ResidualGradOp;
+import io.github.drakegpt.ops.ResidualOp;
+import io.github.drakegpt.ops.RmsNormGradOp;
+import io.github.drakegpt.ops.RmsNormOp;
+import io.github.drakegpt.ops.SampleOp;
 import io.github.drakegpt.ops.Sampling;
+import io.github.drakegpt.ops.SoftmaxGradOp;
+import io.github.drakegpt.ops.SoftmaxOp;
+import io.github.drakegpt.ops.SumOp;
+import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
@@ -38,6 +70,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 
@@ -48,8 +81,10 @@ import java.util.stream.IntStream;
 final class Smoke {
     private static final Pattern ENTRY = Pattern.compile("\\.entry\\s+(\\w+)");
     private static final int ROWS = 3;
+    private static final Pass PASS = Pass.training(1, ROWS, 0);
     private static final int BATCH = 2;
     private static final int CONTEXT = 8;
+    private static final Pass SEQUENCES = Pass.training(BATCH, CONTEXT, 0);
     private static final int TOKENS = 60; // of a vocabulary
     private static final int SHORT = 40;
     private static final int LONG = 1100; // more than a warp takes
@@ -92,7 +127,7 @@ final class Smoke {
         }
         for (Precision precision : List.of(Precision.FP32, Precision.BF16)) {
             try (CudaBackend backend = open(new BackendOptions(1, precision, false))) {
-                new Operations(backend).run();
+                new EachOperation(backend).run();
                 launched.addAll(backend.kernels().launched());
             }
         }
@@ -201,12 +236,12 @@ final class Smoke {
     // ---------------------------------------------------------------------------------------------- operations
 
     /** Every operation, on few rows: of a length that a warp takes, and of two that take a block. */
-    private final class Operations {
+    private final class EachOperation {
         private final CudaBackend backend;
         private final DType type;
         private Arena arena;
 
-        Operations(CudaBackend backend) {
+        EachOperation(CudaBackend backend) {
             this.backend = backend;
             this.type = backend.precision().activations();
         }
@@ -224,21 +259,25 @@ final class Smoke {
             });
         }
 
-        private Tensor floats(int n) {
-            return floats(DType.F32, n);
+        private void attempt(String name, Pass pass, Supplier<Operation> operation) {
+            attempt(name, () -> operation.get().run(backend, pass));
         }
 
-        private Tensor activations(int n) {
-            return floats(type, n);
+        private Tensor floats(int... dims) {
+            return floats(DType.F32, dims);
+        }
+
+        private Tensor activations(int... dims) {
+            return floats(type, dims);
         }
 
         /** From 0 to 1, so that they can also be moments and inverse deviations. */
-        private Tensor floats(DType dtype, int n) {
-            float[] values = new float[n];
-            for (int i = 0; i < n; i++) {
+        private Tensor floats(DType dtype, int... dims) {
+            Tensor tensor = arena.allocate(dtype, Shape.of(dims));
+            float[] values = new float[Math.toIntExact(tensor.size())];
+            for (int i = 0; i < values.length; i++) {
                 values[i] = (i * 37 % 101) / 101f;
             }
-            Tensor tensor = arena.allocate(dtype, Shape.of(n));
             tensor.write(values);
             return tensor;
         }
@@ -264,117 +303,14 @@ final class Smoke {
         }
 
         void run() {
-            attempt(
-                    "linear of many logits",
-                    () -> backend.linear(
-                            activations(LONG * SHORT),
-                            activations(TOKENS * SHORT),
-                            floats(TOKENS),
-                            false,
-                            floats(LONG * TOKENS),
-                            LONG,
-                            SHORT,
-                            TOKENS));
+            attempt("linear of many logits", Pass.evaluation(1, LONG), () -> {
+                Tensor x = activations(LONG, SHORT);
+                return new LinearOp(x, activations(TOKENS, SHORT), floats(TOKENS), false, floats(LONG, TOKENS));
+            });
             for (int c : new int[] {SHORT, LONG, LONGER}) {
-                int n = ROWS * c;
-                attempt(
-                        "linear " + c,
-                        () -> backend.linear(
-                                activations(n), activations(c * c), floats(c), true, activations(n), ROWS, c, c));
-                attempt(
-                        "linearGrad " + c,
-                        () -> backend.linearGrad(
-                                activations(n),
-                                activations(c * c),
-                                activations(n),
-                                activations(n),
-                                floats(c * c),
-                                floats(c),
-                                ROWS,
-                                c,
-                                c));
-                attempt("reluGrad " + c, () -> backend.reluGrad(activations(n), activations(n), floats(c), ROWS, c));
-                attempt(
-                        "residual " + c,
-                        () -> backend.residual(
-                                activations(n), activations(n), floats(c), dropout(), 0, activations(n), ROWS, c));
-                attempt(
-                        "residualGrad " + c,
-                        () -> backend.residualGrad(activations(n), dropout(), 0, activations(n), floats(c), ROWS, c));
-                attempt(
-                        "layerNorm " + c,
-                        () -> backend.layerNorm(
-                                activations(n), floats(c), floats(c), activations(n), floats(2 * ROWS), ROWS, c));
-                attempt(
-                        "residualNorm " + c,
-                        () -> backend.residualNorm(
-                                activations(n),
-                                activations(n),
-                                floats(c),
-                                dropout(),
-                                0,
-                                activations(n),
-                                floats(c),
-                                floats(c),
-                                activations(n),
-                                floats(2 * ROWS),
-                                ROWS,
-                                c));
-                attempt(
-                        "layerNormGrad " + c,
-                        () -> backend.layerNormGrad(
-                                activations(n),
-                                floats(c),
-                                floats(2 * ROWS),
-                                activations(n),
-                                activations(n),
-                                floats(c),
-                                floats(c),
-                                ROWS,
-                                c));
-                attempt(
-                        "residualNormGrad " + c,
-                        () -> backend.residualNormGrad(
-                                activations(n),
-                                floats(c),
-                                floats(2 * ROWS),
-                                activations(n),
-                                activations(n),
-                                floats(c),
-                                floats(c),
-                                dropout(),
-                                0,
-                                activations(n),
-                                floats(c),
-                                ROWS,
-                                c));
-                attempt(
-                        "rmsNorm " + c,
-                        () -> backend.rmsNorm(activations(n), floats(c), activations(n), floats(ROWS), ROWS, c));
-                attempt(
-                        "rmsNormGrad " + c,
-                        () -> backend.rmsNormGrad(
-                                activations(n),
-                                floats(c),
-                                floats(ROWS),
-                                activations(n),
-                                activations(n),
-                                floats(c),
-                                ROWS,
-                                c));
-                attempt("quantizeRows " + c, () -> backend.quantizeRows(activations(n), null, activations(n), ROWS, c));
-                attempt(
-                        "quantizeWeights " + c,
-                        () -> backend.quantizeWeights(
-                                floats(2 * n), Quantization.B158, null, activations(2 * n), 2, n));
-                attempt("softmax " + c, () -> backend.softmax(activations(n), activations(n), false, ROWS, c));
-                attempt(
-                        "softmaxGrad " + c,
-                        () -> backend.softmaxGrad(activations(n), activations(n), activations(n), false, ROWS, c));
-                attempt(
-                        "crossEntropy " + c,
-                        () -> backend.crossEntropy(floats(n), tokens(ROWS), floats(1), activations(n), 1, ROWS, c));
-                attempt("adamW " + c, () -> adamW(c));
+                linear(c);
+                norms(c);
+                others(c);
                 if (type == DType.F32) {
                     int8(c);
                 }
@@ -383,52 +319,94 @@ final class Smoke {
             tokens();
         }
 
-        private void adamW(int n) {
-            Tensor params = floats(n);
-            Tensor norm = floats(1);
-            backend.norm(params, norm);
-            backend.adamW(
-                    params,
-                    type == DType.F32 ? params : activations(n),
-                    floats(n),
-                    floats(n),
-                    floats(n),
-                    floats(1),
-                    number(1),
-                    norm,
-                    new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 1));
+        private void linear(int c) {
+            attempt("linear " + c, PASS, () -> {
+                return new LinearOp(activations(ROWS, c), activations(c, c), floats(c), true, activations(ROWS, c));
+            });
+            attempt("linearGrad " + c, PASS, () -> {
+                Tensor x = activations(ROWS, c);
+                Tensor dy = activations(ROWS, c);
+                return new LinearGradOp(x, activations(c, c), dy, activations(ROWS, c), floats(c, c), floats(c));
+            });
+            attempt("reluGrad " + c, PASS, () -> {
+                return new ReluGradOp(activations(ROWS, c), activations(ROWS, c), floats(c));
+            });
+        }
+
+        private void norms(int c) {
+            attempt("residual " + c, PASS, () -> residual(c));
+            attempt("residualGrad " + c, PASS, () -> residualGrad(c, activations(ROWS, c)));
+            attempt("layerNorm " + c, PASS, () -> layerNorm(c, null, null));
+            attempt("layerNorm of a residual " + c, PASS, () -> layerNorm(c, residual(c), null));
+            attempt("layerNormGrad " + c, PASS, () -> layerNormGrad(c, null));
+            attempt("layerNormGrad of a residual " + c, PASS, () -> {
+                return layerNormGrad(c, residualGrad(c, activations(ROWS, c)));
+            });
+            attempt("rmsNorm " + c, PASS, () -> rmsNorm(c, null));
+            attempt("rmsNormGrad " + c, PASS, () -> {
+                Tensor x = activations(ROWS, c);
+                Tensor dout = activations(ROWS, c);
+                return new RmsNormGradOp(x, floats(c), floats(ROWS), dout, activations(ROWS, c), floats(c));
+            });
+        }
+
+        private ResidualOp residual(int c) {
+            Tensor x = activations(ROWS, c);
+            return new ResidualOp(x, activations(ROWS, c), floats(c), dropout(), activations(ROWS, c));
+        }
+
+        private ResidualGradOp residualGrad(int c, Tensor dsum) {
+            return new ResidualGradOp(dsum, dropout(), activations(ROWS, c), floats(c));
+        }
+
+        private LayerNormOp layerNorm(int c, ResidualOp residual, Int8Rows rounded) {
+            Tensor x = residual == null ? activations(ROWS, c) : residual.sum();
+            Tensor out = activations(ROWS, c);
+            return new LayerNormOp(residual, x, floats(c), floats(c), out, floats(ROWS, 2), rounded);
+        }
+
+        private LayerNormGradOp layerNormGrad(int c, ResidualGradOp residual) {
+            Tensor dx = residual == null ? activations(ROWS, c) : residual.dsum();
+            LayerNormOp norm = layerNorm(c, null, null);
+            return new LayerNormGradOp(norm, activations(ROWS, c), dx, floats(c), floats(c), residual);
+        }
+
+        private RmsNormOp rmsNorm(int c, Int8Rows rounded) {
+            return new RmsNormOp(activations(ROWS, c), floats(c), activations(ROWS, c), floats(ROWS), rounded);
+        }
+
+        private void others(int c) {
+            attempt("quantizeRows " + c, PASS, () -> {
+                return new QuantizeRowsOp(activations(ROWS, c), null, activations(ROWS, c));
+            });
+            attempt("quantizeWeights " + c, PASS, () -> {
+                Tensor w = floats(2, ROWS, c);
+                return new QuantizeWeightsOp(w, Quantization.B158, 2, null, activations(2, ROWS, c));
+            });
+            attempt("softmax " + c, PASS, () -> new SoftmaxOp(activations(ROWS, c), activations(ROWS, c), false));
+            attempt("softmaxGrad " + c, PASS, () -> {
+                return new SoftmaxGradOp(activations(ROWS, c), activations(ROWS, c), activations(ROWS, c), false);
+            });
+            attempt("crossEntropy " + c, PASS, () -> {
+                return new CrossEntropyOp(floats(ROWS, c), tokens(ROWS), floats(1), activations(ROWS, c), 1);
+            });
+            attempt("sum " + c, PASS, () -> new SumOp(List.of(floats(c), floats(c)), false, floats(c)));
+            attempt("gradNorm " + c, PASS, () -> new GradNormOp(floats(c), floats(1)));
+            attempt("adamW " + c, PASS, () -> {
+                Tensor params = floats(c);
+                Tensor matmulWeights = type == DType.F32 ? params : activations(c);
+                AdamWOp.State state = new AdamWOp.State(params, matmulWeights, floats(c), floats(c), floats(c));
+                AdamWSettings settings = new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 1);
+                return new AdamWOp(state, floats(1), number(1), floats(1), settings);
+            });
         }
 
         /** What is in fp32 only: rows rounded to 8 bits, and products with packed weights. */
         private void int8(int c) {
-            int n = ROWS * c;
-            Quantization b158 = Quantization.B158;
-            attempt(
-                    "quantizeInt8 " + c,
-                    () -> backend.quantizeInt8(floats(n), Int8Rows.allocate(arena, b158, ROWS, c), ROWS, c));
-            attempt(
-                    "rmsNormInt8 " + c,
-                    () -> backend.rmsNormInt8(
-                            floats(n),
-                            floats(c),
-                            floats(n),
-                            floats(ROWS),
-                            Int8Rows.allocate(arena, b158, ROWS, c),
-                            ROWS,
-                            c));
-            attempt(
-                    "layerNormInt8 " + c,
-                    () -> backend.layerNormInt8(
-                            floats(n),
-                            floats(c),
-                            floats(c),
-                            floats(n),
-                            floats(2 * ROWS),
-                            Int8Rows.allocate(arena, b158, ROWS, c),
-                            ROWS,
-                            c));
-            attempt("sum " + c, () -> backend.sum(new Tensor[] {floats(c), floats(c)}, 2, false, floats(c)));
-            for (Quantization quantization : List.of(Quantization.BITNET, b158)) {
+            attempt("quantizeInt8 " + c, PASS, () -> new QuantizeInt8Op(floats(ROWS, c), int8Rows(c)));
+            attempt("rmsNorm to int8 " + c, PASS, () -> rmsNorm(c, int8Rows(c)));
+            attempt("layerNorm to int8 " + c, PASS, () -> layerNorm(c, null, int8Rows(c)));
+            for (Quantization quantization : List.of(Quantization.BITNET, Quantization.B158)) {
                 for (PackedPath path : PackedPath.values()) {
                     String by = " " + path.title() + ", " + quantization.label();
                     attempt("packedLinear " + c + by, () -> packedLinear(path, quantization, c));
@@ -436,118 +414,71 @@ final class Smoke {
             }
         }
 
+        private Int8Rows int8Rows(int c) {
+            return Int8Rows.allocate(arena, Quantization.B158, ROWS, c);
+        }
+
         private void packedLinear(PackedPath path, Quantization quantization, int c) {
             int rows = path.leastRows();
+            Pass pass = Pass.evaluation(1, rows);
             Int8Rows x = Int8Rows.allocate(arena, quantization, rows, c);
-            backend.quantizeInt8(floats(rows * c), x, rows, c);
+            backend.quantizeInt8(new QuantizeInt8Op(floats(rows, c), x), pass);
             PackedWeights w = PackedWeights.allocate(arena, quantization, SHORT, c);
-            float[] weights = floats(SHORT * c).toFloats();
+            float[] weights = floats(SHORT, c).toFloats();
             w.write(PackedMatrix.pack(quantization, weights, 0, SHORT, c, 1));
-            backend.packedLinear(path, x, w, floats(SHORT), true, floats(rows * SHORT), rows);
+            backend.packedLinear(path, new PackedLinearOp(x, w, floats(SHORT), true, floats(rows, SHORT)), pass);
         }
 
         private void attention() {
-            for (int size : CudaBackend.HEAD_SIZES) {
-                int rows = BATCH * CONTEXT; // of one head
-                int n = rows * size;
-                attempt(
-                        "attention " + size,
-                        () -> backend.attention(
-                                activations(3 * n),
-                                activations(n),
-                                floats(2 * rows),
-                                dropout(),
-                                0,
-                                BATCH,
-                                CONTEXT,
-                                1,
-                                size));
-                attempt(
-                        "attentionGrad " + size,
-                        () -> backend.attentionGrad(
-                                activations(3 * n),
-                                activations(n),
-                                floats(2 * rows),
-                                activations(n),
-                                activations(3 * n),
-                                dropout(),
-                                0,
-                                BATCH,
-                                CONTEXT,
-                                1,
-                                size));
-                attempt(
-                        "attentionCached " + size,
-                        () -> backend.attentionCached(
-                                activations(BATCH * 3 * size),
-                                activations(2 * n),
-                                number(CONTEXT - 1),
-                                activations(BATCH * size),
-                                BATCH,
-                                1,
-                                CONTEXT,
-                                1,
-                                size));
+            int rows = BATCH * CONTEXT;
+            for (int size : CudaBackend.HEAD_SIZES) { // of one head
+                attempt("attention " + size, SEQUENCES, () -> attention(rows, size));
+                attempt("attentionGrad " + size, SEQUENCES, () -> {
+                    return new AttentionGradOp(
+                            attention(rows, size), activations(rows, size), activations(rows, 3 * size));
+                });
+                attempt("attentionCached " + size, Pass.generation(BATCH, 1), () -> {
+                    Tensor cache = activations(BATCH, CONTEXT, 2 * size);
+                    Tensor out = activations(BATCH, size);
+                    return new AttentionCachedOp(activations(BATCH, 3 * size), cache, number(CONTEXT - 1), out, 1);
+                });
             }
             int longer = 2 * CONTEXT; // more new tokens at a time than are taken one by one
-            attempt(
-                    "attentionCached of a prompt",
-                    () -> backend.attentionCached(
-                            activations(longer * 3 * SHORT),
-                            activations(longer * 2 * SHORT),
-                            number(0),
-                            activations(longer * SHORT),
-                            1,
-                            longer,
-                            longer,
-                            1,
-                            SHORT));
+            attempt("attentionCached of a prompt", Pass.generation(1, longer), () -> {
+                Tensor cache = activations(1, longer, 2 * SHORT);
+                Tensor out = activations(longer, SHORT);
+                return new AttentionCachedOp(activations(longer, 3 * SHORT), cache, number(0), out, 1);
+            });
+        }
+
+        private AttentionOp attention(int rows, int size) {
+            return new AttentionOp(activations(rows, 3 * size), activations(rows, size), floats(rows, 2), dropout(), 1);
         }
 
         private void tokens() {
             int rows = BATCH * CONTEXT;
-            attempt("gatherBatch", () -> {
+            attempt("gatherBatch", SEQUENCES, () -> {
                 Tensor corpus = arena.allocate(DType.U16, Shape.of(CORPUS.length));
                 corpus.write(CORPUS);
-                backend.gatherBatch(
-                        corpus, stream(RandomStream.TRAIN_BATCH), 0, tokens(rows), tokens(rows), BATCH, CONTEXT);
+                return new GatherBatchOp(corpus, stream(RandomStream.TRAIN_BATCH), tokens(rows), tokens(rows));
             });
-            attempt(
-                    "embedding",
-                    () -> backend.embedding(
-                            tokens(rows),
-                            floats(TOKENS * SHORT),
-                            floats(CONTEXT * SHORT),
-                            null,
-                            activations(rows * SHORT),
-                            BATCH,
-                            CONTEXT,
-                            SHORT));
-            attempt(
-                    "embeddingGrad",
-                    () -> backend.embeddingGrad(
-                            tokens(rows),
-                            activations(rows * SHORT),
-                            floats(TOKENS * SHORT),
-                            floats(CONTEXT * SHORT),
-                            BATCH,
-                            CONTEXT,
-                            SHORT));
-            attempt(
-                    "sample",
-                    () -> backend.sample(
-                            floats(BATCH * TOKENS),
-                            Sampling.PLAIN,
-                            stream(RandomStream.SAMPLE),
-                            null,
-                            tokens(BATCH),
-                            BATCH,
-                            1,
-                            TOKENS));
-            attempt("append", () -> backend.append(tokens(rows), tokens(BATCH), BATCH, CONTEXT));
-            attempt("increment", () -> backend.increment(number(1)));
-            attempt("copy to bf16", () -> backend.copy(floats(LONG), floats(DType.BF16, LONG), LONG));
-            attempt("copy to fp32", () -> backend.copy(floats(DType.BF16, LONG), floats(LONG), LONG));
+            attempt("embedding", SEQUENCES, () -> {
+                Tensor wpe = floats(CONTEXT, SHORT);
+                return new EmbeddingOp(tokens(rows), floats(TOKENS, SHORT), wpe, null, activations(rows, SHORT));
+            });
+            attempt("embeddingGrad", SEQUENCES, () -> {
+                Tensor dout = activations(rows, SHORT);
+                return new EmbeddingGradOp(tokens(rows), dout, floats(TOKENS, SHORT), floats(CONTEXT, SHORT));
+            });
+            attempt("sample", Pass.generation(BATCH, 1), () -> {
+                RandomStream stream = stream(RandomStream.SAMPLE);
+                return new SampleOp(floats(BATCH, TOKENS), Sampling.PLAIN, stream, null, tokens(BATCH));
+            });
+            attempt("append", SEQUENCES, () -> new AppendOp(tokens(rows), tokens(BATCH)));
+            attempt("increment", PASS, () -> new IncrementOp(number(1)));
+            attempt("zero", PASS, () -> new ZeroOp(activations(ROWS, SHORT)));
+            attempt("copy to bf16", PASS, () -> new CopyOp(floats(LONG), floats(DType.BF16, LONG)));
+            attempt("copy to fp32", PASS, () -> new CopyOp(floats(DType.BF16, LONG), floats(LONG)));
         }
     }
 }
