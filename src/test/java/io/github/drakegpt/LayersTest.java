@@ -22,7 +22,7 @@ class LayersTest {
     private static final String ROOT = "io.github.drakegpt.";
 
     /** A package may use those before it. */
-    private static final List<String> LAYERS = List.of(
+    static final List<String> LAYERS = List.of(
             "tensor",
             "quant",
             "ops",
