@@ -16,14 +16,23 @@ public final class BatchSampler {
      * Copies a split to the device.
      *
      * @param split its name, for messages
+     * @param vocabSize of the model, whose tokens these are
      * @param contextLength of the sequences that will be drawn
-     * @throws IllegalArgumentException if the split is too short for even one
+     * @throws IllegalArgumentException if the split is too short for even one, or has a token that the model does not know
      */
-    public BatchSampler(Arena arena, String split, char[] tokens, int contextLength, RandomStream stream) {
+    public BatchSampler(
+            Arena arena, String split, char[] tokens, int vocabSize, int contextLength, RandomStream stream) {
         if (tokens.length <= contextLength) {
             throw new IllegalArgumentException("The " + split + " split has " + tokens.length
                     + " characters, too few for a context of " + contextLength
                     + "; use a longer text or a smaller model.context_length.");
+        }
+        for (char token : tokens) {
+            if (token >= vocabSize) {
+                throw new IllegalArgumentException("The " + split + " split has token " + (int) token
+                        + ", and the model a vocabulary of " + vocabSize
+                        + "; give model.vocab_size the size of the corpus's vocabulary.");
+            }
         }
         this.stream = stream;
         this.corpus = arena.allocate(DType.U16, Shape.of(tokens.length));

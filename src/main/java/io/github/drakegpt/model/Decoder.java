@@ -81,7 +81,7 @@ public final class Decoder implements AutoCloseable {
      * @param firstSequence sequence b is drawn with number {@code firstSequence + b} of the step
      */
     public void place(int[] tokens, int position, int step, int firstSequence) {
-        model.tokens().write(tokens);
+        model.writeTokens(tokens);
         model.position().write(position);
         this.step.write(step);
         this.firstSequence.write(firstSequence);

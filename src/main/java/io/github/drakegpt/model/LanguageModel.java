@@ -240,6 +240,36 @@ public abstract class LanguageModel {
         return targets;
     }
 
+    /**
+     * Overwrites the first tokens of {@link #tokens}.
+     *
+     * @throws IllegalArgumentException if one is not in the vocabulary
+     */
+    public final void writeTokens(int[] ids) {
+        requireKnown(ids);
+        tokens.write(ids);
+    }
+
+    /**
+     * Overwrites the first tokens of {@link #targets}.
+     *
+     * @throws IllegalArgumentException if one is not in the vocabulary
+     */
+    public final void writeTargets(int[] ids) {
+        requireKnown(ids);
+        targets.write(ids);
+    }
+
+    /** A GPU would read beside its tables for other tokens; the host sees them first. */
+    private void requireKnown(int[] ids) {
+        for (int id : ids) {
+            if (id < 0 || id >= config.vocabSize()) {
+                throw new IllegalArgumentException("Token " + id + " is not in the model's vocabulary of "
+                        + config.vocabSize() + "; encode texts with the run's own tokenizer.");
+            }
+        }
+    }
+
     /** Input of a cached pass: I32 (1), where the tokens begin in their sequences; null in a model without a cache. */
     public final Tensor position() {
         return position;

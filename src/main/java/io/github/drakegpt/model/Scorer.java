@@ -61,7 +61,7 @@ public final class Scorer implements AutoCloseable {
         forEachPass(tokens, (replica, pass, from, windows, length) -> {
             LanguageModel model = replicas[replica];
             int to = from + windows * length;
-            model.targets().write(Arrays.copyOfRange(tokens, from + 1, to + 1));
+            model.writeTargets(Arrays.copyOfRange(tokens, from + 1, to + 1));
             model.forwardLoss(backend, lossOps[replica], Pass.evaluation(windows, length));
             sums[pass] = losses[replica].toFloats()[0];
         });
@@ -123,7 +123,7 @@ public final class Scorer implements AutoCloseable {
                 int from = Math.min(first, whole) * contextLength;
                 int windows = rest ? 1 : Math.min(windowsPerPass, whole - first);
                 int length = rest ? predicted - from : contextLength;
-                replicas[r].tokens().write(Arrays.copyOfRange(tokens, from, from + windows * length));
+                replicas[r].writeTokens(Arrays.copyOfRange(tokens, from, from + windows * length));
                 work.run(r, pass, from, windows, length);
             }
         });

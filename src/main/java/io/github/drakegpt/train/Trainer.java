@@ -71,7 +71,12 @@ public final class Trainer implements AutoCloseable {
         try {
             trainEvaluator = evaluator(step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH)));
             valEvaluator = evaluator(new BatchSampler(
-                    step.arena(), "validation", corpus.val(), length, step.stream(RandomStream.EVAL_VAL_BATCH)));
+                    step.arena(),
+                    "validation",
+                    corpus.val(),
+                    modelConfig.vocabSize(),
+                    length,
+                    step.stream(RandomStream.EVAL_VAL_BATCH)));
         } catch (RuntimeException e) {
             step.close();
             throw e;

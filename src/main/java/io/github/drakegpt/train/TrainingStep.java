@@ -114,7 +114,8 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         if (quantStrength != null) {
             quantStrength.write(1f);
         }
-        batches = new BatchSampler(arena, "training", tokens, length, stream(RandomStream.TRAIN_BATCH));
+        batches = new BatchSampler(
+                arena, "training", tokens, modelConfig.vocabSize(), length, stream(RandomStream.TRAIN_BATCH));
 
         shards = Shards.split(backend, config.gradAccum(), config.batchSize(), length);
         int largest = shards.stream().mapToInt(Pass::batch).max().orElseThrow();

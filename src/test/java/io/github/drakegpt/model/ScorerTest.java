@@ -99,6 +99,16 @@ class ScorerTest {
         }
     }
 
+    @Test
+    void tokensThatAreInNoVocabularyAreRefused() {
+        for (int unknown : new int[] {V, -1}) {
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> score(config(Models.BIGRAM), new int[] {0, unknown, 1}, 1))
+                    .withMessage("Token " + unknown
+                            + " is not in the model's vocabulary of 11; encode texts with the run's own tokenizer.");
+        }
+    }
+
     private static Scorer.Score score(ModelConfig config, int[] tokens, int threads) {
         try (Backend backend = Backends.create("cpu", threads);
                 Scorer scorer = new Scorer(backend, Weights.of(config, weights(config)))) {

@@ -166,6 +166,16 @@ class TrainingStepTest {
                 42);
     }
 
+    @Test
+    void aCorpusOfALargerVocabularyIsRefused() {
+        char[] tokens = TOKENS.clone();
+        tokens[3] = (char) model().vocabSize();
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> TrainingStep.create(backend, model(), config(), tokens))
+                .withMessageStartingWith("The training split has token " + model().vocabSize())
+                .withMessageContaining("model.vocab_size");
+    }
+
     private static char[] tokens() {
         Random random = new Random(3);
         char[] tokens = new char[2000];
