@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend;
 
 /**
- * How a backend computes.
+ * Options of a backend.
  *
  * @param threads CPU threads to use, at least 1
  * @param precision of its models

@@ -10,25 +10,23 @@ public interface BackendProvider {
     String name();
 
     /**
-     * Among the backends that can be used here, {@code auto} takes the one with the highest rank. It never takes one with
-     * a negative rank: such a backend is there for tests.
+     * Priority: {@code auto} selects the usable backend with the highest rank, and never one with a negative rank,
+     * which is for tests.
      */
     int rank();
 
     /**
-     * Whether there is any sign of the device on this machine, as far as a quick look tells. Where there is none, nobody
-     * needs to hear that it is not used.
+     * Whether a quick look finds any sign of the device on this machine. If not, its absence is not worth a message.
      */
     default boolean isPresent() {
         return true;
     }
 
-    /** Why it cannot be used on this machine and what would mend that, in one sentence; empty if it can. */
+    /** The reason why it cannot be used on this machine, and how to fix that, in one sentence; empty if it can. */
     Optional<String> obstacle();
 
     /**
-     * What there is to know about the device and its libraries on this machine: names and values for people, in the order
-     * in which to show them.
+     * Facts about the device and its libraries on this machine: names and values, in the order in which to show them.
      *
      * @throws IOException if something cannot be found out
      */
@@ -37,7 +35,7 @@ public interface BackendProvider {
     /**
      * Makes the backend.
      *
-     * @throws IllegalArgumentException if the device cannot do what the options ask for
+     * @throws IllegalArgumentException if the device does not support the options
      */
     Backend create(BackendOptions options);
 }

@@ -8,7 +8,7 @@ import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Finds the backends and says which one is used and why. */
+/** Finds the backends, selects one and logs the choice. */
 public final class Backends {
     private static final Logger log = LoggerFactory.getLogger(Backends.class);
 

@@ -1,10 +1,10 @@
 package io.github.drakegpt.backend;
 
-/** Marks between the operations of a device, and the time that passes there from one to another. */
+/** Marks between the operations of a device, and the device time between two of them. */
 public interface DeviceClock {
-    /** Sets mark {@code i} behind all that was started so far; not inside of what is recorded. */
+    /** Sets mark {@code i} after all operations called so far; not inside of recorded work. */
     void mark(int i);
 
-    /** Seconds from one mark to a later one; waits until the device has come to it. */
+    /** Seconds from one mark to a later one; waits until the device has reached it. */
     double seconds(int from, int to);
 }

@@ -1,11 +1,11 @@
 package io.github.drakegpt.backend;
 
-/** How much memory a device has given, and the most that it was at a time. */
+/** Counts a device's allocated memory, and its peak. */
 public final class MemoryCount {
     private long bytes;
     private long peak;
 
-    /** Counts what was allocated, or with a negative number what was given back. */
+    /** Adds allocated bytes, or subtracts freed ones. */
     public synchronized void add(long more) {
         bytes += more;
         peak = Math.max(peak, bytes);

@@ -22,12 +22,12 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A folder for libraries that come inside jars. What lies in it is loaded into this process, so nobody else may be able
- * to write there: it is below the user's cache if only the user (and root) can change anything on the way to it, and
+ * A folder for libraries that come inside jars. Its files are loaded into this process, so nobody else may be able to
+ * write there: it is below the user's cache if only the user (and root) can change any folder of the path, and
  * otherwise a new folder that is deleted at exit.
  *
- * <p>A file appears whole: it is written beside and renamed. Each content has a folder of its own, so that any number of
- * processes, also of different versions, can use the files at the same time.
+ * <p>A file appears whole: it is written under a temporary name and renamed. Each content has a folder of its own, so
+ * that any number of processes, also of different versions, can use the files at the same time.
  */
 public final class NativeFolder {
     private static final Logger log = LoggerFactory.getLogger(NativeFolder.class);
@@ -50,7 +50,7 @@ public final class NativeFolder {
         return open(userCache());
     }
 
-    /** The folder for all that programs could make again. */
+    /** The folder for data that programs can recreate. */
     public static Path userCache() {
         String cache = System.getenv("XDG_CACHE_HOME");
         Path home = Path.of(System.getProperty("user.home"));
@@ -74,7 +74,7 @@ public final class NativeFolder {
         return new NativeFolder(fresh, true);
     }
 
-    /** Whether the folder is ours, and nobody but us and root can exchange it or anything above it. */
+    /** Whether the folder is the user's own, and nobody but the user and root can replace it or a folder above it. */
     private static boolean isPrivate(Path folder) throws IOException {
         Object self = Files.getAttribute(Path.of("/proc/self"), "unix:uid");
         for (Path path = folder; path != null; path = path.getParent()) {
@@ -93,7 +93,7 @@ public final class NativeFolder {
     }
 
     /**
-     * Sees to it that a file with this content is there, whatever was there before.
+     * Makes sure that a file with this content exists, and replaces a file with another one.
      *
      * @return the file
      */
@@ -113,9 +113,9 @@ public final class NativeFolder {
     }
 
     /**
-     * As {@link #put(String, byte[])}, for files of gigabytes, of which only the size is compared.
+     * Like {@link #put(String, byte[])}, for files of gigabytes, of which only the size is compared.
      *
-     * @param set what the file belongs to, in a word that no other content has
+     * @param set a word that identifies the content
      */
     public Path put(String set, String name, Opening content, long size) throws IOException {
         Path file = create(set).resolve(name);
@@ -131,7 +131,7 @@ public final class NativeFolder {
         return forgetAtExit(file);
     }
 
-    /** As {@link #put(String, byte[])}, for a library within a jar, of which checksum and size tell it from others. */
+    /** Like {@link #put(String, byte[])}, for a library within a jar, identified by checksum and size. */
     public Path put(URL library) throws IOException {
         String name = library.getPath().replaceFirst(".*/", "");
         if (library.openConnection() instanceof JarURLConnection connection) {
@@ -144,7 +144,7 @@ public final class NativeFolder {
         }
     }
 
-    /** Opens what is to be copied. */
+    /** Opens the content to copy. */
     @FunctionalInterface
     public interface Opening {
         InputStream open() throws IOException;

@@ -5,13 +5,16 @@ import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Collectors;
 
-/** What a backend's models compute in. Parameters, their gradients and moments, statistics and all sums are float32 in each. */
+/**
+ * Precision of a backend's models. Parameters, their gradients and moments, statistics and all sums are float32 in
+ * each.
+ */
 public enum Precision {
     /** float32 throughout. */
     FP32,
-    /** As {@link #FP32}, but the tensor cores round the factors of matrix products to 10 bits of mantissa. */
+    /** Like {@link #FP32}, except that the tensor cores round the inputs of matrix products to 10 bits of mantissa. */
     TF32,
-    /** Activations, their gradients and the factors of matrix products in bfloat16. */
+    /** Activations, their gradients and the inputs of matrix products in bfloat16. */
     BF16;
 
     /**
@@ -27,12 +30,12 @@ public enum Precision {
                         + Arrays.stream(values()).map(Precision::label).collect(Collectors.joining(", ")) + "."));
     }
 
-    /** Its name for people and settings. */
+    /** Its name in settings and messages. */
     public String label() {
         return name().toLowerCase(Locale.ROOT);
     }
 
-    /** What activations and their gradients are kept in. */
+    /** The type of activations and their gradients. */
     public DType activations() {
         return this == BF16 ? DType.BF16 : DType.F32;
     }

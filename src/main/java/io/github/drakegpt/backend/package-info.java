@@ -1,5 +1,5 @@
 /**
- * What a device must be able to do: {@link io.github.drakegpt.backend.Backend} is the list of operations, and
+ * Devices: {@link io.github.drakegpt.backend.Backend} is the interface of one, and
  * {@link io.github.drakegpt.backend.Backends} finds the implementations.
  */
 package io.github.drakegpt.backend;

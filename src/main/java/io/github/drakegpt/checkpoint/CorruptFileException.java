@@ -3,7 +3,7 @@ package io.github.drakegpt.checkpoint;
 import java.io.IOException;
 import java.nio.file.Path;
 
-/** A file that is truncated, tampered with, or not what it should be. */
+/** A file that is truncated, tampered with, or in another format. */
 public final class CorruptFileException extends IOException {
     private static final long serialVersionUID = 1;
 

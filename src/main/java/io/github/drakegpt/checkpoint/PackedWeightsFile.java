@@ -17,8 +17,8 @@ import java.util.Map;
 /**
  * Packed weights in a safetensors file. Metadata: {@code format} is {@code drakegpt-packed}, {@code layout} is
  * {@link PackedMatrix#layout}. Each packed matrix is a U8 tensor (tiles, units, 512) under its name, laid out as
- * {@link PackedMatrix} says, with an F32 tensor {@code NAME_scale}: a scale for each of the matrices that were stacked (the
- * queries, keys and values of each head). All else is F32 under the names of the state_dict.
+ * {@link PackedMatrix} says, with an F32 tensor {@code NAME_scale}: a scale for each of the matrices that were stacked
+ * (the queries, keys and values of each head). All other tensors are F32 under the names of the state_dict.
  */
 final class PackedWeightsFile {
     private static final String FORMAT = "drakegpt-packed";

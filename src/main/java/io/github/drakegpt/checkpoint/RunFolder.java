@@ -38,10 +38,10 @@ import java.util.stream.Stream;
  * {@code model.safetensors}, {@code optimizer.safetensors} and {@code state.json}, with the weights of the lowest
  * validation loss in {@code best.safetensors}.
  *
- * <p>A checkpoint's files belong together, so they are replaced together: all are written beside as {@code NAME.next}
- * and synced, then {@code commit.json} names them, then each takes its name, then {@code commit.json} goes. Whenever the
- * process is killed, either there is no {@code commit.json} and the old files are whole, or there is one and the renames
- * can be finished: {@link #recover}.
+ * <p>A checkpoint's files belong together, so they are replaced together: all are written as {@code NAME.next} and
+ * synced, then {@code commit.json} lists them, then each is renamed, then {@code commit.json} is deleted. Whenever the
+ * process is killed, either there is no {@code commit.json} and the old files are whole, or there is one and
+ * {@link #recover} can finish the renames.
  */
 public final class RunFolder {
     public static final String CONFIG = "config.json";
@@ -54,20 +54,23 @@ public final class RunFolder {
     public static final String LOG = "train.log";
     /** The machine that trained the run last: names and values. */
     public static final String MACHINE = "machine.json";
-    /** What {@code profile} measured last of the run. */
+    /** The last measurements of {@code profile} for the run. */
     public static final String PROFILE = "profile.json";
 
-    /** What TensorBoard finds an events file by, the second of its beginning, a host's name, and who wrote it. */
+    /**
+     * Name of an events file: the prefix that TensorBoard looks for, the second of its beginning, the host, and the
+     * writer.
+     */
     private static final String EVENTS = "events.out.tfevents.%010d.%s.drakegpt";
 
     private static final Pattern EVENTS_NAME = Pattern.compile("events\\.out\\.tfevents\\.\\d{10}\\..+\\.drakegpt");
 
     private static final String COMMIT = "commit.json";
     private static final String NEXT = ".next";
-    /** What a checkpoint can consist of. */
+    /** Files of a checkpoint. */
     private static final Set<String> CHECKPOINT = Set.of(MODEL, BEST, OPTIMIZER, STATE);
 
-    /** Everything that is written beside before it takes its name. */
+    /** All files that are written under a temporary name first. */
     private static final Set<String> WRITTEN = Set.of(
             CONFIG,
             VOCAB,
@@ -163,7 +166,7 @@ public final class RunFolder {
         Files.createDirectories(path);
     }
 
-    /** Makes a run of a folder. */
+    /** Turns a folder into a run. */
     private static RunFolder writeConfig(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
         ModelConfig modelConfig = JSON.treeToValue(config.get("model"), ModelConfig.class);
         AtomicFiles.write(path.resolve(CONFIG), JSON.writeValueAsBytes(config));
@@ -212,7 +215,7 @@ public final class RunFolder {
         return config;
     }
 
-    /** What a config.json says, by full names such as {@code train.iters}. */
+    /** The settings in a config.json, by full names such as {@code train.iters}. */
     public static Map<String, String> settings(ObjectNode config) {
         Map<String, String> settings = new LinkedHashMap<>();
         addSettings("", config, settings);
@@ -239,7 +242,7 @@ public final class RunFolder {
         return tokenizer;
     }
 
-    /** Whether the run has come to its first checkpoint. */
+    /** Whether the run has reached its first checkpoint. */
     public boolean hasCheckpoint() {
         return Files.exists(path.resolve(STATE));
     }
@@ -252,7 +255,7 @@ public final class RunFolder {
     /**
      * Keeps other processes from training this run.
      *
-     * @return what gives the run free again when closed; the system does so when the process ends
+     * @return the lock, released when it is closed or the process ends
      * @throws IOException if another process is training it
      */
     public FileChannel lock() throws IOException {
@@ -285,7 +288,7 @@ public final class RunFolder {
     }
 
     /**
-     * A name behind those of {@link #eventFiles}, since TensorBoard reads them in the order of their names.
+     * A name that sorts after those of {@link #eventFiles}, since TensorBoard reads them in the order of their names.
      *
      * @param seconds the time, since 1970; a second or more is added to it where there is a file as new as that
      * @param host the machine's name; characters that not every file system has in a name are replaced
@@ -330,12 +333,12 @@ public final class RunFolder {
         return writeConfig(path, config, tokenizer); // last: without its weights it is no run
     }
 
-    /** Notes what machine trains the run now: names and values. */
+    /** Writes the machine that trains the run now: names and values. */
     public void writeMachine(Map<String, String> machine) throws IOException {
         AtomicFiles.write(path.resolve(MACHINE), JSON.writeValueAsBytes(machine));
     }
 
-    /** Keeps what was measured of the run last. */
+    /** Writes the last measurements of the run. */
     public void writeProfile(ObjectNode profile) throws IOException {
         AtomicFiles.write(path.resolve(PROFILE), JSON.writeValueAsBytes(profile));
     }
@@ -382,7 +385,8 @@ public final class RunFolder {
     }
 
     /**
-     * Finishes or drops what a killed process left half done. Only for who trains the run, under {@link #lock}.
+     * Finishes or discards a checkpoint that a killed process left half done. Only for the process that trains the run,
+     * under {@link #lock}.
      *
      * @throws CorruptFileException if the list of files to rename is damaged
      */
@@ -439,7 +443,7 @@ public final class RunFolder {
                 state());
     }
 
-    /** Reads only the weights, as Generator and Scorer take them: a trained run's, or packed ones. */
+    /** Reads only the weights, in the form that Generator and Scorer take: a trained run's, or packed ones. */
     public Weights loadWeights() throws IOException {
         Safetensors file = Safetensors.read(require(weightsOf.file));
         return PackedWeightsFile.is(file)
@@ -470,7 +474,7 @@ public final class RunFolder {
     }
 
     /**
-     * Refuses a folder that cannot be trained on in.
+     * Refuses a folder in which training cannot continue.
      *
      * @throws IllegalArgumentException if it holds packed weights
      */
@@ -480,7 +484,7 @@ public final class RunFolder {
         }
     }
 
-    /** Reads where the run stands. */
+    /** Reads the state of the training. */
     public TrainingState state() throws IOException {
         Path file = require(STATE);
         try {
@@ -506,7 +510,7 @@ public final class RunFolder {
         return file;
     }
 
-    /** What is wrong with a JSON file, in words that name no class. */
+    /** The error in a JSON file, in words that name no class. */
     private static String reason(JsonProcessingException e) {
         if (e instanceof UnrecognizedPropertyException unknown) {
             return "it has the unknown key " + unknown.getPropertyName();

@@ -129,7 +129,7 @@ public final class Safetensors {
     /**
      * Reads a whole file.
      *
-     * @throws CorruptFileException if it is not exactly what the format says
+     * @throws CorruptFileException if it does not follow the format exactly
      */
     public static Safetensors read(Path file) throws IOException {
         byte[] bytes = Files.readAllBytes(file);
@@ -152,7 +152,7 @@ public final class Safetensors {
                 file, buffer.slice(dataStart, bytes.length - dataStart).order(ByteOrder.LITTLE_ENDIAN));
         JsonNode header;
         try {
-            // left to itself, the parser would also take UTF-16 and UTF-32
+            // by itself, the parser would also accept UTF-16 and UTF-32
             header = JSON.readTree(StandardCharsets.UTF_8
                     .newDecoder()
                     .decode(ByteBuffer.wrap(bytes, LENGTH_BYTES, (int) length))
@@ -302,7 +302,7 @@ public final class Safetensors {
         return values;
     }
 
-    /** What to throw when the file's content is not what it should be. */
+    /** The exception for content that does not follow the format. */
     CorruptFileException corrupt(String what, Throwable cause) {
         return new CorruptFileException(file, what, cause);
     }

@@ -33,9 +33,9 @@ public final class StateDict {
     }
 
     /**
-     * Reads the parameters of a model into a flat buffer; constants are not looked at.
+     * Reads the parameters of a model into a flat buffer; constants are ignored.
      *
-     * @param prefix what stands before each name in the file
+     * @param prefix of each name in the file
      * @throws CorruptFileException if a tensor is missing or has another type or shape
      */
     public static float[] read(Safetensors file, Parameters parameters, String prefix) throws IOException {

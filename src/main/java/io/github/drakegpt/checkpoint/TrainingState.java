@@ -4,7 +4,7 @@ import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.annotation.JsonNaming;
 
 /**
- * Where a training run stands: {@code state.json}. Together with the weights and the optimizer's moments it is all that
+ * Progress of a training run: {@code state.json}. Together with the weights and the optimizer's moments it is all that
  * resuming needs, since every random number follows from the seed and the step.
  *
  * @param step training steps done

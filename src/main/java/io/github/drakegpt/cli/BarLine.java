@@ -3,8 +3,8 @@ package io.github.drakegpt.cli;
 import me.tongfei.progressbar.ConsoleProgressBarConsumer;
 
 /**
- * The line of stderr that a progress bar is drawn in. What the library knows the terminal's width by takes Ctrl-C from Java:
- * the process would end without saving.
+ * The line of stderr that holds a progress bar. The library's own way to get the terminal's width takes Ctrl-C from
+ * Java: the process would end without saving.
  */
 final class BarLine extends ConsoleProgressBarConsumer {
     private static final long NANOS_BETWEEN_LOOKS = 1_000_000_000;
@@ -21,13 +21,16 @@ final class BarLine extends ConsoleProgressBarConsumer {
         return width;
     }
 
-    /** Looks now and then, since the terminal may have become narrower; the bar's own thread asks most often. */
+    /**
+     * Checks the width now and then, since the terminal may have become narrower; the bar's own thread calls this most
+     * often.
+     */
     @Override
     public synchronized int getMaxRenderedLength() {
         if (System.nanoTime() - looked > NANOS_BETWEEN_LOOKS) {
             width = Terminal.width();
             looked = System.nanoTime();
         }
-        return width - 1; // in the last column some terminals begin another line
+        return width - 1; // in the last column, some terminals begin a new line
     }
 }

@@ -30,7 +30,7 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
-/** {@code bench}: how fast this machine trains and generates. */
+/** {@code bench}: times training and generating on this machine. */
 @Command(
         name = "bench",
         mixinStandardHelpOptions = true,
@@ -100,14 +100,14 @@ final class BenchCommand implements Callable<Integer> {
             throw new IllegalArgumentException(seconds + " seconds are too short; give --seconds a number above 0.");
         }
         for (String name : names) {
-            settings(name); // or there is no such
+            settings(name); // throws if there is no such configuration
         }
         try (Backend backend = device.open()) {
             if (names.isEmpty()) {
                 names.addAll(Models.NAMES);
                 names.add("laptop");
                 if (!backend.name().equals("cpu")) {
-                    names.add("scaled"); // on a CPU a step of it takes seconds
+                    names.add("scaled"); // too slow on a CPU: seconds for a step
                 }
             }
             ObjectNode header = MeasuredRows.header(backend, device);
@@ -143,7 +143,7 @@ final class BenchCommand implements Callable<Integer> {
         }
     }
 
-    /** Fills and adds a row; with what failed, if it does. */
+    /** Fills and adds a row, or one with the error if it fails. */
     private static void measure(MeasuredRows rows, ObjectNode row, Consumer<ObjectNode> measurement) {
         try {
             measurement.accept(row);
@@ -162,7 +162,7 @@ final class BenchCommand implements Callable<Integer> {
         return new Settings().set("model.name", TextNode.valueOf(name), "bench");
     }
 
-    /** The configurations whose sizes these have: the models in the default configuration share its. */
+    /** The configurations whose sizes these have; all models in the default configuration share its sizes. */
     private static Set<String> sizes(List<String> names) {
         return names.stream()
                 .map(name -> Settings.BUILT_IN.contains(name) ? name : "default")
@@ -171,7 +171,7 @@ final class BenchCommand implements Callable<Integer> {
 
     private void kernels(Backend backend, String name, MeasuredRows rows) throws IOException {
         Settings settings = settings(name);
-        double[] copy = {0}; // its GB/s, which come first
+        double[] copy = {0}; // its GB/s; measured first
         KernelBenchmark.run(
                 backend, settings.model(VOCAB_SIZE), settings.train().batchSize(), seconds / 10, result -> {
                     ObjectNode row = JsonNodeFactory.instance
@@ -324,7 +324,7 @@ final class BenchCommand implements Callable<Integer> {
         System.out.printf("  %-16s %s%n", fact.getKey(), fact.getValue().asText());
     }
 
-    /** Who did it, if not this project. */
+    /** The library that did it, if not this project. */
     private static String by(JsonNode row) {
         String by = row.get("by").asText();
         return by.equals("drakegpt") ? "" : " by " + by;

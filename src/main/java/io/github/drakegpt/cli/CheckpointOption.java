@@ -5,7 +5,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import picocli.CommandLine.Option;
 
-/** The option that says which of a run's weights to use. */
+/** The option that selects which of a run's weights to use. */
 final class CheckpointOption {
     @Option(
             names = "--checkpoint",

@@ -11,7 +11,7 @@ import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/** {@code clean}: removes what {@code setup} made. */
+/** {@code clean}: removes the files that {@code setup} made. */
 @Command(
         name = "clean",
         mixinStandardHelpOptions = true,

@@ -10,7 +10,7 @@ import java.io.IOException;
 import java.util.Map;
 import picocli.CommandLine.Option;
 
-/** The options that choose where computation happens. */
+/** The options that choose the device. */
 final class DeviceOptions {
     @Option(
             names = "--device",
@@ -28,7 +28,7 @@ final class DeviceOptions {
             description = "What a GPU computes in: fp32, tf32 or bf16 (default: fp32); the CPU has fp32.")
     private String precision;
 
-    /** Puts what was given here into settings that are kept. */
+    /** Copies the given options into a run's settings. */
     void layOver(Settings settings) {
         if (precision != null) {
             settings.set("cuda.precision", TextNode.valueOf(precision), "--precision");
@@ -53,7 +53,7 @@ final class DeviceOptions {
                         threads == null ? cores : threads, Precision.of(settings.precision()), settings.fuse()));
     }
 
-    /** What there is to know about the device of an open backend and its libraries: names and values for people. */
+    /** Facts about the device of an open backend and its libraries: names and values to show. */
     Map<String, String> facts(Backend backend) throws IOException {
         String provider = device.equals("auto") ? backend.name() : device;
         for (BackendProvider candidate : Backends.providers()) {

@@ -14,7 +14,7 @@ import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/** {@code doctor}: what this machine has, what is missing, and what mends it. */
+/** {@code doctor}: checks this machine, and says what is missing and how to fix it. */
 @Command(
         name = "doctor",
         mixinStandardHelpOptions = true,

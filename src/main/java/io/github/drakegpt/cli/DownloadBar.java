@@ -6,7 +6,10 @@ import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
 
-/** Shows a download on stderr: a bar on a terminal, elsewhere a line a tenth. Shows nothing if nothing is downloaded. */
+/**
+ * Shows a download on stderr: a bar on a terminal, elsewhere a line for each tenth. Shows nothing if nothing is
+ * downloaded.
+ */
 final class DownloadBar implements DownloadListener, AutoCloseable {
     private static final long MEGABYTE = 1_000_000;
     private static final long LINE_EVERY_UNKNOWN_TOTAL = 10 * MEGABYTE;

@@ -124,13 +124,13 @@ final class GenerateCommand implements Callable<Integer> {
 
     private static void print(StringBuilder all, String text) {
         System.out.print(text);
-        if (System.out.checkError()) { // flushes; nobody reads on, as behind `| head`
+        if (System.out.checkError()) { // flushes; the reader is gone, as with `| head`
             throw new UncheckedIOException(new IOException(Main.OUTPUT_CLOSED));
         }
         all.append(text);
     }
 
-    /** Saves the text as generation_MODEL_YYYYMMDD_HHMM.txt, with a number behind it if there is one already. */
+    /** Saves the text as generation_MODEL_YYYYMMDD_HHMM.txt, with a number appended if that exists. */
     private static Path save(String model, String text) throws IOException {
         String name =
                 "generation_" + model + "_" + LocalDateTime.now().format(DateTimeFormatter.ofPattern("yyyyMMdd_HHmm"));

@@ -4,8 +4,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.function.BooleanSupplier;
 
 /**
- * Turns Ctrl-C, or the termination that a system sends at shutdown, into a request to stop: while one of these is open,
- * such a signal does not end the process, which then ends by {@link #exit} like any other.
+ * Turns Ctrl-C, or the termination signal of a shutdown, into a request to stop: while an instance is open, such a
+ * signal does not end the process, which then ends by {@link #exit} as usual.
  */
 final class Interrupts implements BooleanSupplier, AutoCloseable {
     private static final CountDownLatch FINISHED = new CountDownLatch(1);
@@ -31,19 +31,19 @@ final class Interrupts implements BooleanSupplier, AutoCloseable {
         try {
             FINISHED.await();
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt(); // the process ends all the same
+            Thread.currentThread().interrupt(); // the process ends anyway
         }
         Runtime.getRuntime().halt(exitCode);
     }
 
-    /** Ends the process with a code, also if a signal is already ending it. */
+    /** Ends the process with a code, even if a signal is already ending it. */
     static void exit(int code) {
         exitCode = code;
         FINISHED.countDown();
         System.exit(code);
     }
 
-    /** Whether somebody has asked to stop. */
+    /** Whether a request to stop has come. */
     @Override
     public boolean getAsBoolean() {
         return requested;

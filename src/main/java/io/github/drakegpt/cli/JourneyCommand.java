@@ -114,11 +114,11 @@ final class JourneyCommand implements Callable<Integer> {
         return 0;
     }
 
-    /** @throws IllegalArgumentException if the options ask for other weights than the stage has */
+    /** @throws IllegalArgumentException if the options ask for another quantization than the stage's */
     private Settings settings(Stage stage) throws IOException {
         Settings resolved = settings.resolve(false, stage.quantization(), false)
                 .set("model.name", TextNode.valueOf(stage.model()), "journey");
-        Quantization asked = resolved.model(1).quant(); // whatever the vocabulary
+        Quantization asked = resolved.model(1).quant(); // independent of the vocabulary
         if (asked != stage.quantization()) {
             throw new IllegalArgumentException("model.quant is " + asked.label() + ", where " + stage.name() + " has "
                     + stage.quantization().label() + "; leave it out, and choose stages with --models.");
@@ -126,7 +126,7 @@ final class JourneyCommand implements Callable<Integer> {
         return resolved;
     }
 
-    /** Measures how fast the quantized models write beside the one in full precision. */
+    /** Measures the speed of the quantized models and of the one in full precision. */
     private static void profile(Backend backend, List<Row> rows, Corpora.Found corpus) throws IOException {
         List<RunFolder> transformers = rows.stream()
                 .filter(row -> row.stage().model().equals(Models.TRANSFORMER))
@@ -142,14 +142,14 @@ final class JourneyCommand implements Callable<Integer> {
 
     private record Row(Stage stage, RunFolder folder, TrainingResult result, String sample) {}
 
-    /** Goes on with a run of the same settings; moves one of other settings out of the way. */
+    /** Continues a run with the same settings; moves one with other settings out of the way. */
     private static TrainingRun open(Backend backend, Path folder, Settings settings, Corpora.Found corpus)
             throws IOException {
         if (Files.exists(folder.resolve(RunFolder.CONFIG))) {
             if (same(RunFolder.open(folder), TrainingRun.config(settings, corpus), settings)) {
                 return TrainingRun.resume(backend, folder, corpus, null);
             }
-            RunFolder.open(folder).lock().close(); // not from under a process that trains it
+            RunFolder.open(folder).lock().close(); // fails if a process is training it
             Path aside = folder;
             for (int i = 1; Files.exists(aside); i++) {
                 aside = folder.resolveSibling(folder.getFileName() + "." + i);
@@ -160,7 +160,7 @@ final class JourneyCommand implements Callable<Integer> {
         return TrainingRun.create(backend, folder, settings, corpus, null);
     }
 
-    /** By what the settings mean: runs of older versions do not name all of them. */
+    /** Compares resolved settings: runs of older versions lack some keys. */
     private static boolean same(RunFolder saved, ObjectNode wanted, Settings settings) {
         int vocabSize = wanted.at("/model/vocab_size").asInt();
         return saved.modelConfig().equals(settings.model(vocabSize))
@@ -169,7 +169,7 @@ final class JourneyCommand implements Callable<Integer> {
                 && corpus(saved.config()).equals(corpus(wanted));
     }
 
-    /** Which corpus it is, wherever it lies: its hash. */
+    /** The identity of a corpus, independent of its path: its hash. */
     private static JsonNode corpus(ObjectNode config) {
         return config.at("/data/sha256");
     }

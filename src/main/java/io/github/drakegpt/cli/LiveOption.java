@@ -9,7 +9,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Option;
 
-/** Whether training can be watched in a browser. */
+/** The option that serves a live page of the training. */
 final class LiveOption {
     private static final Logger log = LoggerFactory.getLogger(LiveOption.class);
     private static final int PORT = 8642;
@@ -25,7 +25,7 @@ final class LiveOption {
     private String port;
 
     /**
-     * Begins to serve the page, and says where.
+     * Starts the page's server, and logs its address.
      *
      * @return null if it was not asked for
      * @throws IllegalArgumentException if the port that was asked for is none, or cannot be had
@@ -40,7 +40,7 @@ final class LiveOption {
     }
 
     /**
-     * What is told of a run's metrics, so that the page shows it.
+     * The sinks that send a run's metrics to the page.
      *
      * @param server null if there is no page
      */

@@ -12,13 +12,13 @@ import ch.qos.logback.core.spi.ContextAwareBase;
 import org.slf4j.Logger;
 
 /**
- * Sends what is logged to stderr. Logback finds it through the {@link java.util.ServiceLoader}, also in a program that
- * embeds the library, which it leaves alone. No XML, since reading that takes Logback a tenth of a second.
+ * Sends log messages to stderr. Logback finds it through the {@link java.util.ServiceLoader}, also in a program that
+ * embeds the library, whose logging it does not change. No XML, since reading that takes Logback a tenth of a second.
  */
 public final class LogConfigurator extends ContextAwareBase implements Configurator {
     private static final String PROPERTY = "drakegpt.log";
 
-    /** Has logging begin in the command line's way, in a process that has not logged yet. */
+    /** Configures logging for the command line, in a process that has not logged yet. */
     static void use() {
         System.setProperty(PROPERTY, "stderr");
     }
@@ -44,12 +44,12 @@ public final class LogConfigurator extends ContextAwareBase implements Configura
         ch.qos.logback.classic.Logger root = context.getLogger(Logger.ROOT_LOGGER_NAME);
         root.setLevel(Level.INFO);
         root.addAppender(stderr);
-        // What is not shown is in train.log all the same.
+        // train.log also gets messages that are not shown.
         context.getLogger(Progress.class).setLevel(Level.DEBUG);
         return ExecutionStatus.DO_NOT_INVOKE_NEXT_IF_ANY;
     }
 
-    /** The message, behind its level if that is worth a word; above a progress bar if there is one. */
+    /** The message, after its level unless that is INFO; above a progress bar if there is one. */
     private static final class Line extends LayoutBase<ILoggingEvent> {
         private static final String ERASED_LINE = "\r\u001b[K";
 

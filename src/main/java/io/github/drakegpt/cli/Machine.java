@@ -11,7 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 
-/** What there is to know about this machine, its devices apart. */
+/** Facts about this machine, without its devices. */
 final class Machine {
     private static final Path CPU_INFO = Path.of("/proc/cpuinfo");
     private static final String CPU_NAME = "model name";

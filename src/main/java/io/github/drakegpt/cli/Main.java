@@ -22,8 +22,8 @@ import picocli.CommandLine.ScopeType;
 /**
  * The command line: {@code java -jar target/drakegpt.jar COMMAND}.
  *
- * <p>Exit codes: 0 done, 1 failed, 2 bad usage. What a command was asked for goes to stdout, everything else to
- * stderr. An error is one sentence that says what is wrong and what to do; its stack trace is shown with {@code --debug}.
+ * <p>Exit codes: 0 done, 1 failed, 2 bad usage. A command's result goes to stdout, everything else to stderr. An error
+ * is one sentence that says what is wrong and what to do; its stack trace is shown with {@code --debug}.
  */
 @Command(
         name = "drakegpt",
@@ -45,7 +45,7 @@ public final class Main implements Callable<Integer> {
             DoctorCommand.class,
             CleanCommand.class);
 
-    /** What is said when nobody takes stdout any more, or the disk that it goes to is full. */
+    /** The message when stdout is closed, or its disk is full. */
     static final String OUTPUT_CLOSED = "The output could not be written to its end; see where stdout goes.";
 
     @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Show the stack trace of an error.")
@@ -56,7 +56,7 @@ public final class Main implements Callable<Integer> {
 
     /** Runs one command and exits with its code. */
     public static void main(String[] args) {
-        // Text is UTF-8 wherever it goes, whatever Java takes the terminal's encoding for.
+        // Output is always UTF-8, regardless of Java's idea of the terminal's encoding.
         System.setOut(new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8));
         System.setErr(new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8));
         int code;
@@ -82,7 +82,7 @@ public final class Main implements Callable<Integer> {
         try {
             return commandLine
                     .setCaseInsensitiveEnumValuesAllowed(true)
-                    .setExpandAtFiles(false) // @ begins a prompt like any other character
+                    .setExpandAtFiles(false) // a prompt may begin with @
                     .setParameterExceptionHandler((e, arguments) -> main.reportUsage(e))
                     .setExecutionExceptionHandler((e, command, parsed) -> main.report(e))
                     .execute(args);
@@ -92,7 +92,7 @@ public final class Main implements Callable<Integer> {
         }
     }
 
-    /** The command that is asked for, else all of them: to find out the options of one takes picocli ten milliseconds. */
+    /** The command that is called, or all of them: picocli takes ten milliseconds to read the options of one. */
     private static List<Class<?>> commands(String[] args) {
         List<Class<?>> named = COMMANDS.stream()
                 .filter(command -> args.length > 0
@@ -125,7 +125,10 @@ public final class Main implements Callable<Integer> {
         return 2;
     }
 
-    /** What is wrong and what to do, also for the exceptions of java.nio.file, which name only the file. */
+    /**
+     * The error as a sentence: what is wrong and what to do, also for exceptions of java.nio.file, which name only the
+     * file.
+     */
     static String sentence(Throwable e) {
         if (e instanceof UncheckedIOException wrapped) {
             return sentence(wrapped.getCause());

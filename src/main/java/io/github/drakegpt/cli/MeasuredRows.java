@@ -17,8 +17,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * What a device was measured to do. As JSON each row is a line that is printed as it comes, so that nothing that happens later
- * costs it. A measurement that fails is a row too, with the field {@code error}, and the others go on.
+ * Measurements of a device. As JSON each row is a line that is printed at once, so that a later failure cannot lose it.
+ * A measurement that fails is also a row, with the field {@code error}, and the others go on.
  */
 final class MeasuredRows {
     private static final Logger log = LoggerFactory.getLogger(MeasuredRows.class);
@@ -33,7 +33,7 @@ final class MeasuredRows {
         print(header);
     }
 
-    /** What measures, where and when. */
+    /** Program, machine and time of the measurements. */
     static ObjectNode header(Backend backend, DeviceOptions device) throws IOException {
         ObjectNode header = JsonNodeFactory.instance.objectNode();
         header.put("drakegpt", Main.version())
@@ -53,7 +53,7 @@ final class MeasuredRows {
     }
 
     /**
-     * Adds what could not be measured.
+     * Adds a measurement that failed.
      *
      * @param row the fields that name it
      * @throws DeviceException the failure, if nothing can be measured on the device any more
@@ -70,12 +70,12 @@ final class MeasuredRows {
         log.warn("{} was not measured: {}", name, Main.sentence(failure));
     }
 
-    /** What was measured. */
+    /** The measured rows. */
     List<ObjectNode> rows() {
         return rows;
     }
 
-    /** Of the command: 1 if something could not be measured. */
+    /** The exit code of the command: 1 if a measurement failed. */
     int exitCode() {
         return failed ? 1 : 0;
     }

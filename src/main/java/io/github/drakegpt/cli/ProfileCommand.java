@@ -29,7 +29,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
-/** {@code profile}: what quantized models cost and know, beside full precision. */
+/** {@code profile}: compares cost and quality of quantized models with full precision. */
 @Command(
         name = "profile",
         mixinStandardHelpOptions = true,

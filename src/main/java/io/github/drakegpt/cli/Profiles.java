@@ -18,7 +18,7 @@ final class Profiles {
     /**
      * Measures runs in turns.
      *
-     * @param folders the first of which is what the others are held against
+     * @param folders the first of which is the baseline of the others
      * @param tokens of the validation split
      * @param seconds how long to time each run in each phase and batch
      */
@@ -30,7 +30,7 @@ final class Profiles {
         }
         List<RunProfiler.Profile> profiles = new RunProfiler(backend, subjects, tokens, seconds).run();
         for (int i = 0; i < folders.size(); i++) {
-            boolean isLast = folders.get(i).weightsOf() == RunFolder.WeightsOf.LAST; // which `report` tells of
+            boolean isLast = folders.get(i).weightsOf() == RunFolder.WeightsOf.LAST; // only those are in the report
             if (isLast && !Runs.isPretrained(folders.get(i)) && folders.get(i).isWritable()) {
                 ObjectNode kept = JsonNodeFactory.instance
                         .objectNode()
@@ -43,7 +43,7 @@ final class Profiles {
         return profiles;
     }
 
-    /** @param first what it is held against */
+    /** @param first the baseline */
     static ObjectNode json(RunProfiler.Profile profile, RunProfiler.Profile first) {
         ObjectNode row = JsonNodeFactory.instance
                 .objectNode()

@@ -15,17 +15,18 @@ import org.slf4j.Marker;
 import org.slf4j.MarkerFactory;
 
 /**
- * Shows training on stderr: the settings, every few seconds a step, each evaluation with a sample, and a summary. A bar stands
- * below the evaluations in place of the steps. What is not shown goes to the log file alone, by the level DEBUG.
+ * Shows training on stderr: the settings, every few seconds a step, each evaluation with a sample, and a summary. With
+ * a bar below the evaluations instead of the steps, on a terminal. Lines that are not shown are logged at level DEBUG,
+ * to the log file only.
  */
 final class Progress implements TrainingListener {
-    /** Marks what stays in the background, where there are colours. */
+    /** Marks lines to be shown faintly, where there are colours. */
     static final Marker QUIET = MarkerFactory.getMarker("QUIET");
 
     private static final Logger log = LoggerFactory.getLogger(Progress.class);
     private static final double SECONDS_BETWEEN_MESSAGES = 0.2;
     private static final int SAMPLE_WIDTH = 76;
-    private static final int WIDTH_FOR_SPEED = 120; // of a terminal: on a narrower one the bar would have no room
+    private static final int WIDTH_FOR_SPEED = 120; // of a terminal: a narrower one has no room for the bar
 
     private static volatile ProgressBar drawn; // the bar that is on the terminal now, or null
 
@@ -39,7 +40,7 @@ final class Progress implements TrainingListener {
     private BarLine line; // that the bar is in
     private Start start;
     private long tokensPerStep;
-    private int lastDone; // step, whose time is known
+    private int lastDone; // last step whose time is known
     private double lastDoneSeconds;
     private double nextLine; // seconds of training
     private double elapsedAtStart;
@@ -63,7 +64,7 @@ final class Progress implements TrainingListener {
         this.secondsBetweenLines = secondsBetweenLines;
     }
 
-    /** Whether there is a bar on the terminal, which a line must be written in place of. */
+    /** Whether the terminal shows a bar, which a log line must replace. */
     static boolean isBarDrawn() {
         return drawn != null;
     }
@@ -168,7 +169,7 @@ final class Progress implements TrainingListener {
         nextLine = start.clock().trainSeconds() + (drawn == null ? secondsBetweenLines : 0);
     }
 
-    /** The beginning of a text, its line breaks as slashes, without what a terminal would take for a command. */
+    /** The beginning of a text, its line breaks as slashes, without terminal control sequences. */
     private static String oneLine(String sample) {
         String line = sample.strip().replaceAll("\\s*\\n\\s*", " / ").replaceAll("\\p{Cc}", " ");
         int width = line.codePointCount(0, line.length());
@@ -227,11 +228,11 @@ final class Progress implements TrainingListener {
             log.info(marker, line);
         }
         if (drawn != null) {
-            drawn.refresh(); // below the line, which has taken its place
+            drawn.refresh(); // below the line that has replaced it
         }
     }
 
-    /** Where training stands, as wide at every step. */
+    /** Step and number of steps, of constant width. */
     private String place(Step step) {
         int iters = start.train().iters();
         return format("step %" + Integer.toString(iters).length() + "d/%d", step.number(), iters);

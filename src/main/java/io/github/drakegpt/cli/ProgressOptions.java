@@ -3,9 +3,9 @@ package io.github.drakegpt.cli;
 import java.util.OptionalDouble;
 import picocli.CommandLine.Option;
 
-/** The option that says how training is shown. */
+/** The option for the style of progress. */
 final class ProgressOptions {
-    /** What is shown on stderr; {@code train.log} gets everything. */
+    /** Style of the progress on stderr; {@code train.log} gets everything. */
     enum Style {
         /** A bar on a terminal, lines elsewhere. */
         AUTO,
@@ -30,7 +30,7 @@ final class ProgressOptions {
     private SettingsTable shown = SettingsTable.EMPTY;
 
     /**
-     * Shows a run: of its settings those that differ from those of the run that was shown before.
+     * Shows a run; of its settings only those that differ from the run that was shown before.
      *
      * @param secondsAtPeak that a step would take if the device did nothing but multiply
      */

@@ -147,9 +147,9 @@ final class QuantizeCommand implements Callable<Integer> {
         return RunFolder.createPacked(packedFolder(folder), config, folder.tokenizer(), packed);
     }
 
-    /** Beside the run; what comes with the project is packed into {@code runs}. */
+    /** Beside the run; for a run that comes with the project, in {@code runs}. */
     private Path packedFolder(RunFolder run) {
-        Path source = run.path().toAbsolutePath().normalize(); // "." has no name to put anything behind
+        Path source = run.path().toAbsolutePath().normalize(); // "." has no name to append to
         String name = source.getFileName() + "-packed";
         return out != null ? out : Runs.isPretrained(run) ? Runs.FOLDER.resolve(name) : source.resolveSibling(name);
     }

@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
-/** The options that say which run to use. */
+/** The options that select a run. */
 final class RunOptions {
     @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run to use.")
     private Path run;
@@ -20,7 +20,7 @@ final class RunOptions {
     @Mixin
     private CheckpointOption checkpoint;
 
-    /** The run that is meant, with the weights that are. */
+    /** The selected run with the selected weights. */
     RunFolder find() throws IOException {
         return checkpoint.of(Runs.find(run, model));
     }

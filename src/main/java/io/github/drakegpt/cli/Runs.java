@@ -24,9 +24,9 @@ import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Where runs are, and which of them a command means. */
+/** Finds the runs that a command means. */
 final class Runs {
-    /** Where training puts runs unless told otherwise, in the working directory. */
+    /** Default folder of runs, in the working directory. */
     static final Path FOLDER = Path.of("runs");
 
     private static final Logger log = LoggerFactory.getLogger(Runs.class);
@@ -50,7 +50,7 @@ final class Runs {
     }
 
     /**
-     * The run to use: the given folder, or else the newest run of a model under {@code runs}, or else the pretrained one.
+     * The given folder, or the newest run of a model under {@code runs}, or the pretrained one.
      *
      * @param folder may be null
      * @param model a {@link Stage}'s name, may be null
@@ -127,13 +127,13 @@ final class Runs {
     }
 
     /**
-     * What the folders of runs tell: those given, and of a folder that is none all that are in it, in the order of the stages,
-     * then by name. Of these, damaged ones are passed over.
+     * Reads runs: the given folders, and for a folder that is not a run all runs in it, in the order of the stages,
+     * then by name. Damaged ones among the latter are skipped.
      *
      * @throws IOException if one is no folder, no run is in it, or a run that is given itself is damaged
      */
     static List<RunReport> reports(List<Path> folders) throws IOException {
-        Map<Path, RunReport> found = new LinkedHashMap<>(); // each once, however it is written
+        Map<Path, RunReport> found = new LinkedHashMap<>(); // each once, however its path is written
         for (Path folder : folders) {
             boolean holdsRuns = Files.isDirectory(folder) && !Files.exists(folder.resolve(RunFolder.CONFIG));
             for (RunReport run : holdsRuns ? below(folder) : List.of(RunReport.read(folder))) {

@@ -26,7 +26,7 @@ import java.util.Locale;
 import java.util.Map;
 
 /**
- * The settings of a run, laid one over the other: the built-in {@code default}, a named one or a YAML file, then single
+ * The settings of a run, in layers: the built-in {@code default}, a named one or a YAML file, then single
  * {@code key=value} settings. The default names every key that there is; another key is an error, and so is a value of
  * another type. {@code finalNorm} and {@code final_norm} are the same key.
  */
@@ -45,7 +45,7 @@ final class Settings {
     private final ObjectNode root = readBuiltIn(DEFAULT);
     private final Map<String, String> sources = new HashMap<>();
 
-    /** Lays a built-in configuration, or a YAML file, over what is set so far. */
+    /** Lays a built-in configuration, or a YAML file, over the settings so far. */
     Settings overlay(String nameOrFile) throws IOException {
         if (BUILT_IN.contains(nameOrFile)) {
             merge(root, readBuiltIn(nameOrFile), "", nameOrFile);
@@ -72,7 +72,7 @@ final class Settings {
     }
 
     /**
-     * Lays over what training a quantized model has been found to need.
+     * Lays over the settings that were found best for training a quantized model.
      *
      * @param builtIn the configuration whose sizes it has
      */
@@ -81,7 +81,7 @@ final class Settings {
         return set("model.quant", TextNode.valueOf(quantization.label()), "--quant");
     }
 
-    /** Lets the rounding grow over the first steps, but for no more than half of them. */
+    /** Raises the rounding to full strength over the first steps, at most half of all. */
     Settings warmUpQuantization() {
         int iters = root.at("/train/iters").asInt();
         return set("train.quant_warmup_iters", IntNode.valueOf(Math.min(QUANT_WARMUP_ITERS, iters / 2)), "--init-from");
@@ -90,7 +90,7 @@ final class Settings {
     /**
      * Sets one key, such as {@code train.iters}, to a value.
      *
-     * @param source the option that says so
+     * @param source the option that sets it
      */
     Settings set(String key, JsonNode value, String source) {
         ObjectNode overlay = JsonNodeFactory.instance.objectNode();
@@ -126,7 +126,7 @@ final class Settings {
         return convert(model, ModelConfig.class, "model");
     }
 
-    /** Where the value of a key, such as {@code train.iters}, comes from: a configuration's name, a file or an option. */
+    /** The source of a key's value, such as {@code train.iters}: a configuration's name, a file or an option. */
     String source(String key) {
         return sources.getOrDefault(plain(key), DEFAULT);
     }

@@ -37,13 +37,13 @@ final class SettingsOptions {
         return config != null || !assignments.isEmpty() || seed != null;
     }
 
-    /** The default settings with all that was given laid over them, {@code --set} last. */
+    /** The default settings, overridden by the given ones, {@code --set} last. */
     Settings resolve(boolean scaled) throws IOException {
         return resolve(scaled, Quantization.NONE, false);
     }
 
     /**
-     * The same, with what suits a quantized model behind the built-in configuration.
+     * The same, with settings for a quantized model laid over the built-in configuration.
      *
      * @param fromFullPrecision whether it begins with the weights of a run that is not quantized
      */
@@ -62,13 +62,13 @@ final class SettingsOptions {
         }
         layGiven(settings);
         if (fromFullPrecision) {
-            settings.warmUpQuantization(); // by the number of steps, which is among what was given
+            settings.warmUpQuantization(); // depends on the number of steps, which may be among the given settings
             layGiven(settings);
         }
         return settings;
     }
 
-    /** Lays over a YAML file and the single settings. */
+    /** Applies a YAML file and the single settings. */
     private void layGiven(Settings settings) throws IOException {
         if (config != null && !Settings.BUILT_IN.contains(config)) {
             settings.overlay(config);

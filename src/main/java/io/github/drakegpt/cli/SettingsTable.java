@@ -7,7 +7,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 
-/** The settings of a run, each with where it comes from. */
+/** The settings of a run, each with its source. */
 final class SettingsTable {
     private static final Set<String> NO_SETTINGS = Set.of("data.sha256");
 
@@ -37,7 +37,7 @@ final class SettingsTable {
         return settings.isEmpty();
     }
 
-    /** Those that are not the same in another table. */
+    /** Those that differ from another table. */
     SettingsTable without(SettingsTable other) {
         Map<String, Setting> left = new LinkedHashMap<>(settings);
         left.entrySet().removeAll(other.settings.entrySet());

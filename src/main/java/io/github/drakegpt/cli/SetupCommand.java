@@ -60,7 +60,7 @@ final class SetupCommand implements Callable<Integer> {
             description = "Folder to write; new, or one that setup made (default: data/ and a name after the source).")
     private Path out;
 
-    /** What was read: the text, what to call its source, and the column if there was one. */
+    /** The text that was read, a name for its source, and the column if there was one. */
     private record Input(String text, String source, String column) {}
 
     @Override

@@ -3,17 +3,17 @@ package io.github.drakegpt.cli;
 import java.util.Arrays;
 
 /**
- * How long training steps take. A device that runs ahead of its host is known to be done only now and then: the steps until
- * then count with their mean.
+ * Times of training steps. An asynchronous device reports completion only now and then: the steps until then count with
+ * their mean.
  */
 final class StepTimes {
-    /** Of an older step in the moving average, for each step after it. */
+    /** Decay of an older step's weight in the moving average, for each step after it. */
     private static final double DECAY = 0.95;
 
     private double[] seconds = new double[1 << 10]; // per step
     private int[] steps = new int[1 << 10];
     private int size;
-    private double average; // of the steps after the first, the newer the more
+    private double average; // of the steps after the first, newer ones weighted more
     private double weight;
 
     /** @param total seconds of all {@code count} steps */
@@ -24,7 +24,7 @@ final class StepTimes {
         }
         seconds[size] = total / count;
         steps[size] = count;
-        if (size > 0) { // in the first, much is done for the first time
+        if (size > 0) { // not the first, which does one-time work
             double decay = Math.pow(DECAY, count);
             average = decay * average + (1 - decay) * seconds[size];
             weight = decay * weight + (1 - decay);
@@ -32,7 +32,7 @@ final class StepTimes {
         size++;
     }
 
-    /** Moving average of the seconds of a step; of the first, as long as it is the only one; NaN before. */
+    /** Moving average of the seconds of a step; the first step's while it is the only one; NaN before. */
     double average() {
         if (size == 0) {
             return Double.NaN;
@@ -51,7 +51,7 @@ final class StepTimes {
         return total / count;
     }
 
-    /** Seconds that this share of the steps takes no longer than. */
+    /** A percentile of the seconds of a step: this share of the steps takes no longer. */
     double percentile(double share) {
         Integer[] order = new Integer[size];
         Arrays.setAll(order, i -> i);

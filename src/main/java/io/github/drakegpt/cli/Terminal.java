@@ -4,13 +4,13 @@ import java.io.Console;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 
-/** Whether a person sits in front of this program. */
+/** The terminal that this program runs in, if there is one. */
 final class Terminal {
     private static final int USUAL_WIDTH = 80;
 
     private Terminal() {}
 
-    /** Characters in a line of it now, by {@code stty}; 80 where that does not know, or is not there. */
+    /** Its current width in characters, from {@code stty}; 80 where that fails. */
     static int width() {
         try {
             Process stty = new ProcessBuilder("stty", "size")
@@ -24,12 +24,12 @@ final class Terminal {
         }
     }
 
-    /** Whether there is one that understands control sequences, so that a progress bar can be drawn. */
+    /** Whether there is a terminal with control sequences, so that a progress bar can be drawn. */
     static boolean canDraw() {
         return isPresent() && !"dumb".equals(System.getenv("TERM"));
     }
 
-    /** Whether it may be written to in colours (no-color.org). */
+    /** Whether it supports colours and the user allows them (no-color.org). */
     static boolean hasColors() {
         String noColor = System.getenv("NO_COLOR");
         return canDraw() && (noColor == null || noColor.isEmpty());
@@ -41,7 +41,7 @@ final class Terminal {
         if (console == null) {
             return false;
         }
-        // Since Java 22 there is a console also where input and output are files; it tells by isTerminal().
+        // Since Java 22 there is a console even where input and output are files; isTerminal() tells them apart.
         if (Runtime.version().feature() < 22) {
             return true;
         }

@@ -119,7 +119,7 @@ final class TrainCommand implements Callable<Integer> {
         }
     }
 
-    /** With what config.json does not know: a corpus or a number of steps that was given to this command. */
+    /** Includes the options that config.json does not store: a corpus or a number of steps given to this command. */
     private String resumeCommand(Path folder) {
         StringBuilder command = new StringBuilder("drakegpt train --resume ").append(quoted(folder));
         if (resume != null && data != null) {
@@ -131,7 +131,7 @@ final class TrainCommand implements Callable<Integer> {
         return command.toString();
     }
 
-    /** As a shell takes it for one word. */
+    /** Quotes a path, so that a shell takes it as one word. */
     static String quoted(Path path) {
         String text = path.toString();
         if (text.matches("[\\p{L}\\p{N}._/\\\\:~+=@%,-]+")) {

@@ -40,7 +40,7 @@ import java.util.OptionalDouble;
 import java.util.function.BooleanSupplier;
 import java.util.function.UnaryOperator;
 
-/** A run that is being trained: its folder, its corpus, and what listens. */
+/** A run that is being trained: its folder, its corpus, and its listeners. */
 final class TrainingRun {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final String SUB_NORM = ".sub_norm.";
@@ -114,7 +114,7 @@ final class TrainingRun {
                 null);
     }
 
-    /** What config.json of a new run holds. */
+    /** The config.json of a new run. */
     static ObjectNode config(Settings settings, Corpora.Found corpus) {
         ModelConfig model = settings.model(corpus.corpus().tokenizer().size());
         ObjectNode config = JsonNodeFactory.instance.objectNode();
@@ -152,7 +152,7 @@ final class TrainingRun {
     /**
      * Trains to the end, or until it is asked to stop. A new run that fails before its first checkpoint is removed.
      *
-     * @param sinks are told of the metrics too, after they were written
+     * @param sinks receive the metrics too, after they were written
      */
     TrainingResult train(BooleanSupplier stop, ProgressOptions progress, MetricsSink... sinks) throws IOException {
         FileChannel lock = folder.lock();
@@ -166,7 +166,7 @@ final class TrainingRun {
         }
     }
 
-    /** Notes on what machine the run is trained, if anything is left to train. */
+    /** Writes the machine that trains the run, if there is anything left to train. */
     private final class MachineNote implements TrainingListener {
         @Override
         public void onStart(Start start) throws IOException {
@@ -185,7 +185,7 @@ final class TrainingRun {
         return machine;
     }
 
-    /** What a step would take if a GPU did nothing but multiply, where its peak is known; empty for a quantized model. */
+    /** The time of a step at the GPU's peak rate, where that is known; empty for a quantized model. */
     private OptionalDouble secondsAtPeak() {
         Optional<GpuPeaks> peaks = GpuPeaks.of(backend.description());
         if (peaks.isEmpty() || folder.modelConfig().quant() != Quantization.NONE) {
@@ -230,7 +230,7 @@ final class TrainingRun {
         }
     }
 
-    /** The other run's weights; norms that only a quantized model has begin as new ones do. */
+    /** The other run's weights; norms that only a quantized model has get their initial values. */
     private float[] initialWeights(Trainer trainer) throws IOException {
         if (!initFrom.tokenizer().equals(corpus.tokenizer())) {
             throw new IllegalArgumentException(initFrom.path() + " was trained with another vocabulary than "

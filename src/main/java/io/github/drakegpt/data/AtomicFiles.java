@@ -23,8 +23,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Files that appear whole or not at all: written beside, synced, renamed. What was there before stays until the new file
- * is complete, also when the disk is full or the power goes.
+ * Files that appear whole or not at all: written under a temporary name, synced, renamed. The old file stays until the
+ * new one is complete, even when the disk is full or the power fails.
  */
 public final class AtomicFiles {
     private static final Logger LOG = LoggerFactory.getLogger(AtomicFiles.class);
@@ -40,7 +40,7 @@ public final class AtomicFiles {
     }
 
     /**
-     * Writes a file in place of what is there.
+     * Writes a file, or replaces it.
      *
      * @throws IOException if it cannot be written; the message is a sentence, and the old file is still there
      */
@@ -49,7 +49,7 @@ public final class AtomicFiles {
     }
 
     /**
-     * Writes a file in place of what is there, a stream at a time.
+     * Writes a file, or replaces it, from a stream.
      *
      * @throws IOException if it cannot be written; the message is a sentence, and the old file is still there
      */
@@ -86,7 +86,9 @@ public final class AtomicFiles {
         }
     }
 
-    /** Gives a file that is complete and synced its final name in the same folder, in place of what is there. */
+    /**
+     * Renames a complete and synced file to its final name in the same folder, and replaces an old file of that name.
+     */
     static void move(Path from, Path to) throws IOException {
         rename(from, to);
         sync(folder(to));
@@ -139,7 +141,7 @@ public final class AtomicFiles {
         }
     }
 
-    /** Makes a rename last through a power cut. Windows opens no folder as a file and needs no such sync. */
+    /** Makes a rename survive a power cut. Windows opens no folder as a file and needs no such sync. */
     public static void sync(Path folder) throws IOException {
         if (File.separatorChar == '/') {
             try (FileChannel channel = FileChannel.open(folder, StandardOpenOption.READ)) {

@@ -50,10 +50,10 @@ public final class BatchSampler {
     }
 
     /**
-     * What draws the sequences of a pass at the stream's present step.
+     * An operation that draws the sequences of a pass at the stream's current step.
      *
-     * @param x I32 (B, T): gets the sequences
-     * @param y I32 (B, T): gets what follows each token
+     * @param x I32 (B, T): receives the sequences
+     * @param y I32 (B, T): receives the token that follows each
      */
     public GatherBatchOp into(Tensor x, Tensor y) {
         return new GatherBatchOp(corpus, stream, x, y);

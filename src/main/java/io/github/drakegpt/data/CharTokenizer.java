@@ -18,7 +18,7 @@ import java.util.stream.Collectors;
  * sorted set of the characters of a text.
  */
 public final class CharTokenizer {
-    /** As many ids as an unsigned 16-bit token can have. */
+    /** Number of values of an unsigned 16-bit token. */
     public static final int MAX_SIZE = 65_536;
 
     private static final ObjectMapper JSON = new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
@@ -104,7 +104,7 @@ public final class CharTokenizer {
         return new String(codePoints, 0, codePoints.length);
     }
 
-    /** What a model that has seen nothing yet is prompted with: a line break, as at the start of a line. */
+    /** The prompt of a model that has seen no text yet: a line break, as at the start of a line. */
     public int[] emptyPrompt() {
         return characters().indexOf('\n') >= 0 ? encode("\n") : new int[] {0};
     }
@@ -169,7 +169,7 @@ public final class CharTokenizer {
                 + "; leave such characters out, or train on a corpus that has them.";
     }
 
-    /** The text with everything that would move a terminal's cursor or not be seen written as an escape. */
+    /** The text with invisible characters, and those that would move a terminal's cursor, written as escapes. */
     public static String printable(String text) {
         return text.codePoints().mapToObj(CharTokenizer::printable).collect(Collectors.joining());
     }

@@ -49,7 +49,7 @@ public final class Corpus {
         return prepare("a text in memory", text);
     }
 
-    /** As {@link #prepare(String)}, with a name for messages. */
+    /** Like {@link #prepare(String)}, with a name for messages. */
     public static Corpus prepare(String name, String text) {
         CharTokenizer tokenizer = CharTokenizer.of(text);
         int length = text.codePointCount(0, text.length());
@@ -103,8 +103,8 @@ public final class Corpus {
     /**
      * Writes the four files; none takes its name before all are complete.
      *
-     * @param folder made if it is not there
-     * @throws IOException if a file cannot be written; with a full disk what was there before is then still there
+     * @param folder created if it does not exist
+     * @throws IOException if a file cannot be written; if the disk is full, earlier files are unchanged
      */
     public void write(Path folder) throws IOException {
         Files.createDirectories(folder);
@@ -121,7 +121,7 @@ public final class Corpus {
         return files;
     }
 
-    /** What messages call it: the path of its folder as the user gave it, or a few words. */
+    /** Its name in messages: the path of its folder as the user gave it, or a few words. */
     public String name() {
         return name;
     }
@@ -136,7 +136,7 @@ public final class Corpus {
         return train;
     }
 
-    /** The tokens to validate on; as {@link #train()}. */
+    /** The tokens to validate on, like {@link #train()}. */
     public char[] val() {
         return val;
     }

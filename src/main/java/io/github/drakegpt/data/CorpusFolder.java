@@ -13,7 +13,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 
-/** A folder that {@code setup} makes and {@code clean} removes: a corpus and the marker that says so. */
+/** A folder that {@code setup} makes and {@code clean} removes: a corpus and a marker. */
 public final class CorpusFolder {
     /** The marker goes last when the folder is removed, so that an interrupted clean can be run again. */
     private static final List<String> FILES =
@@ -21,7 +21,7 @@ public final class CorpusFolder {
 
     private final Path path;
 
-    /** A folder, there or not. */
+    /** A folder, whether it exists or not. */
     public CorpusFolder(Path path) {
         this.path = path;
     }
@@ -31,13 +31,13 @@ public final class CorpusFolder {
         return path;
     }
 
-    /** What setup wrote about it; empty if setup did not make it. */
+    /** The marker that setup wrote; empty if setup did not make this folder. */
     public Optional<CorpusInfo> info() throws IOException {
         return CorpusInfo.read(path);
     }
 
     /**
-     * Checks that setup may write here: nothing is here, an empty folder, or one that setup made. Worth a call before a
+     * Checks that setup may write here: the folder does not exist, is empty, or was made by setup. Call it before a
      * long download.
      *
      * @throws IOException if something else is here
@@ -59,10 +59,10 @@ public final class CorpusFolder {
     }
 
     /**
-     * Writes a corpus and its marker in place of what setup wrote here before.
+     * Writes a corpus and its marker, and replaces those that setup wrote here before.
      *
-     * @throws IOException if the folder is not setup's, or a file cannot be written; with a full disk a corpus from
-     *     before is then still there
+     * @throws IOException if the folder is not setup's, or a file cannot be written; if the disk is full, an earlier
+     *     corpus is unchanged
      */
     public void write(Corpus corpus, CorpusInfo info) throws IOException {
         checkWritable();
@@ -70,7 +70,7 @@ public final class CorpusFolder {
         Files.createDirectories(path);
         byte[] marker = info.json();
         Map<Path, AtomicFiles.Content> files = new LinkedHashMap<>();
-        // First: with it, what a power cut leaves half done is still known as setup's.
+        // First: it marks the folder as setup's even if a power cut leaves the rest half done.
         files.put(path.resolve(CorpusInfo.FILE), out -> out.write(marker));
         files.putAll(corpus.files(path));
         try {
@@ -83,7 +83,7 @@ public final class CorpusFolder {
     }
 
     /**
-     * Removes what setup wrote, and the folder if nothing else is in it.
+     * Removes the files that setup wrote, and the folder if nothing else is in it.
      *
      * @return whether the folder is gone
      * @throws IOException if the marker is missing or a file cannot be removed
@@ -109,7 +109,7 @@ public final class CorpusFolder {
         return empty;
     }
 
-    /** What is here besides the leftovers of a setup that was killed. */
+    /** Files here, except the leftovers of a setup that was killed. */
     private List<Path> others() throws IOException {
         return entries().stream().filter(file -> !isLeftover(file)).toList();
     }

@@ -11,7 +11,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 
 /**
- * Where a corpus came from: {@code corpus.json}, the file by which {@code setup} and {@code clean} know the folders that
+ * Origin of a corpus: {@code corpus.json}, the file by which {@code setup} and {@code clean} recognize the folders that
  * {@code setup} made.
  *
  * @param source the file, address or artist that the text came from
@@ -49,7 +49,7 @@ public record CorpusInfo(
             }
             return Optional.of(JSON.treeToValue(json, CorpusInfo.class));
         } catch (JsonProcessingException e) {
-            // Setup writes it whole, so whatever this is, it is another program's.
+            // Setup writes it whole, so this is another program's file.
             return Optional.empty();
         }
     }

@@ -17,7 +17,7 @@ public final class DownloadCache {
 
     private final Path path;
 
-    /** A cache, there or not. */
+    /** A cache, whether it exists or not. */
     public DownloadCache(Path path) {
         this.path = path;
     }
@@ -27,7 +27,7 @@ public final class DownloadCache {
         return path;
     }
 
-    /** The downloads in it; none if the folder is not there. Links and what no download made are left out. */
+    /** The downloads in it; none if the folder does not exist. Links and files that no download made are left out. */
     public List<Path> files() throws IOException {
         if (!Files.isDirectory(path, LinkOption.NOFOLLOW_LINKS)) {
             return List.of();

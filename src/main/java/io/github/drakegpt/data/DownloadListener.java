@@ -1,6 +1,6 @@
 package io.github.drakegpt.data;
 
-/** Is told how far a download is; the command line draws its progress bar from it. */
+/** Receives the progress of a download; the command line draws its progress bar from it. */
 @FunctionalInterface
 public interface DownloadListener {
     /**

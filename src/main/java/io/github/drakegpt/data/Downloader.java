@@ -18,7 +18,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * Downloads a file over HTTP. It follows redirects itself, because credentials must stay with the host they are for, and
+ * Downloads a file over HTTP. It follows redirects itself, because credentials must go to their own host only, and
  * continues a download that broke off, now or at the next call.
  */
 final class Downloader {
@@ -37,7 +37,7 @@ final class Downloader {
         this.listener = listener;
     }
 
-    /** What a server sent in answer, and who that was after redirects. */
+    /** A server's response, and its address after redirects. */
     private record Answer(URI uri, HttpResponse<InputStream> response) {
         Optional<String> header(String name) {
             return response.headers().firstValue(name);
@@ -180,7 +180,7 @@ final class Downloader {
         return answer.response().headers().firstValueAsLong("Content-Length").orElse(-1);
     }
 
-    /** Adds what arrives to the part; false if it broke off. */
+    /** Appends the response's body to the part; false if it broke off. */
     private boolean receive(InputStream body, long total, PartFile part) throws IOException {
         long done = part.size();
         byte[] buffer = new byte[1 << 16];

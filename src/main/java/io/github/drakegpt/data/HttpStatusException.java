@@ -14,7 +14,7 @@ final class HttpStatusException extends IOException {
         this.status = status;
     }
 
-    /** Who refused: after redirects, not always who was asked. */
+    /** The server that refused: after redirects, not always the one that was asked. */
     URI uri() {
         return uri;
     }

@@ -14,8 +14,8 @@ import java.util.zip.ZipEntry;
 import java.util.zip.ZipException;
 
 /**
- * The song lyrics on Kaggle (deepshah16/song-lyrics-dataset): a zip file with one CSV file an artist. It is downloaded
- * once and kept, so that the next artist needs no download.
+ * The song lyrics on Kaggle (deepshah16/song-lyrics-dataset): a zip file with one CSV file for each artist. It is
+ * downloaded once and kept, so that the next artist needs no download.
  */
 public final class KaggleDataset {
     /** Kaggle itself. */

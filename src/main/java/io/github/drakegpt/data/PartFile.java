@@ -10,8 +10,8 @@ import java.nio.file.StandardOpenOption;
 import java.util.Optional;
 
 /**
- * What has arrived of a download: {@code X.part}, and {@code X.part.etag} with the server's name for the version that it
- * is a part of. Only with that name can it be continued, as the file on the server may change in between.
+ * The part of a download that has arrived: {@code X.part}, and {@code X.part.etag} with the server's name for that
+ * version of the file. Only with that name can it be continued, since the file on the server may change in between.
  */
 final class PartFile {
     private final Path target;

@@ -28,7 +28,7 @@ public final class ProjectHome {
     }
 
     /**
-     * As {@link #find}, for what must be there.
+     * Like {@link #find}, for a file that must exist.
      *
      * @throws IOException if it is not; the message says how to name the project's home
      */

@@ -14,11 +14,11 @@ import java.util.zip.ZipException;
 import java.util.zip.ZipFile;
 
 /**
- * A zip archive from the internet. Entries are read into memory and never written to disk, so neither a path that leaves
- * the folder nor a link can reach a file; an archive that tries is refused all the same, as is one that would fill the
- * memory.
+ * A zip archive from the internet. Entries are read into memory and never written to disk, so neither a path that
+ * leaves the folder nor a link can reach a file; an archive that tries is refused all the same, as is one that would
+ * fill the memory.
  *
- * <p>All its errors are {@link ZipException}s whose message goes on from "the archive ...".
+ * <p>All its errors are {@link ZipException}s whose message continues "the archive ...".
  */
 final class SafeZip implements AutoCloseable {
     private static final int MAX_ENTRIES = 10_000;
@@ -67,7 +67,7 @@ final class SafeZip implements AutoCloseable {
             for (int count = in.read(buffer); count >= 0; count = in.read(buffer)) {
                 crc.update(buffer, 0, count);
                 bytes.write(buffer, 0, count);
-                // The table of contents is only what the archive's maker claims.
+                // The table of contents is only a claim of the archive's maker.
                 if (bytes.size() > entry.getSize()) {
                     throw new ZipException("has more in " + entry.getName() + " than it says");
                 }

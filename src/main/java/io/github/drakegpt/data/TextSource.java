@@ -25,7 +25,7 @@ import org.apache.commons.csv.CSVRecord;
 
 /**
  * The text in a file: plain text, or one column of a CSV file (told by its name), either of them also gzipped (told by
- * its first bytes). UTF-8 and nothing else; a byte order mark is dropped and {@code \r\n} becomes {@code \n}.
+ * its first bytes). UTF-8 only; a byte order mark is dropped and {@code \r\n} becomes {@code \n}.
  */
 public final class TextSource {
     /** The column that holds the lyrics in the CSV files that the project knows. */
@@ -52,7 +52,7 @@ public final class TextSource {
         return lower.endsWith(".csv") || lower.endsWith(".csv.gz");
     }
 
-    /** As {@link #read(Path, String)} for a file whose own name does not tell what it is. */
+    /** Like {@link #read(Path, String)}, for a file whose name does not tell its format. */
     static String read(Path file, boolean csv, String shownName, String column) throws IOException {
         if (Files.isDirectory(file)) {
             throw new IOException(shownName + " is a folder; give the path of a text or CSV file.");
@@ -150,7 +150,7 @@ public final class TextSource {
         }
     }
 
-    /** Refuses what decodes as UTF-8 but is no text, and texts without end. */
+    /** Refuses content that decodes as UTF-8 but is not text, and texts without end. */
     private static final class TextReader extends Reader {
         private final Reader in;
         private final String name;

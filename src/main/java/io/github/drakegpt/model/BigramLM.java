@@ -5,7 +5,7 @@ import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
-/** A table: the logits of the next token are the row of the current one. It sees nothing that came before. */
+/** A table: the logits of the next token are the row of the current one. It sees no earlier token. */
 final class BigramLM extends LanguageModel {
     private final Embedding table;
 

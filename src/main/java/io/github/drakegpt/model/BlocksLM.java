@@ -10,7 +10,7 @@ import io.github.drakegpt.ops.Pass;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Several layers of attention and feed-forward, one behind the other. */
+/** Several layers of attention and feed-forward, one after the other. */
 final class BlocksLM extends LanguageModel {
     private final Embedding embedding;
     private final List<Block> blocks = new ArrayList<>();

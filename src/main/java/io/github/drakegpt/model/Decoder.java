@@ -17,13 +17,13 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Draws tokens with a model: a pass, the draw, and what was drawn becomes the input of the next pass. The device does all of
- * that itself, so that it can be given several passes at once; the host reads their tokens together.
+ * Draws tokens with a model: a pass, a draw, and the drawn token becomes the input of the next pass. All of that
+ * happens on the device, so that several passes can be queued at once; the host reads their tokens together.
  */
 public final class Decoder implements AutoCloseable {
-    /** Forward pass: that many floating-point operations for each parameter and token, about. */
+    /** Approximate floating-point operations of a forward pass for each parameter and token. */
     private static final double FLOPS = 2;
-    /** Windows that may follow one another: a long text's. */
+    /** Most windows that follow one another: those of a long text. */
     private static final int WINDOWS = 1000;
 
     private final Backend backend;
@@ -44,7 +44,7 @@ public final class Decoder implements AutoCloseable {
     private record Passes(Pass pass, int count) {}
 
     /**
-     * @param model built for generation, that outlives this
+     * @param model built for generation; must outlive this decoder
      * @param batch sequences that are continued at once
      * @param seed of the stream that tokens are drawn with
      */
@@ -73,10 +73,10 @@ public final class Decoder implements AutoCloseable {
     }
 
     /**
-     * Says where to go on. A pass like the one before goes on behind it without that.
+     * Sets where to continue. A pass of the same shape as the one before continues after it without this call.
      *
      * @param tokens (B, T) of the next pass
-     * @param position of the first of them in its sequence, where the pass is a cached one
+     * @param position of the first of them in its sequence, for a cached pass
      * @param step the number of the token that it draws
      * @param firstSequence sequence b is drawn with number {@code firstSequence + b} of the step
      */
@@ -94,11 +94,12 @@ public final class Decoder implements AutoCloseable {
     }
 
     /**
-     * Draws a token of each sequence after a pass, or several after as many passes: the next ones read what was drawn, cached
-     * ones at the next position, others in windows that have lost their first token.
+     * Draws a token of each sequence after a pass, or several after as many passes: each later pass reads the drawn
+     * token, a cached one at the next position, others in a window that has dropped its first token.
      *
-     * @param most how many passes of this shape there may be, at least 1
-     * @return the tokens (passes, B): of as many passes as are done at once, or of one where that is more than {@code most}
+     * @param most passes of this shape that may be done, at least 1
+     * @return the tokens (passes, B) of as many passes as are done at once, or of one pass where that exceeds
+     *     {@code most}
      */
     public int[] draw(Pass pass, int most) {
         int together = together(pass);
@@ -127,12 +128,12 @@ public final class Decoder implements AutoCloseable {
         }
     }
 
-    /** Whether it draws like that. */
+    /** Whether it draws with this sampling and seed. */
     boolean draws(Sampling otherSampling, long seed) {
         return sampling.equals(otherSampling) && stream.seed() == seed;
     }
 
-    /** Bytes that it has besides the model. */
+    /** Bytes of its own tensors, without the model. */
     public long bytes() {
         return arena.bytes();
     }

@@ -9,15 +9,15 @@ import java.util.function.IntConsumer;
 
 /**
  * Continues a sequence of tokens. The model sees the last T tokens at positions 0, 1, ...: until there are T, each new
- * token needs one row of computation with a cache of keys and values; from then on every token shifts all positions, so
- * that the cache would be wrong and the whole window is computed again.
+ * token takes one row of computation, with cached keys and values. From then on every token shifts all positions, which
+ * makes the cache invalid, so the whole window is computed again.
  */
 public final class Generator implements AutoCloseable {
     private final Backend backend;
     private final Arena arena;
     private final LanguageModel model;
     private final int contextLength;
-    private Decoder decoder; // kept while texts are drawn alike; null at first
+    private Decoder decoder; // reused while sampling and seed stay the same; null at first
 
     public Generator(Backend backend, Weights weights) {
         this.backend = backend;
@@ -44,7 +44,7 @@ public final class Generator implements AutoCloseable {
      * @param length how many tokens to draw
      * @param seed and {@code sample}: token i of sample n is drawn with number n of step i of the seed's stream
      * @param cached whether to use the cache while it is exact; the tokens are the same without, up to rounding
-     * @param sink is given each token in order, as soon as those that the device draws at once are drawn
+     * @param sink receives the tokens in order, as many at a time as the device draws at once
      * @throws IllegalArgumentException if the prompt is empty or the length negative
      */
     public void generate(

@@ -31,7 +31,7 @@ public abstract class LanguageModel {
     private Backend backend;
     private Parameters.Buffers buffers;
 
-    /** Called by each model first; its layers follow. */
+    /** Each model calls this first, then adds its layers. */
     LanguageModel(ModelConfig config, LayerContext context) {
         this.config = config;
         this.parameters = context.parameters();
@@ -95,7 +95,7 @@ public abstract class LanguageModel {
         return parametersOf(config, Use.TRAINING);
     }
 
-    /** Those that it has when nothing is trained: in a quantized model, matrices are packed. */
+    /** The parameters of a model that is not trained: in a quantized one, matrices are packed. */
     public static Parameters inferenceParametersOf(ModelConfig config) {
         return parametersOf(config, Use.EVALUATION);
     }
@@ -150,7 +150,7 @@ public abstract class LanguageModel {
      * @throws IllegalArgumentException if they belong to another configuration
      */
     public final void load(Weights from) {
-        // The same object, as a rule: Java makes a record's comparison at its first use, which takes 20 ms.
+        // Usually the same object: Java generates a record's comparison at its first use, which takes 20 ms.
         if (from.config() != config && !from.config().equals(config)) {
             throw new IllegalArgumentException("The weights are those of " + from.config() + ", not of " + config
                     + "; build the model from their configuration.");
@@ -161,7 +161,10 @@ public abstract class LanguageModel {
                 .forEach(packed -> packed.weights().write(from.packed().get(packed.name())));
     }
 
-    /** Overwrites the flat buffer of all parameters that are not packed, and what is made of it. */
+    /**
+     * Overwrites the flat buffer of all parameters that are not packed, and its copy in the precision of matrix
+     * products.
+     */
     public final void setWeights(float[] flat) {
         weights().write(flat);
         if (matmulWeights() != weights()) {
@@ -220,7 +223,7 @@ public abstract class LanguageModel {
         return buffers.values();
     }
 
-    /** The same as matrix products take them, in the precision of the model; {@link #weights} itself where that is F32. */
+    /** The same in the precision of matrix products; {@link #weights} itself where that is F32. */
     public final Tensor matmulWeights() {
         return buffers.matmulWeights();
     }
@@ -235,7 +238,7 @@ public abstract class LanguageModel {
         return tokens;
     }
 
-    /** What follows each token: I32, laid out as {@link #tokens}. */
+    /** The token that follows each token: I32, laid out as {@link #tokens}. */
     public final Tensor targets() {
         return targets;
     }

@@ -6,21 +6,21 @@ import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.quant.Quantization;
 
 /**
- * What a model is made of.
+ * Kind and sizes of a model.
  *
  * @param name one of {@link Models#NAMES}
  * @param vocabSize V, number of different tokens
  * @param contextLength T, the most tokens that a prediction can look back at, itself included
  * @param embeddingDim C, channels of the residual stream
- * @param headSize channels of the only head of SingleHeadAttentionLM, and of all heads of MultiHeadAttentionLM together;
- *     the other models have heads of C / H
+ * @param headSize channels of the only head of SingleHeadAttentionLM, and of all heads of MultiHeadAttentionLM
+ *     together; the other models have heads of C / H
  * @param numHeads H
  * @param numLayers L, number of blocks
  * @param dropout probability, 0 to below 1; only TransformerLM drops anything
  * @param finalNorm whether TransformerLM normalizes before its last layer; the original code has that norm but never
  *     applies it
- * @param init how weights begin
- * @param quant what TransformerLM's attention and feed-forward weights are rounded to
+ * @param init how weights are initialized
+ * @param quant how TransformerLM's attention and feed-forward weights are rounded
  * @param subNorm whether TransformerLM has an RMS norm before each of the layers that end a residual branch, as models
  *     trained with rounded weights should (Wang et al., "BitNet b1.58 2B4T Technical Report", 2025)
  */
@@ -46,7 +46,7 @@ public record ModelConfig(
      */
     public ModelConfig {
         Models.requireKnown(name);
-        quant = quant == null ? Quantization.NONE : quant; // runs of versions that knew no quantization do not name it
+        quant = quant == null ? Quantization.NONE : quant; // missing in runs older than quantization
         if (quant != Quantization.NONE && !name.equals(Models.TRANSFORMER)) {
             throw new IllegalArgumentException("model.quant is " + quant.label() + ", and only " + Models.TRANSFORMER
                     + " can be quantized; set it to none, or train that model.");
@@ -76,7 +76,7 @@ public record ModelConfig(
         }
     }
 
-    /** The same with other weights in its attention and feed-forward layers. */
+    /** The same configuration with another quantization. */
     public ModelConfig withQuant(Quantization other) {
         return new ModelConfig(
                 name,

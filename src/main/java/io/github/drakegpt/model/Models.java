@@ -3,7 +3,7 @@ package io.github.drakegpt.model;
 import io.github.drakegpt.nn.LayerContext;
 import java.util.List;
 
-/** The six models, in the order of the story that they tell. */
+/** The six models, each after the one that it extends. */
 public final class Models {
     public static final String BIGRAM = "BigramLM";
     public static final String SINGLE_HEAD = "SingleHeadAttentionLM";
@@ -12,7 +12,7 @@ public final class Models {
     public static final String RESIDUAL_BLOCKS = "ResidualBlocksLM";
     public static final String TRANSFORMER = "TransformerLM";
 
-    /** All names, each model after the one that it adds something to. */
+    /** All names, each model after the one that it extends. */
     public static final List<String> NAMES =
             List.of(BIGRAM, SINGLE_HEAD, MULTI_HEAD, BLOCKS, RESIDUAL_BLOCKS, TRANSFORMER);
 
@@ -26,7 +26,7 @@ public final class Models {
         }
     }
 
-    /** What the model adds to the one before it, in a few words. */
+    /** A few words on how the model extends the one before it. */
     public static String adds(String name) {
         return switch (name) {
             case BIGRAM -> "a table of which character follows which";

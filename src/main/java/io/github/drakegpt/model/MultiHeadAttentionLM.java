@@ -8,7 +8,7 @@ import io.github.drakegpt.nn.Linear;
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
-/** As {@link SingleHeadAttentionLM}, with several smaller heads side by side: a token can look for several things. */
+/** {@link SingleHeadAttentionLM} with several smaller heads in parallel: a token can attend to several things. */
 final class MultiHeadAttentionLM extends LanguageModel {
     private final Embedding embedding;
     private final CausalSelfAttention attention;

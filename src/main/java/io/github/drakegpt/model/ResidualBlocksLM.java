@@ -10,7 +10,7 @@ import io.github.drakegpt.ops.Pass;
 import java.util.ArrayList;
 import java.util.List;
 
-/** As {@link BlocksLM}, with residual connections around attention and a wider feed-forward network. */
+/** {@link BlocksLM} with residual connections around attention and a wider feed-forward network. */
 final class ResidualBlocksLM extends LanguageModel {
     private final Embedding embedding;
     private final List<ResidualBlock> blocks = new ArrayList<>();

@@ -52,7 +52,7 @@ public final class Scorer implements AutoCloseable {
 
     /**
      * Scores a text in consecutive windows of T tokens that do not overlap: each predicts the token after each of its
-     * own, seeing only what lies in the window.
+     * own, and sees only tokens of its window.
      *
      * @throws IllegalArgumentException if there are fewer than two tokens
      */
@@ -71,8 +71,8 @@ public final class Scorer implements AutoCloseable {
     }
 
     /**
-     * The token that the model holds for the most likely after each but the last; of equally likely ones the first. The
-     * windows are those of {@link #score}.
+     * The most likely token after each token except the last; of equally likely ones the first. The windows are those
+     * of {@link #score}.
      *
      * @throws IllegalArgumentException if there are fewer than two tokens
      */
@@ -95,13 +95,15 @@ public final class Scorer implements AutoCloseable {
         return predicted;
     }
 
-    /** What is done with {@code windows} windows of {@code length} tokens from {@code from} on, which a replica has been given. */
+    /**
+     * Work on {@code windows} windows of {@code length} tokens, from token {@code from} on, that a replica has loaded.
+     */
     @FunctionalInterface
     private interface PassWork {
         void run(int replica, int pass, int from, int windows, int length);
     }
 
-    /** Passes that a text takes: whole windows, many at once, and one for what is left. */
+    /** Passes that a text takes: whole windows, many at once, and one for the remainder. */
     private int passes(int[] tokens) {
         int predicted = tokens.length - 1;
         if (predicted < 1) {

@@ -27,12 +27,12 @@ public record Stage(String model, Quantization quantization) {
         return new Stage(config.name(), config.quant());
     }
 
-    /** The model's name, in a quantized one with what it is rounded to: {@code TransformerLM-b1.58}. */
+    /** The model's name, with the quantization if there is one: {@code TransformerLM-b1.58}. */
     public String name() {
         return quantization == Quantization.NONE ? model : model + "-" + quantization.label();
     }
 
-    /** What it adds to the stage before it, in a few words. */
+    /** A few words on how it extends the stage before it. */
     public String adds() {
         return switch (quantization) {
             case NONE -> Models.adds(model);

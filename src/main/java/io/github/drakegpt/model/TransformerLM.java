@@ -13,7 +13,7 @@ import io.github.drakegpt.ops.ZeroOp;
 import java.util.ArrayList;
 import java.util.List;
 
-/** As {@link ResidualBlocksLM}, with layer norm before each part and dropout: the decoder of a GPT. */
+/** {@link ResidualBlocksLM} with layer norm before each part and dropout: the decoder of a GPT. */
 final class TransformerLM extends LanguageModel {
     private final Embedding embedding;
     private final List<TransformerBlock> blocks = new ArrayList<>();

@@ -15,7 +15,7 @@ import java.util.Map;
  */
 public record Weights(ModelConfig config, float[] flat, Map<String, PackedMatrix> packed) {
     /**
-     * Rounds and packs what the model does not compute with in full precision.
+     * Rounds and packs the weights that the model uses quantized.
      *
      * @param trained laid out as {@link LanguageModel#parametersOf}
      * @throws IllegalArgumentException that names a matrix which cannot be packed
@@ -59,12 +59,12 @@ public record Weights(ModelConfig config, float[] flat, Map<String, PackedMatrix
         return new Weights(config, flat, packed);
     }
 
-    /** Bytes that they take: 4 for each that is not packed, and codes and scales of the packed ones. */
+    /** Bytes of the weights: 4 for each that is not packed, plus codes and scales of the packed ones. */
     public long bytes() {
         return bytes(config);
     }
 
-    /** Bytes that the weights of a model of this configuration take. */
+    /** Bytes of the weights of a model of this configuration. */
     public static long bytes(ModelConfig config) {
         Parameters parameters = LanguageModel.inferenceParametersOf(config);
         long bytes = 0;

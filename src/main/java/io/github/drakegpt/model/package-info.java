@@ -1,2 +1,2 @@
-/** The six language models, each after the one that it adds something to, and sampling from them. */
+/** The six language models, each of which extends the one before it; generating text and scoring texts with them. */
 package io.github.drakegpt.model;

@@ -3,13 +3,13 @@ package io.github.drakegpt.nn;
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
-/** Attention, then a linear layer with ReLU, one after the other: what goes in does not go around them. */
+/** Attention, then a linear layer with ReLU, without residual connections. */
 public final class Block {
     private final CausalSelfAttention attention;
     private final Linear linear;
     private final Activation out; // (rows, C)
 
-    /** @param x (rows, C), whose grad the output shares: the backward pass replaces the one by the other */
+    /** @param x (rows, C); the output shares its grad, which the backward pass overwrites in place */
     public Block(LayerContext context, String name, Activation x, int heads) {
         int width = x.value().shape().columns();
         this.attention = CausalSelfAttention.multiHead(context, name + ".sa_head", x, heads, width / heads, 0);
@@ -28,7 +28,7 @@ public final class Block {
         linear.forward(ops, pass);
     }
 
-    /** Replaces the gradient of the output by that of the input. */
+    /** Replaces the gradient of the output with that of the input. */
     public void backward(Operations ops, Pass pass) {
         linear.backward(ops, pass);
         attention.backward(ops, pass);

@@ -11,8 +11,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Causal self-attention of one or more heads side by side, without a projection behind them. Queries, keys and values of
- * all heads come from one product with a merged weight; the state_dict has one weight for each.
+ * Causal self-attention of one or more heads, without an output projection. Queries, keys and values of all heads come
+ * from one product with a merged weight; the state_dict has one weight for each.
  */
 public final class CausalSelfAttention {
     private final LinearWeight qkvWeight; // (3A, in): queries of all heads, then keys, then values
@@ -81,7 +81,7 @@ public final class CausalSelfAttention {
         context.parameters().addConstant(name, Shape.of(t, t), mask);
     }
 
-    /** The heads' outputs side by side, (B, T, A). */
+    /** The heads' outputs, concatenated: (B, T, A). */
     public Activation out() {
         return out;
     }

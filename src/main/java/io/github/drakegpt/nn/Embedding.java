@@ -6,7 +6,7 @@ import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Tensor;
 
-/** A row of a table for each token, plus, if there is a second table, a row for its position. */
+/** Looks up a row of a table for each token, and adds a row of a second table, if there is one, for its position. */
 public final class Embedding {
     private final EmbeddingOp embedding;
     private final EmbeddingGradOp embeddingGrad; // or null
@@ -30,12 +30,12 @@ public final class Embedding {
                         tokens, out.grad(), tokenTable.grad(), positionTable == null ? null : positionTable.grad());
     }
 
-    /** Tokens I32 (B, T) only. */
+    /** Embeds tokens I32 (B, T) only. */
     public static Embedding ofTokens(LayerContext context, int vocabSize, Tensor tokens, Activation out) {
         return new Embedding(context, vocabSize, 0, tokens, out);
     }
 
-    /** Tokens I32 (B, T) and their positions. */
+    /** Embeds tokens I32 (B, T) and their positions. */
     public static Embedding ofTokensAndPositions(
             LayerContext context, int vocabSize, int contextLength, Tensor tokens, Activation out) {
         return new Embedding(context, vocabSize, contextLength, tokens, out);

@@ -4,7 +4,7 @@ import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
-/** The MLP of a block: Linear(C, 4C), ReLU, Linear(4C, C); if asked with an RMS norm before the latter. */
+/** The MLP of a block: Linear(C, 4C), ReLU, Linear(4C, C); optionally with an RMS norm before the latter. */
 final class FeedForward {
     private static final int EXPANSION = 4;
 
@@ -23,7 +23,7 @@ final class FeedForward {
         this.contract = Linear.branch(context, name + ".net.2", layers, subNorm ? this.subNorm.out() : hidden, y);
     }
 
-    /** As {@link Linear#residual}. */
+    /** Like {@link Linear#residual}. */
     ResidualSum residual(Activation stream, Dropout dropout, Activation sum) {
         return contract.residual(stream, dropout, sum);
     }

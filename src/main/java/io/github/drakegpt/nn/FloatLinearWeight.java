@@ -10,9 +10,9 @@ import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * A weight in floating point; a quantized model multiplies rounded inputs with the rounded weight. Rounding has no gradient
- * of its own: the gradients of the rounded values are taken for those of the exact ones (the straight-through estimator of
- * Bengio, Leonard and Courville, 2013), so {@link LinearGradOp} of what was multiplied is the whole backward pass.
+ * A weight in floating point; a quantized model multiplies rounded inputs with the rounded weight. Rounding is treated
+ * as the identity in the backward pass (the straight-through estimator of Bengio, Leonard and Courville, 2013), so
+ * {@link LinearGradOp} of the rounded operands is the whole backward pass.
  */
 final class FloatLinearWeight extends LinearWeight {
     private final Quantization quantization;

@@ -2,13 +2,13 @@ package io.github.drakegpt.nn;
 
 import com.fasterxml.jackson.annotation.JsonProperty;
 
-/** How weights begin. Biases of layer norms are 0 and their weights 1 in both. */
+/** Initialization of weights. Layer norms begin with bias 0 and weight 1 in both. */
 public enum Init {
     /** PyTorch's defaults: embeddings N(0, 1), weights and biases of linear layers U(-1/sqrt(in), 1/sqrt(in)). */
     @JsonProperty("pytorch")
     PYTORCH,
     /**
-     * As GPT-2: everything N(0, 0.02), biases 0, and the layers that end a residual branch N(0, 0.02 / sqrt(2 L))
+     * GPT-2's: everything N(0, 0.02), biases 0, and the layers that end a residual branch N(0, 0.02 / sqrt(2 L))
      * (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3).
      */
     @JsonProperty("gpt2")
@@ -33,7 +33,7 @@ public enum Init {
         return this == PYTORCH ? Distribution.uniform(1 / Math.sqrt(in)) : Distribution.constant(0);
     }
 
-    /** Where initial values come from: {@code spread} is a standard deviation, a bound, or the value itself. */
+    /** A distribution of initial values: {@code spread} is a standard deviation, a bound, or the value itself. */
     record Distribution(Kind kind, double spread) {
         enum Kind {
             NORMAL,

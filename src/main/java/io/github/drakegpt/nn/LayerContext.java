@@ -14,7 +14,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-/** What layers are built from: the model's parameters, and buffers for the largest pass that will be run. */
+/** Allocates the parameters of layers, and buffers for the largest pass. */
 public final class LayerContext {
     private final Arena arena;
     private final Capacity capacity;
@@ -26,7 +26,7 @@ public final class LayerContext {
     private final Map<Integer, Int8Rows> int8Scratch = new HashMap<>();
     private int dropouts;
 
-    /** What a model's buffers are made for. */
+    /** The passes that a model's buffers are made for. */
     public enum Use {
         /** Forward and backward passes. */
         TRAINING,
@@ -44,7 +44,7 @@ public final class LayerContext {
     }
 
     /**
-     * How weights begin, and what is computed with.
+     * Initialization, and the number formats of the computation.
      *
      * @param quantization of the layers that can be quantized
      * @param activations the type of activations and their gradients, F32 or BF16
@@ -52,17 +52,17 @@ public final class LayerContext {
     public record Numerics(Init init, Quantization quantization, DType activations) {}
 
     /**
-     * What training draws masks with, and how far it rounds.
+     * The values that change during training: random masks and the strength of rounding.
      *
-     * @param seed of the dropout masks
-     * @param step I32 (1) that the masks change with
-     * @param strength (1): how much of the rounding is applied, from 0 to 1; null for all of it
+     * @param seed of dropout masks
+     * @param step I32 (1), on which the masks depend
+     * @param strength (1), from 0 to 1: the fraction of the rounding that is applied; null for 1
      */
     public record Training(long seed, Tensor step, Tensor strength) {}
 
     /**
      * @param training null if nothing is trained
-     * @param parameters to which the layers add theirs
+     * @param parameters collects those of the layers
      */
     public LayerContext(Arena arena, Capacity capacity, Numerics numerics, Training training, Parameters parameters) {
         this.arena = arena;
@@ -77,7 +77,7 @@ public final class LayerContext {
         return capacity;
     }
 
-    /** The parameters that the layers built so far have added. */
+    /** The parameters of the layers built so far. */
     public Parameters parameters() {
         return parameters;
     }
@@ -104,7 +104,7 @@ public final class LayerContext {
         return quantization() != Quantization.NONE && !training();
     }
 
-    /** What activations and their gradients are kept in. With packed weights that is F32, what their products give. */
+    /** The type of activations and their gradients. With packed weights it is F32, the type of their products. */
     public DType activations() {
         return packed() ? DType.F32 : numerics.activations();
     }
@@ -123,8 +123,8 @@ public final class LayerContext {
     }
 
     /**
-     * Room for rows of {@code in} elements rounded to 8 bits, which all layers that take so many share: each computes with
-     * them before the next ones are written.
+     * A buffer for rows of {@code in} elements rounded to 8 bits, shared by all layers of that width: each is done with
+     * them before the next one writes.
      */
     Int8Rows int8Scratch(int in) {
         return int8Scratch.computeIfAbsent(
@@ -138,14 +138,14 @@ public final class LayerContext {
     }
 
     /**
-     * The same where the model is trained. Elsewhere all layers that name the same use share it: a layer is done with what
-     * the one before has left there before it writes its own.
+     * The same for a model that is trained. Otherwise a buffer shared by all layers that name the same use: each has
+     * read its input before it writes its output there.
      */
     public Tensor activation(String use, int perRow) {
         return training() ? activation(perRow) : scratch(use, perRow);
     }
 
-    /** The same in F32, for what is never rounded. */
+    /** The same in F32, for values that are never rounded. */
     Tensor statistics(String use, int perRow) {
         return training()
                 ? rows(DType.F32, perRow)
@@ -166,22 +166,25 @@ public final class LayerContext {
         return arena.allocate(activations(), shape);
     }
 
-    /** A buffer (rows, perRow) that all layers which ask for the same use share: its content does not outlive a call. */
+    /** A buffer (rows, perRow) shared by all layers that name the same use: its content does not outlive a call. */
     public Tensor scratch(String use, int perRow) {
         return scratch.computeIfAbsent(use + ' ' + perRow, key -> activation(perRow));
     }
 
-    /** A buffer for gradients (rows, perRow) that all layers which ask for the same use share; null where nothing is trained. */
+    /**
+     * A buffer for gradients (rows, perRow), shared by all layers that name the same use; null in a model that is not
+     * trained.
+     */
     public Tensor gradient(String use, int perRow) {
         return training() ? scratch(use, perRow) : null;
     }
 
-    /** What a norm before a layer that can be quantized gives: rounded to 8 bits where weights are packed. */
+    /** The output of a norm before a quantizable layer: rounded to 8 bits where weights are packed. */
     Activation beforeQuantizable(Tensor value, Tensor grad) {
         return new Activation(value, grad, packed() ? int8Scratch(value.shape().columns()) : null);
     }
 
-    /** The next dropout of the model, with masks of its own; null if there is nothing to drop. */
+    /** The next dropout of the model, with its own masks; null if nothing is dropped. */
     Dropout dropout(float probability) {
         int site = dropouts++;
         return training() && probability > 0

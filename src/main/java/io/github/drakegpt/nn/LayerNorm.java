@@ -14,8 +14,9 @@ public final class LayerNorm {
     private final LayerNormGradOp normGrad; // or null
 
     /**
-     * @param x what is normalized; the backward pass adds to its grad
-     * @param sum the residual sum that x is, computed here too, forward and backward; null if x is none
+     * @param x the norm's input; the backward pass adds to its grad
+     * @param sum the residual sum that gives x, computed together with the norm, forward and backward; null if x is
+     *     already computed
      * @param out gets the norm
      */
     LayerNorm(LayerContext context, String name, Activation x, ResidualSum sum, Activation out) {
@@ -37,7 +38,7 @@ public final class LayerNorm {
                         norm, out.grad(), x.grad(), weight.grad(), bias.grad(), sum == null ? null : sum.backward());
     }
 
-    /** Puts a norm that is never applied into the state_dict, as it was initialised. */
+    /** Adds a norm that is never applied to the state_dict, with its initial values. */
     public static void declareUnused(LayerContext context, String name, int width) {
         float[] ones = new float[width];
         Arrays.fill(ones, 1f);

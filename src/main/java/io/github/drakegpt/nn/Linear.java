@@ -11,8 +11,8 @@ import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * y = x weight^T + bias, then ReLU if asked; in a quantized model with x and weight rounded, and bias as it is (BitLinear,
- * as the papers call it).
+ * A linear layer: y = x weight^T + bias, optionally with ReLU; in a quantized model x and weight are rounded, bias is
+ * not (the papers call it BitLinear).
  */
 public final class Linear {
     private final LinearWeight weight;
@@ -22,13 +22,13 @@ public final class Linear {
     private final boolean relu;
     private final ReluGradOp reluGrad; // or null
 
-    /** What becomes of the product. */
+    /** The use of the product. */
     private enum Use {
-        /** It is the output. */
+        /** The product plus bias is the output. */
         PLAIN,
-        /** It goes through a ReLU, whose gradient is the bias's too. */
+        /** A ReLU follows, whose gradient operation also gives the bias gradient. */
         RELU,
-        /** It is the branch of a residual sum, which adds the bias and gives its gradient. */
+        /** A residual sum follows, which adds the bias and gives its gradient. */
         BRANCH
     }
 
@@ -69,8 +69,8 @@ public final class Linear {
     }
 
     /**
-     * A layer that ends a branch of the residual stream of {@code layers} blocks, quantized if the model is: what it has not
-     * done itself, the {@linkplain #residual sum} does.
+     * A layer that ends a branch of the residual stream of {@code layers} blocks, quantized if the model is. The
+     * {@linkplain #residual sum} adds the bias, unless the product has done so.
      */
     static Linear branch(LayerContext context, String name, int layers, Activation x, Activation y) {
         Init.Distribution init = context.init().residualWeight(x.value().shape().columns(), layers);
@@ -84,9 +84,9 @@ public final class Linear {
     /**
      * The sum of the residual stream and this branch.
      *
-     * @param stream what the branch is added to
+     * @param stream to which the branch is added
      * @param dropout of the branch, or null
-     * @param sum gets the sum; its grad is that of the stream
+     * @param sum receives the sum; its grad is that of the stream
      */
     ResidualSum residual(Activation stream, Dropout dropout, Activation sum) {
         Tensor unadded = weight.fusesBias() ? null : bias.value();

@@ -26,11 +26,11 @@ abstract class LinearWeight {
     }
 
     /**
-     * What is done with the product.
+     * Operands of the product.
      *
      * @param x read by the layer; its grad is written in the backward pass
-     * @param bias added to it, (out), or null
-     * @param relu whether it goes through a ReLU
+     * @param bias (out), added to the product; or null
+     * @param relu whether a ReLU follows
      * @param y written by the layer; its grad is read in the backward pass, after that of the ReLU
      * @param biasGrad (out), or null if the gradient of the bias is written elsewhere
      */
@@ -55,7 +55,7 @@ abstract class LinearWeight {
                         context, context.packedWeights(quantization, names.packed(), names.parts(), each));
     }
 
-    /** Whether the product adds its bias in the same pass, where others need another pass over y. */
+    /** Whether the product adds its bias in the same kernel; others need another pass over y. */
     abstract boolean fusesBias();
 
     /** Makes the operations of the layer. */

@@ -12,7 +12,7 @@ import io.github.drakegpt.tensor.Tensor;
 final class PackedLinearWeight extends LinearWeight {
     private final PackedWeights weight;
     private final Int8Rows scratch;
-    private QuantizeInt8Op quantizeInput; // null where a norm has done so
+    private QuantizeInt8Op quantizeInput; // null where a norm does it
     private PackedLinearOp linear;
 
     PackedLinearWeight(LayerContext context, PackedWeights weight) {

@@ -7,7 +7,7 @@ import io.github.drakegpt.tensor.Tensor;
  *
  * @param offset of the first element within the flat buffers
  * @param value the values, F32
- * @param matmulWeights the values as matrix products take them: rounded, if that is the precision of the model
+ * @param matmulWeights the values in the type of matrix products: rounded copies, or value itself
  * @param grad the gradient, F32; null in a model that is not trained
  */
 record Parameter(long offset, Init.Distribution init, Tensor value, Tensor matmulWeights, Tensor grad) {}

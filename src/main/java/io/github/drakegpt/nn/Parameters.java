@@ -13,11 +13,11 @@ import java.util.Collections;
 import java.util.List;
 
 /**
- * All parameters of a model that are not packed, one after another in one flat buffer, so that the optimizer, the gradient's norm and a
- * checkpoint each deal with a single tensor. Layers add theirs while a model is built.
+ * All parameters of a model that are not packed, one after another in one flat buffer, so that the optimizer, the
+ * gradient's norm and a checkpoint each work on a single tensor. Layers add their parameters while a model is built.
  */
 public final class Parameters {
-    /** Parameters begin at multiples of 64 bytes; what lies between stays zero. */
+    /** Parameters begin at multiples of 64 bytes; the gaps stay zero. */
     private static final int ALIGNMENT = 16;
 
     private static final int INIT_CHUNK = 1024;
@@ -63,7 +63,7 @@ public final class Parameters {
         this.shared = shared;
     }
 
-    /** Counts what a model has; nothing can run on its tensors. */
+    /** Counts the parameters of a model; nothing can run on their tensors. */
     public static Parameters counting() {
         return new Parameters(null, null);
     }
@@ -82,8 +82,8 @@ public final class Parameters {
     }
 
     /**
-     * Adds one parameter that PyTorch keeps as several of equal shape, stacked along the first dimension: they are
-     * multiplied at once here, and saved under their own names.
+     * Adds one parameter that PyTorch keeps as several of equal shape, stacked along the first dimension: multiplied
+     * together here, saved under their own names.
      */
     Parameter addMerged(List<String> names, Shape each, Init.Distribution init, Shape merged) {
         Parameter parameter = parameter(merged, init);
@@ -111,12 +111,12 @@ public final class Parameters {
                 grads == null ? null : grads.slice(size, shape));
     }
 
-    /** Whether packed weights are another model's. */
+    /** Whether packed weights are shared with another model. */
     boolean shares() {
         return shared != null;
     }
 
-    /** The other model's packed weight in the place of the next one here. */
+    /** The other model's packed weight that corresponds to the next one here. */
     PackedWeights nextShared() {
         return shared.packed.get(packed.size()).weights();
     }
@@ -140,7 +140,7 @@ public final class Parameters {
         return count;
     }
 
-    /** The model's state_dict, but for {@link #packed} and {@link #constants}. */
+    /** The model's state_dict, except {@link #packed} and {@link #constants}. */
     public List<Entry> entries() {
         return Collections.unmodifiableList(entries);
     }
@@ -155,7 +155,7 @@ public final class Parameters {
         return Collections.unmodifiableList(constants);
     }
 
-    /** Initial values for a seed: element i depends on the seed and on i alone, whatever the device. */
+    /** Initial values for a seed: element i depends only on the seed and on i. */
     public float[] initialValues(long seed) {
         float[] values = new float[Math.toIntExact(size)];
         Philox.Lanes lanes = new Philox.Lanes();
@@ -164,7 +164,7 @@ public final class Parameters {
             for (long done = 0; done < parameter.value().size(); done += INIT_CHUNK) {
                 int n = (int) Math.min(INIT_CHUNK, parameter.value().size() - done);
                 int from = (int) (parameter.offset() + done);
-                // two words an element, and offsets are even: element i has words 2i and 2i + 1
+                // two words for each element, and offsets are even: element i has words 2i and 2i + 1
                 Philox.fill(seed, RandomStream.INIT, 0, from / 2, (n + 1) / 2, lanes, words);
                 for (int i = 0; i < n; i++) {
                     values[from + i] =

@@ -17,8 +17,7 @@ public final class ResidualBlock {
     /** @param x (rows, C), whose grad is that of the residual stream */
     public ResidualBlock(LayerContext context, String name, Activation x, int heads, int layers) {
         int width = x.value().shape().columns();
-        // one buffer for what branches give, and in the backward pass for the gradients of what goes into and out of
-        // them
+        // one buffer for the outputs of branches; in the backward pass for the gradients of their inputs and outputs
         Activation branch = new Activation(context.scratch("branch", width), context.gradient("branch", width));
         Activation sum = new Activation(context.activation("middle", width), x.grad());
         this.attention = CausalSelfAttention.multiHead(

@@ -4,8 +4,8 @@ import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 
 /**
- * What goes from block to block of a pre-norm transformer: a residual sum that the norm which reads it computes with it, in
- * one operation.
+ * The residual stream between the blocks of a pre-norm transformer. Its last sum is pending: the norm that reads it
+ * computes sum and norm in one operation.
  */
 public final class ResidualStream {
     private final Activation value; // (rows, C)
@@ -16,7 +16,7 @@ public final class ResidualStream {
         this.pending = pending;
     }
 
-    /** The stream's beginning: embeddings, of which nothing is left to add. */
+    /** The beginning of the stream: embeddings, with no sum pending. */
     public static ResidualStream of(Activation embedded) {
         return new ResidualStream(embedded, null);
     }
@@ -26,17 +26,17 @@ public final class ResidualStream {
         return value;
     }
 
-    /** The norm of the stream, which computes the sum too. */
+    /** A norm of the stream, which also computes the pending sum. */
     public LayerNorm normed(LayerContext context, String name, Activation out) {
         return new LayerNorm(context, name, value, pending, out);
     }
 
-    /** Computes the sum, where no norm reads it. */
+    /** Computes the pending sum, where no norm does. */
     public void forward(Operations ops, Pass pass) {
         ops.residual(pending.forward(), pass);
     }
 
-    /** Writes the gradients of the branch and its bias from that of the sum, where no norm reads it. */
+    /** Writes the gradients of the branch and its bias from that of the pending sum, where no norm does. */
     public void backward(Operations ops, Pass pass) {
         ops.residualGrad(pending.backward(), pass);
     }

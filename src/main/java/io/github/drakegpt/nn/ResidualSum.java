@@ -4,7 +4,8 @@ import io.github.drakegpt.ops.ResidualGradOp;
 import io.github.drakegpt.ops.ResidualOp;
 
 /**
- * A sum of the residual stream and a branch that is still to be computed: by the norm that reads it, in one pass, or alone.
+ * A sum of the residual stream and a branch that is not yet computed: the norm that reads it computes both in one pass,
+ * or it runs alone.
  *
  * @param backward null where nothing is trained
  */

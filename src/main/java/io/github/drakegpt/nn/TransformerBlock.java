@@ -7,8 +7,8 @@ import io.github.drakegpt.ops.Pass;
 /**
  * The block of a pre-norm transformer: x = x + dropout(proj(attention(ln1(x)))), then x = x + dropout(mlp(ln2(x))).
  *
- * <p>A residual sum and the norm that reads it are one operation, so a block begins with the sum that the block before it has
- * left, and leaves its own to what follows.
+ * <p>A residual sum and the norm that reads it are one operation. So a block begins by computing the pending sum of the
+ * block before it, and leaves its own last sum pending.
  */
 public final class TransformerBlock {
     private final LayerNorm ln1;
@@ -28,8 +28,7 @@ public final class TransformerBlock {
     public TransformerBlock(LayerContext context, String name, ResidualStream in, Form form) {
         Activation x = in.value();
         int width = x.value().shape().columns();
-        // one buffer for what branches give, and in the backward pass for the gradients of what goes into and out of
-        // them
+        // one buffer for the outputs of branches; in the backward pass for the gradients of their inputs and outputs
         Activation branch = new Activation(context.scratch("branch", width), context.gradient("branch", width));
         Activation normed1 = context.beforeQuantizable(context.activation("normed", width), branch.grad());
         this.attention = CausalSelfAttention.multiHead(
@@ -56,12 +55,12 @@ public final class TransformerBlock {
         this.out = new ResidualStream(end, feedForward.residual(middle, feedForwardDropout, end));
     }
 
-    /** The stream behind the block. */
+    /** The stream after the block. */
     public ResidualStream out() {
         return out;
     }
 
-    /** Computes the block, except for the sum that {@link #out} leaves to what follows. */
+    /** Computes the block, except the sum that stays pending in {@link #out}. */
     public void forward(Operations ops, Pass pass) {
         ln1.forward(ops, pass);
         attention.forward(ops, pass);
@@ -73,7 +72,7 @@ public final class TransformerBlock {
         feedForward.forward(ops, pass);
     }
 
-    /** Replaces the gradient of the stream behind the block by that of the stream before it. */
+    /** Replaces the gradient of the stream after the block with that of the stream before it. */
     public void backward(Operations ops, Pass pass) {
         feedForward.backward(ops, pass);
         ln2.backward(ops, pass);

@@ -1,2 +1,2 @@
-/** Layers: parameters, and forward and backward passes written out over the operations of a backend. */
+/** Layers: parameters, and forward and backward passes written out as operations. */
 package io.github.drakegpt.nn;

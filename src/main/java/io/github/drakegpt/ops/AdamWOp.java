@@ -14,16 +14,16 @@ import io.github.drakegpt.tensor.Tensor;
 public record AdamWOp(State state, Tensor learningRate, Tensor step, Tensor gradNorm, AdamWSettings settings)
         implements Operation {
     /**
-     * What is trained, and what is kept of it from step to step; each (n).
+     * The parameters and the state of the optimizer; each (n).
      *
      * @param params F32
-     * @param matmulWeights the same as matrix products take them; {@code params} itself if those are not rounded
+     * @param matmulWeights params in the type of matrix products; {@code params} itself if that is F32
      * @param grads F32
      * @param firstMoments F32, mean of the gradients
      * @param secondMoments F32, mean of the squared gradients
      */
     public record State(Tensor params, Tensor matmulWeights, Tensor grads, Tensor firstMoments, Tensor secondMoments) {
-        /** Whether matrix products take rounded parameters. */
+        /** Whether matmulWeights are a rounded copy. */
         public boolean rounds() {
             return matmulWeights != params;
         }

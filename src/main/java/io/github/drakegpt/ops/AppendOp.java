@@ -4,7 +4,7 @@ import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Each sequence loses its first token and gets another one behind its last.
+ * Drops the first token of each sequence and appends another one.
  *
  * @param tokens I32 (B, T)
  * @param next I32 (B)

@@ -3,8 +3,8 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Attention of new tokens at a position to themselves and to all before them. Writes their keys and values into the cache
- * first.
+ * Attention of new tokens, from a position on, to themselves and to all earlier ones. First writes their keys and
+ * values into the cache.
  *
  * @param qkv (B, t, 3A), as {@link AttentionOp}
  * @param cache (B, context, 2A), of the type of qkv: in each row the keys of all heads, then the values
@@ -42,7 +42,7 @@ public record AttentionCachedOp(Tensor qkv, Tensor cache, Tensor position, Tenso
         return Operation.rows(pass, qkv.size() / qkv.shape().columns());
     }
 
-    /** Tokens of a sequence that the cache has room for. */
+    /** The most tokens of a sequence in the cache. */
     public int context() {
         return cache.shape().dim(1);
     }
@@ -52,7 +52,7 @@ public record AttentionCachedOp(Tensor qkv, Tensor cache, Tensor position, Tenso
         return out.shape().columns() / heads;
     }
 
-    /** Of the cache all is read and a row of each sequence is written. */
+    /** Reads the whole cache and writes a row of each sequence. */
     @Override
     public long bytes(Pass pass) {
         long each = (long) cache.shape().columns() * cache.dtype().bytes();

@@ -5,7 +5,7 @@ import io.github.drakegpt.tensor.Tensor;
 /**
  * The gradient of an {@link AttentionOp}.
  *
- * @param forward what it is the gradient of, with what it has left in out and stats
+ * @param forward the operation whose gradient this is; its out and stats are read
  * @param dout (B, T, A)
  * @param dqkv (B, T, 3A)
  */

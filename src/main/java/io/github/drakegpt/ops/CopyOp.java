@@ -3,8 +3,8 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Copies all elements; between F32 and BF16 it rounds or widens them. Between tensors of one type it is what a device does
- * fastest, so what operations bound by memory are measured against.
+ * Copies all elements; between F32 and BF16 it rounds or widens them. Between tensors of one type it reaches the
+ * highest bandwidth of a device, the reference for operations that are memory bound.
  *
  * @param source of any type
  * @param target of the same size

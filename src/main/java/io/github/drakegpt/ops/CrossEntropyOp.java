@@ -3,11 +3,12 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Softmax and cross entropy: loss = sum over rows of -log p(target), in nats, and
- * dlogits = (softmax(logits) - onehot(target)) * gradScale.
+ * Softmax and cross entropy: loss = sum over rows of -log p(target), in nats, and dlogits = (softmax(logits) -
+ * onehot(target)) * gradScale.
  *
  * @param logits (rows, V), F32
- * @param targets I32 (rows), from 0 to V - 1; where another one cannot be reported, as on a GPU, the loss is NaN
+ * @param targets I32 (rows), from 0 to V - 1; for any other, a device that cannot report an error, such as a GPU, gives
+ *     a loss of NaN
  * @param loss (1), F32
  * @param dlogits (rows, V), F32 or BF16; may be logits; or null
  */

@@ -4,7 +4,7 @@ import io.github.drakegpt.tensor.RandomStream;
 
 /**
  * Dropout with inverted scaling (Srivastava et al., 2014): an element is zeroed with the given probability, the others
- * are divided by the probability of staying.
+ * are divided by the probability of being kept.
  *
  * <p>The decision about element {@code e} is the 16-bit half {@code e % 8} of {@link io.github.drakegpt.tensor.Philox}
  * block {@code e / 8} (the low half of a word first): zeroed where it is below {@link #threshold()}. Eight decisions a
@@ -27,7 +27,7 @@ public record Dropout(float probability, RandomStream stream) {
         return Math.min(Math.round(probability * 65536f), 65535);
     }
 
-    /** What the elements that stay are multiplied by. */
+    /** The factor of elements that are kept. */
     public float scale() {
         return 65536f / (65536 - threshold());
     }

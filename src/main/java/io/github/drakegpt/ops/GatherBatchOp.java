@@ -41,7 +41,7 @@ public record GatherBatchOp(Tensor corpus, RandomStream stream, Tensor x, Tensor
         return Operation.rows(pass, x.size());
     }
 
-    /** Of the corpus only what is drawn is read. */
+    /** Reads only the drawn sequences of the corpus. */
     @Override
     public long bytes(Pass pass) {
         long drawn = (long) pass.rows() + pass.batch();

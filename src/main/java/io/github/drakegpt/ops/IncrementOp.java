@@ -4,7 +4,7 @@ import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Counts: the counter becomes larger by one.
+ * Adds one to a counter.
  *
  * @param counter I32 (1)
  */

@@ -8,17 +8,17 @@ import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Rows rounded to 8 bits, each by its own scale: what is multiplied with {@link PackedWeights}. With s = max(|x|) / 127 of a
- * row, but at least 1e-5 / 127, its values are round(x / s), ties to even.
+ * Rows rounded to 8 bits, each with its own scale: the input of products with {@link PackedWeights}. With s = max(|x|)
+ * / 127 of a row, but at least 1e-5 / 127, its values are round(x / s), ties to even.
  *
- * @param values I8 (rows, stride), from -127 to 127; stride is the number of columns filled up to
- *     {@link PackedMatrix#paddedColumns}, with zeros
- * @param scales (rows): s; NaN for a row that has a NaN, infinite for one that has an infinity, whose values are 0 then, so
- *     that products with it are NaN
+ * @param values I8 (rows, stride), from -127 to 127; stride is the number of columns, padded with zeros to
+ *     {@link PackedMatrix#paddedColumns}
+ * @param scales (rows): s; NaN for a row that has a NaN, infinite for one that has an infinity, whose values are 0
+ *     then, so that products with it are NaN
  * @param sums I32 (rows): the sum of a row's values
  */
 public record Int8Rows(Tensor values, Tensor scales, Tensor sums) {
-    /** Room for rows of {@code in} elements that are to be multiplied with weights of a quantization. */
+    /** Allocates rows of {@code in} elements, padded for products with weights of a quantization. */
     public static Int8Rows allocate(Arena arena, Quantization quantization, int rows, int in) {
         return new Int8Rows(
                 arena.allocate(DType.I8, Shape.of(rows, PackedMatrix.paddedColumns(quantization, in))),
@@ -31,7 +31,7 @@ public record Int8Rows(Tensor values, Tensor scales, Tensor sums) {
         return values.shape().dim(1);
     }
 
-    /** Throws if rows of so many columns, filled up as for some quantization, cannot be these. */
+    /** Throws unless the stride is that of rows of so many columns, padded for one of the quantizations. */
     void requireColumns(String operation, int columns) {
         if (stride() != PackedMatrix.paddedColumns(Quantization.BITNET, columns)
                 && stride() != PackedMatrix.paddedColumns(Quantization.B158, columns)) {
@@ -40,7 +40,7 @@ public record Int8Rows(Tensor values, Tensor scales, Tensor sums) {
         }
     }
 
-    /** Throws if the rows are not of the stride that packed weights need. */
+    /** Throws unless the stride is the one that packed weights need. */
     void requireStride(String operation, int stride) {
         if (stride() != stride) {
             throw new IllegalArgumentException(

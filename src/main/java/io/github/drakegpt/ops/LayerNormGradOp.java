@@ -3,10 +3,10 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Gradients of a {@link LayerNormOp}: that of x is added to dx, which already holds what came back around the norm; if
- * asked, then those of the residual sum that x is. A device may do both in one pass.
+ * Gradients of a {@link LayerNormOp}: that of x is added to dx, which already holds the gradient of the residual path;
+ * then, optionally, those of the residual sum that gives x. A device may do both in one pass.
  *
- * @param norm what it is the gradient of, with what it has left in x and stats; not rounded
+ * @param norm the operation whose gradients these are, without rounding; its x and stats are read
  * @param dout (rows, C)
  * @param dx (rows, C)
  * @param dweight (C), F32

@@ -3,16 +3,16 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Layer normalization of each row (Ba, Kiros and Hinton, 2016), as PyTorch's LayerNorm with eps 1e-5:
- * out = norm(x) * weight + bias; if asked, of a residual sum that is computed first. A device may do all of that in one pass.
+ * Layer normalization of each row (Ba, Kiros and Hinton, 2016), as PyTorch's LayerNorm with eps 1e-5: out = norm(x) *
+ * weight + bias; optionally of a residual sum that is computed first. A device may do all of that in one pass.
  *
- * @param residual the sum that x is, or null
+ * @param residual the sum that gives x, or null
  * @param x (rows, C)
  * @param weight (C)
  * @param bias (C)
  * @param out (rows, C)
  * @param stats (rows, 2), F32: mean and 1 / standard deviation, for the gradient
- * @param rounded gets out rounded to 8 bits, and out and stats are undefined afterwards; then the residual has neither bias
+ * @param rounded receives out rounded to 8 bits; out and stats are then undefined, and the residual has neither bias
  *     nor dropout; or null
  */
 public record LayerNormOp(

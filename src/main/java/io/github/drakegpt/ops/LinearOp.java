@@ -3,7 +3,7 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * A linear layer: y = x w^T + bias, then ReLU if asked.
+ * A linear layer: y = x w^T + bias, optionally followed by ReLU.
  *
  * @param x (rows, in)
  * @param w (out, in), of the type of x

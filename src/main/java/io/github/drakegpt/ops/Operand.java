@@ -4,18 +4,18 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.List;
 
 /**
- * A tensor that an operation works on.
+ * A tensor that an operation reads or writes.
  *
  * @param name of the record's component
  * @param dims names of its dimensions, in the notation of {@link Operands}
- * @param over names of the operands that it may be the same tensor as
+ * @param over names of operands that may be the same tensor
  */
 public record Operand(String name, Tensor tensor, Access access, Extent extent, List<String> dims, List<String> over) {
     /** How much of the tensor a pass uses. */
     public enum Extent {
-        /** The first rows: as many as the pass has tokens. */
+        /** The first rows, one for each token of the pass. */
         ROWS,
-        /** The first sequences: as many as the pass has. */
+        /** The first sequences, one for each of the pass. */
         SEQUENCES,
         /** All of it. */
         WHOLE,
@@ -23,7 +23,7 @@ public record Operand(String name, Tensor tensor, Access access, Extent extent, 
         SUM
     }
 
-    /** Elements of one row, or of one sequence, or all. */
+    /** Elements of one row, of one sequence, or all. */
     public long each() {
         return extent == Extent.ROWS || extent == Extent.SEQUENCES
                 ? tensor.size() / Operands.leading(tensor.shape(), dims.size())

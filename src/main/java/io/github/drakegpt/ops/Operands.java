@@ -11,14 +11,14 @@ import java.util.Map;
 import java.util.Objects;
 
 /**
- * The operands of an operation: each tensor's name, element type, dimensions and access, told in one place. An operation
- * is {@linkplain #check checked} when its record is made; the fused kernels, the benchmark's byte counts and the tests
+ * The operands of an operation: each tensor's name, element type, dimensions and access, in one place. An operation is
+ * {@linkplain #check checked} when its record is made; the fused kernels, the benchmark's byte counts and the tests
  * read the same list.
  *
- * <p>Dimensions are names, and equal names must have equal lengths; a number before a name multiplies it, as in
- * {@code 3a}. {@code rows} as the first dimension says that a pass uses as many rows as it has tokens, {@code batch} as
- * many as it has sequences; only there the tensor may be larger than the pass. The first name stands for all leading
- * dimensions of a tensor that has more: (B, T, C) is {@code rows, c}. A null tensor is left out.
+ * <p>Dimensions are names; equal names must have equal lengths, a number before a name multiplies it, as in {@code 3a}.
+ * {@code rows} as the first dimension says that a pass uses as many rows as it has tokens, {@code batch} as many as it
+ * has sequences; only there the tensor may be larger than the pass. The first name stands for all leading dimensions of
+ * a tensor that has more: (B, T, C) is {@code rows, c}. A null tensor is left out.
  */
 public final class Operands {
     static final String ROWS = "rows";
@@ -29,25 +29,25 @@ public final class Operands {
     private final Map<String, Bound> bound = new HashMap<>();
     private Operand activations; // the first operand that may be F32 or BF16
 
-    /** The length that a name stands for, and the operand that says so. */
+    /** The length that a name stands for, and the operand that determined it. */
     private record Bound(long length, Operand by) {}
 
-    /** @param operation its name in error messages: that of its method in {@link Operations} */
+    /** @param operation the name of its method in {@link Operations}, for error messages */
     Operands(String operation) {
         this.operation = operation;
     }
 
-    /** Its name: that of its method in {@link Operations}. */
+    /** The name of its method in {@link Operations}. */
     public String operation() {
         return operation;
     }
 
-    /** The operands that are there, in the order of the record. */
+    /** All operands that are not null, in the order of the record. */
     public List<Operand> list() {
         return slots.stream().filter(Objects::nonNull).toList();
     }
 
-    /** The same with null where one is left out: each operand has a place of its own. */
+    /** The same with nulls: each operand at its place in the record. */
     public List<Operand> slots() {
         return slots;
     }
@@ -62,7 +62,7 @@ public final class Operands {
 
     // ---------------------------------------------------------------------------------------------- telling
 
-    /** Activations, or what is made of them: F32 or BF16, all of an operation alike. */
+    /** An activation or gradient that is read: F32 or BF16, the same for all of an operation. */
     Operands read(String name, Tensor tensor, String... dims) {
         return activation(Access.READ, name, tensor, dims);
     }
@@ -92,12 +92,14 @@ public final class Operands {
         return this;
     }
 
-    /** An operand of one type: parameters, their gradients and statistics are F32 whatever the activations are. */
+    /**
+     * An operand of a fixed type: parameters, their gradients and statistics are F32 even where activations are BF16.
+     */
     Operands of(DType dtype, Access access, String name, Tensor tensor, String... dims) {
         return add(access, name, tensor, tensor == null || tensor.dtype() == dtype, dtype.toString(), dims);
     }
 
-    /** An operand that may be F32 or BF16, whatever the others are. */
+    /** An operand that may be F32 or BF16, independently of the others. */
     Operands any(Access access, String name, Tensor tensor, String... dims) {
         return add(access, name, tensor, tensor == null || isFloat(tensor), "F32 or BF16", dims);
     }
@@ -146,12 +148,12 @@ public final class Operands {
         return this;
     }
 
-    /** The step that a mask or a draw changes with; null where nothing is dropped. */
+    /** The step that a mask or a draw depends on; null where nothing is dropped. */
     Operands dropout(Dropout dropout) {
         return dropout == null ? this : readI32("step", dropout.stream().step(), "1");
     }
 
-    /** What a norm gives: its output and statistics, or these rounded to 8 bits. */
+    /** The results of a norm: its output and statistics, or its output rounded to 8 bits. */
     Operands normed(Tensor out, Tensor stats, Int8Rows rounded, String... statsDims) {
         if (rounded == null) {
             return write("out", out, ROWS, "c").writeF32("stats", stats, statsDims);
@@ -183,7 +185,7 @@ public final class Operands {
         return this;
     }
 
-    /** An operand of any type that is taken as a whole. */
+    /** An operand of any type, used as a whole. */
     Operands copied(String name, Tensor tensor, Access access) {
         return of(tensor.dtype(), access, name, tensor, "n");
     }
@@ -192,7 +194,7 @@ public final class Operands {
         return tensor.dtype() == DType.F32 || tensor.dtype() == DType.BF16;
     }
 
-    /** The last operand may be the same tensor as these. */
+    /** Allows the last operand to be the same tensor as these. */
     Operands orOver(String... names) {
         Operand last = last();
         if (last != null) {
@@ -227,7 +229,7 @@ public final class Operands {
         }
     }
 
-    /** Gives a name the length that it stands for, or compares it with the one that it has. */
+    /** Binds a name to a length, or compares the length with the one that is bound to it. */
     private void bind(Operand operand, String dim, long length) {
         int factor = 0;
         int digits = 0;

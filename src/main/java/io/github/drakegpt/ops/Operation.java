@@ -1,17 +1,17 @@
 package io.github.drakegpt.ops;
 
 /**
- * An operation with its operands. It is made once, where a layer is built, and checked there: what it throws then is what
- * would go wrong on any device. Running it allocates nothing.
+ * An operation with its operands. It is made once, when a layer is built, and checked then, for all devices. Running it
+ * allocates nothing.
  */
 public interface Operation {
     /** The operands, with how each is used. */
     Operands operands();
 
-    /** Runs it. An operation that has no rows does not look at the pass. */
+    /** Runs it. An operation without rows ignores the pass. */
     void run(Operations on, Pass pass);
 
-    /** Bytes that it has to move if it reads and writes each element once. */
+    /** Bytes that it moves if it reads and writes each element once. */
     default long bytes(Pass pass) {
         return operands().list().stream()
                 .mapToLong(operand -> operand.bytes(pass))

@@ -3,11 +3,11 @@ package io.github.drakegpt.ops;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Writes down the operations that are called, to run them later or in another way. */
+/** Records the operations that are called, to run them later or in another way. */
 public final class OperationList implements Operations {
     private final List<Call> calls = new ArrayList<>();
 
-    /** @param pass null for an operation that has no rows */
+    /** @param pass null for an operation without rows */
     public record Call(Operation operation, Pass pass) {
         /** Runs the operation. */
         public void run(Operations on) {
@@ -15,7 +15,7 @@ public final class OperationList implements Operations {
         }
     }
 
-    /** What was called, in its order. */
+    /** The recorded calls, in order. */
     public List<Call> calls() {
         return calls;
     }

@@ -1,13 +1,14 @@
 package io.github.drakegpt.ops;
 
 /**
- * The operations that models are made of: what layers see of a device. Each is as coarse as the kernel that a GPU would
- * run for it, and takes a record of its operands, made and checked once; what changes from call to call is the pass.
+ * The operations that models consist of, the only part of a device that layers see. Each is about one kernel of a GPU,
+ * and takes a record of its operands, made and checked once, and a pass, which changes from call to call.
  *
  * <p>Conventions. Tensors are row-major. An operation works on the first rows of buffers that may be larger: as many as
  * the pass has tokens. Outputs are overwritten, gradients of parameters too (each parameter is used once in a pass).
- * Activations and their gradients are F32, or on a device that can BF16, all of an operation alike; parameters, their
- * gradients and statistics stay F32. Operations allocate nothing, and calls from one thread take effect in their order.
+ * Activations and their gradients are F32, or BF16 on a device that supports it, the same for all of an operation;
+ * parameters, their gradients and statistics stay F32. Operations allocate nothing, and calls from one thread take
+ * effect in their order.
  *
  * <p>Letters: B batch, T tokens of a sequence, C channels, V vocabulary, H heads, S head size, A = H * S.
  */

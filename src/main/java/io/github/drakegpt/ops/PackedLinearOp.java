@@ -4,8 +4,8 @@ import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * A linear layer with packed weights: y = x w^T + bias, then ReLU if asked, with whole numbers inside. For row m of x and
- * row n of w, y = (sum over k of x[m, k] * w[n, k], exactly) * (w.scales[n] * x.scales[m]) + bias[n].
+ * A linear layer with packed weights: y = x w^T + bias, optionally followed by ReLU, with exact integer sums: for row m
+ * of x and row n of w, y = (sum over k of x[m, k] * w[n, k]) * (w.scales[n] * x.scales[m]) + bias[n].
  *
  * @param bias (out), or null
  * @param y (rows, out), F32

@@ -1,16 +1,16 @@
 package io.github.drakegpt.ops;
 
 /**
- * What one pass through a model covers: {@code batch} sequences of {@code length} tokens.
+ * One pass through a model: {@code batch} sequences of {@code length} tokens.
  *
- * @param firstSequence place of the first sequence in the whole batch, so that a part of a batch draws the dropout masks
- *     that the whole batch would
+ * @param firstSequence index of the first sequence in the whole batch, so that a part of a batch draws the same dropout
+ *     masks as the whole
  * @param training whether dropout is on
- * @param cached whether the tokens stand at the model's position, and attention keeps their keys and values for later
- *     ones and sees those of earlier ones; otherwise they stand at 0, 1, ...
+ * @param cached whether the tokens begin at the model's position, and attention caches their keys and values and sees
+ *     those of earlier tokens; otherwise their positions are 0, 1, ...
  */
 public record Pass(int batch, int length, long firstSequence, boolean training, boolean cached) {
-    /** A pass that will be followed by its backward pass. */
+    /** A pass that is followed by its backward pass. */
     public static Pass training(int batch, int length, long firstSequence) {
         return new Pass(batch, length, firstSequence, true, false);
     }
@@ -20,7 +20,7 @@ public record Pass(int batch, int length, long firstSequence, boolean training, 
         return new Pass(batch, length, 0, false, false);
     }
 
-    /** A pass over {@code length} new tokens at the model's position, after those that the cache already holds. */
+    /** A pass over {@code length} new tokens at the model's position, after those in the cache. */
     public static Pass generation(int batch, int length) {
         return new Pass(batch, length, 0, false, true);
     }
@@ -30,7 +30,7 @@ public record Pass(int batch, int length, long firstSequence, boolean training, 
         return batch * length;
     }
 
-    /** Place of the first token's row in the whole batch. */
+    /** Index of the first token's row in the whole batch. */
     public long firstRow() {
         return firstSequence * length;
     }

@@ -3,7 +3,7 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Rounds rows to 8 bits, as {@link Int8Rows} says.
+ * Rounds rows to 8 bits, as {@link Int8Rows} defines.
  *
  * @param x (rows, C), F32
  */

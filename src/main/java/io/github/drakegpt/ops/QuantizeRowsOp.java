@@ -3,8 +3,8 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * What a quantized model computes with instead of the inputs of its linear layers: each row rounded to 8 bits by its own
- * scale. With s = 127 / max(max(|x|), 1e-5), round(x s) / s, ties to even.
+ * Rounds each row to 8 bits with its own scale: the inputs of linear layers in a quantized model. With s = 127 /
+ * max(max(|x|), 1e-5), round(x s) / s, ties to even.
  *
  * @param x (rows, C)
  * @param strength (1), F32: where below 1, q = x + strength * (rounded - x); or null for 1

@@ -4,9 +4,8 @@ import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * What a quantized model computes with instead of its weights: each of several matrices, which lie one after another,
- * rounded by its own scale, as {@link Quantization} says. With s = 1 / max(mean(|w|), 1e-5), b1.58 gives
- * clip(round(w s), -1, 1) / s.
+ * Rounds each of several consecutive matrices with its own scale, as {@link Quantization} defines: the weights of a
+ * quantized model. With s = 1 / max(mean(|w|), 1e-5), b1.58 gives clip(round(w s), -1, 1) / s.
  *
  * @param w (matrices * n), F32
  * @param quantization BITNET or B158

@@ -3,8 +3,8 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Gradients of a {@link ResidualOp} for the branch and its bias: dbranch = dropout mask * dsum, dbias the sum of its rows.
- * That for x is dsum itself.
+ * Gradients of a {@link ResidualOp} for the branch and its bias: dbranch = dropout mask * dsum, dbias the sum of its
+ * rows. The gradient of x is dsum itself.
  *
  * @param dsum (rows, C)
  * @param dropout of passes that {@linkplain Pass#training train}, or null

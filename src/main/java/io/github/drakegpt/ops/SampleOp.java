@@ -7,7 +7,7 @@ import io.github.drakegpt.tensor.Tensor;
 /**
  * Draws the next token of each sequence. Sequence b uses number firstSequence + b of the stream.
  *
- * @param logits (B, T, V), F32, of which the last of the T rows counts
+ * @param logits (B, T, V), F32, of which the last of the T rows is used
  * @param firstSequence I32 (1), or null for 0
  * @param tokens I32 (B)
  */
@@ -47,7 +47,7 @@ public record SampleOp(Tensor logits, Sampling sampling, RandomStream stream, Te
         return logits.shape().columns();
     }
 
-    /** Only the last row of each sequence is read. */
+    /** Reads only the last row of each sequence. */
     @Override
     public long bytes(Pass pass) {
         long others = (long) pass.rows() - pass.batch();

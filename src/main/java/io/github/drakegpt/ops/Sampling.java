@@ -1,7 +1,7 @@
 package io.github.drakegpt.ops;
 
 /**
- * How the next token is drawn from the logits.
+ * Settings for drawing the next token from the logits.
  *
  * @param temperature divides the logits; 0: always the most likely token
  * @param topK only the k most likely tokens can be drawn; 0: all

@@ -3,8 +3,8 @@ package io.github.drakegpt.ops;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * The softmax of each row. Causal: the rows are those of square matrices one after another, of which row i counts up to
- * element i; the others become 0.
+ * The softmax of each row. Causal: the rows are those of consecutive square matrices; row i of each is over its
+ * elements up to i, and the others become 0.
  *
  * @param x (rows, C)
  * @param y (rows, C); may be x

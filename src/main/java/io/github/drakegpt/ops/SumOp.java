@@ -8,7 +8,7 @@ import java.util.List;
  * sum = parts[0] + parts[1] + ..., added in that order.
  *
  * @param parts each (n), F32
- * @param add whether to add them to what sum already holds
+ * @param add whether to add them to the content of sum
  * @param sum (n), F32
  */
 public record SumOp(List<Tensor> parts, boolean add, Tensor sum) implements Operation {

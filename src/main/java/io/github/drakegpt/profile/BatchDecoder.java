@@ -20,7 +20,7 @@ final class BatchDecoder implements AutoCloseable {
     private final int[] prompts; // (B, T - 1)
     private final Pass prefill;
     private final Pass decode;
-    private int[] last; // I32 (B), what was drawn last
+    private int[] last; // I32 (B), the last drawn tokens
     private int position;
     private int steps;
 
@@ -46,7 +46,7 @@ final class BatchDecoder implements AutoCloseable {
         this.position = promptLength();
     }
 
-    /** Tokens of a prompt: the context, but for the place of the token that is drawn. */
+    /** Tokens of a prompt: the context, except for the place of the drawn token. */
     int promptLength() {
         return Math.max(1, model.config().contextLength() - 1);
     }
@@ -65,8 +65,8 @@ final class BatchDecoder implements AutoCloseable {
     }
 
     /**
-     * Draws the next tokens of each sequence, behind those of the call before; where no more fit a prompt's length, and after
-     * {@link #prefill}, again at the beginning of the context.
+     * Draws the next tokens of each sequence, after those of the call before; starts again at the beginning of the
+     * context when no more fit, and after {@link #prefill}.
      */
     void decode() {
         if (position + together() > promptLength()) {

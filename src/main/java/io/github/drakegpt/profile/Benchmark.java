@@ -16,13 +16,13 @@ public final class Benchmark {
     private static final int CORPUS_PURPOSE = 0xFFFF;
     private static final long SEED = 42;
     private static final int MOST_RUNS = 1_000_000;
-    /** Nanoseconds of work beside which the host's one look at it is small. */
+    /** Nanoseconds of work that make the cost of synchronizing with the host negligible. */
     private static final double ROUND = 2e7;
 
     private Benchmark() {}
 
     /**
-     * Times of one thing that was done many times, in milliseconds.
+     * Times of repeated work, in milliseconds.
      *
      * @param runs how often it was timed, after the warm-up
      */
@@ -39,8 +39,8 @@ public final class Benchmark {
     }
 
     /**
-     * Times training steps: drawing the batch, forward and backward pass, AdamW. A device that works on while the host does
-     * not wait for it is given many steps, and their time divided among them, as training itself waits but seldom.
+     * Times training steps: drawing the batch, forward and backward pass, AdamW. An asynchronous device is given many
+     * steps, and their time is divided among them, since training rarely waits for it either.
      *
      * @param seconds how long to measure, after half as long to warm up; three times at least
      */
@@ -53,12 +53,12 @@ public final class Benchmark {
         }
     }
 
-    /** Whether a device is still at work when an operation returns. */
+    /** Whether a device may still be computing when an operation returns. */
     private static boolean worksOn(Backend backend) {
         return backend.together(Integer.MAX_VALUE, 0) > 1;
     }
 
-    /** Runs after which nothing more is recorded. */
+    /** Runs after which recording is done. */
     private static int warmUps(Backend backend) {
         return worksOn(backend) ? 3 : 1;
     }
@@ -76,7 +76,7 @@ public final class Benchmark {
         return Arrays.stream(nanos).map(time -> time / parts).toArray();
     }
 
-    /** Does {@code work} again and again for some seconds, and {@code least} times in any case: the time of each in ns. */
+    /** Repeats {@code work} for some seconds, and at least {@code least} times: the time of each in ns. */
     static long[] repeat(Runnable work, double seconds, int least) {
         long[] nanos = new long[MOST_RUNS];
         int runs = 0;

@@ -5,8 +5,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * The rates at which a GPU can multiply matrices, in 10^12 multiplications and additions a second, without sparsity, as
- * NVIDIA's data sheets and the white papers of GeForce cards give them; what they give for sparse matrices only is halved.
+ * Peak rates of a GPU's matrix products, in 10^12 multiplications and additions a second, without sparsity, from
+ * NVIDIA's data sheets and the white papers of GeForce cards; rates that they give for sparse matrices only are halved.
  *
  * @param fp32 on the ordinary units
  * @param tf32 on the tensor cores
@@ -17,7 +17,7 @@ public record GpuPeaks(double fp32, double tf32, double bf16) {
     private static final GpuPeaks H100_NVL = new GpuPeaks(60, 417.5, 835.5);
     private static final GpuPeaks A100 = new GpuPeaks(19.5, 156, 312);
 
-    /** By the names that CUDA gives. A part of a GPU (MIG), or a laptop's, has another name, and is not known. */
+    /** By CUDA's device names. A part of a GPU (MIG), or a laptop's, has another name, and no known peak. */
     private static final Map<String, GpuPeaks> BY_NAME = Map.ofEntries(
             Map.entry("NVIDIA H200", H100_SXM),
             Map.entry("NVIDIA H200 NVL", H100_NVL),
@@ -38,7 +38,7 @@ public record GpuPeaks(double fp32, double tf32, double bf16) {
             Map.entry("NVIDIA GeForce RTX 3090", new GpuPeaks(35.6, 35.6, 71)));
 
     /**
-     * Those of a device; empty if they are not known.
+     * The peaks of a device; empty if they are not known.
      *
      * @param description of its backend, which begins with the name and a comma
      */

@@ -12,11 +12,11 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Compares what models cost and what they know: time, memory, loss, and how often they would continue a text as the first of
- * them does. All read the same tokens, and their times are taken in turns.
+ * Compares cost and quality of models: time, memory, loss, and how often their most likely token is that of the first
+ * model. All read the same tokens, and their times are taken in turns.
  */
 public final class RunProfiler {
-    /** Sequences that are continued at once. */
+    /** Numbers of sequences that are continued at once. */
     public static final List<Integer> BATCHES = List.of(1, 8, 64);
 
     private static final int ROUNDS = 5;
@@ -131,7 +131,7 @@ public final class RunProfiler {
                     BatchDecoder decoder = decoders.get(i);
                     Benchmark.Timing timing = Benchmark.Timing.of(nanos.get(i));
                     int perRun = phase == Phase.PREFILL ? decoder.promptLength() : decoder.together();
-                    int waits = phase == Phase.PREFILL ? 1 : perRun; // that a run is one after another
+                    int waits = phase == Phase.PREFILL ? 1 : perRun; // tokens of a run that are drawn one after another
                     speeds.get(i)
                             .add(new Speed(
                                     phase,
@@ -149,7 +149,7 @@ public final class RunProfiler {
         }
     }
 
-    /** One prompt; or the tokens that are drawn at once, whose positions go through the context again and again. */
+    /** Reads one prompt; or draws as many tokens as are drawn at once, cycling through the positions of the context. */
     private static Runnable work(BatchDecoder decoder, Phase phase) {
         return phase == Phase.PREFILL ? decoder::prefill : decoder::decode;
     }
@@ -176,7 +176,7 @@ public final class RunProfiler {
         return trace;
     }
 
-    /** Of several runs that which took the median time. */
+    /** Of several runs, the one with the median time. */
     private static List<Span> typical(Runnable work, TimedBackend timed) {
         List<List<Span>> runs = new ArrayList<>();
         for (int i = 0; i < TRACED; i++) {

@@ -6,7 +6,7 @@ import io.github.drakegpt.tensor.Arena;
 import java.util.List;
 import java.util.function.Consumer;
 
-/** Times the ways in which a device multiplies, at the sizes of a large model, for few rows and for many. */
+/** Times a device's implementations of matrix products, at the sizes of a large model, for few rows and for many. */
 public final class ShapeProfiler {
     /** Numbers of rows: tokens that are computed at once. */
     public static final List<Integer> ROWS = List.of(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096);
@@ -18,7 +18,7 @@ public final class ShapeProfiler {
     public static final List<Size> BITNET_2B =
             List.of(new Size(3840, 2560), new Size(2560, 2560), new Size(13824, 2560), new Size(2560, 6912));
 
-    /** A product that takes long does not notice where its weights come from: not all of them are gone through then. */
+    /** For a longer product it does not matter where its weights come from, so not all of them are used then. */
     private static final double COLD_MILLIS = 100;
 
     private final Backend backend;
@@ -83,7 +83,7 @@ public final class ShapeProfiler {
         }
     }
 
-    /** Made when they are first multiplied with; where that fails, it is tried again for the next rows. */
+    /** Allocated at the first product; if that fails, again for the next number of rows. */
     private final class Weights implements AutoCloseable {
         private final Size size;
         private final MatrixProduct product;
@@ -97,7 +97,7 @@ public final class ShapeProfiler {
 
         MatrixProduct.Prepared prepared() {
             if (prepared == null) {
-                close(); // what a failure has left
+                close(); // free what a failure has left
                 arena = backend.newArena();
                 long count = 1 + rotatedBytes / product.weightBytes(size.out(), size.in());
                 prepared = product.prepare(arena, size.out(), size.in(), Math.toIntExact(count));

@@ -7,8 +7,8 @@ import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.tensor.DType;
 
 /**
- * What training a full-precision model takes by its definition, whatever computes it: what times and memory are held
- * against.
+ * The operations and memory that training a full-precision model takes by its definition, on any device: a baseline for
+ * measured times and memory.
  *
  * <p>Letters: B sequences of a pass, T context, C channels, V vocabulary, L layers of attention, each of H heads with A
  * channels together.
@@ -20,10 +20,10 @@ public final class TrainingCost {
     private TrainingCost() {}
 
     /**
-     * Multiplications and additions of a training step as PaLM (Chowdhery et al., 2022, appendix B) and nanoGPT count them:
-     * (6 N + 12 L A T) B T, where N is the number of parameters without the embeddings of tokens and positions, which are
-     * looked up and not multiplied. The attention is counted as if each token saw all T, as they do: the causal half that a
-     * kernel need not compute is in it.
+     * Multiplications and additions of a training step as PaLM (Chowdhery et al., 2022, appendix B) and nanoGPT count
+     * them: (6 N + 12 L A T) B T, where N is the number of parameters without the embeddings of tokens and positions,
+     * which are looked up and not multiplied. Like those, it counts attention as if each token saw all T, including the
+     * half that causal kernels skip.
      *
      * @param sequences of a step
      */
@@ -35,12 +35,12 @@ public final class TrainingCost {
     }
 
     /**
-     * Bytes of parameters, gradients and AdamW's two moments, all F32, and of what a backward pass reads that the forward
-     * pass has left: no more than one of the inputs and outputs of each layer, the statistics of norms and softmaxes, logits,
+     * Bytes of parameters, gradients and AdamW's two moments, all F32, and of the results of the forward pass that the
+     * backward pass reads: one of the inputs and outputs of each layer, the statistics of norms and softmaxes, logits,
      * tokens and targets. Dropout masks are drawn again, attention weights computed again.
      *
      * @param sequences of a pass
-     * @param activations what they are made of; statistics and logits are F32
+     * @param activations their type; statistics and logits are F32
      */
     public static long bytes(ModelConfig model, int sequences, DType activations) {
         int c = model.embeddingDim();
@@ -50,17 +50,17 @@ public final class TrainingCost {
         int perLayer = switch (model.name()) {
             case Models.BIGRAM -> 0;
             case Models.SINGLE_HEAD, Models.MULTI_HEAD -> c + attention; // the embeddings
-            case Models.BLOCKS -> c + attention; // what goes in: the embeddings, or what the layer before gave
-            case Models.RESIDUAL_BLOCKS -> 2 * c + attention + 4 * c; // what goes into both parts; the ReLU's output
-            case Models.TRANSFORMER -> 4 * c + attention + 4 * c; // and that normalized
+            case Models.BLOCKS -> c + attention; // the input: embeddings, or the output of the layer before
+            case Models.RESIDUAL_BLOCKS -> 2 * c + attention + 4 * c; // the inputs of both parts; the ReLU's output
+            case Models.TRANSFORMER -> 4 * c + attention + 4 * c; // and both inputs normalized
             default -> throw new IllegalArgumentException(model.name());
         };
         int statistics = 2 * heads + (model.name().equals(Models.TRANSFORMER) ? 4 : 0);
         int layers = attentionLayers(model);
         int last = switch (model.name()) {
-            case Models.BLOCKS, Models.RESIDUAL_BLOCKS -> c; // what goes into the head
-            case Models.TRANSFORMER -> model.finalNorm() ? 2 * c : c; // and that before its norm
-            default -> 0; // it is in the layer
+            case Models.BLOCKS, Models.RESIDUAL_BLOCKS -> c; // the head's input
+            case Models.TRANSFORMER -> model.finalNorm() ? 2 * c : c; // and the input of its norm
+            default -> 0; // counted in the layer
         };
         int lastStatistics = model.name().equals(Models.TRANSFORMER) && model.finalNorm() ? 2 : 0;
         long perToken = (long) activations.bytes() * (layers * perLayer + last)

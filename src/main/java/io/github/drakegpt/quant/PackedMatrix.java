@@ -8,19 +8,21 @@ import java.util.Arrays;
  * <p>A weight is a code c: in two bits -1, 0, 1 are 0, 1, 2 ({@link Quantization#B158}), in one bit -1, 1 are 0, 1
  * ({@link Quantization#BITNET}); a row's weights have one scale, so that weight = scale * (c - 1) or scale * (2 c - 1).
  *
- * <p>The layout. Rows in tiles of 16, columns in units of 128 (two bits) or 256 (one bit), both filled up with code 0; a unit
- * of a tile is 512 bytes. With row = 16 r + 8 s + g and column = 128 / 256 u + 128 v + 32 t + 16 h + 4 j + b, where s, h are 0
- * or 1, g is below 8, t, j, b below 4 and v is 0 (in one bit 0 or 1), an element is in byte
- * {@code ((((r * units + u) * 4 + t) * 8 + g) * 4 + j) * 4 + b}, where its lowest bit is bit number {@code bits * (4 v + 2 h + s)}.
+ * <p>The layout. Rows in tiles of 16, columns in units of 128 (two bits) or 256 (one bit), both padded with code 0; a
+ * unit of a tile is 512 bytes. With row = 16 r + 8 s + g and column = 128 / 256 u + 128 v + 32 t + 16 h + 4 j + b,
+ * where s, h are 0 or 1, g is below 8, t, j, b below 4 and v is 0 (in one bit 0 or 1), an element is in byte
+ * {@code ((((r * units + u) * 4 + t) * 8 + g) * 4 + j) * 4 + b}, whose lowest bit is bit number
+ * {@code bits * (4 v + 2 h + s)}.
  *
- * <p>Why so: 16 bytes from t, g on, read as four 32-bit words w[j], are what one of the 32 lanes of a warp needs for four times
- * {@code mma.sync.m16n8k32} (PTX ISA, matrix fragments for 8-bit types): register i of its part of the weights is
- * {@code w[j] >> bits * (4 v + i) & mask}, and the activations that belong to it are consecutive bytes, 16 for each h. On a CPU
- * the same shift and mask of 64 consecutive bytes give four rows of 16 columns for one byte-wise product with 16 activations.
+ * <p>Reason: 16 bytes from t, g on, read as four 32-bit words w[j], are the operands of one of the 32 lanes of a warp
+ * for four times {@code mma.sync.m16n8k32} (PTX ISA, matrix fragments for 8-bit types): register i of its part of the
+ * weights is {@code w[j] >> bits * (4 v + i) & mask}, and the activations that belong to it are consecutive bytes, 16
+ * for each h. On a CPU the same shift and mask of 64 consecutive bytes give four rows of 16 columns for one byte-wise
+ * product with 16 activations.
  *
  * @param quantization BITNET or B158
- * @param out rows, before they are filled up
- * @param in columns, before they are filled up
+ * @param out rows, without padding
+ * @param in columns, without padding
  * @param codes {@link #bytes} of them
  * @param scales one for each of the equally high matrices that lie one below the other; finite and above 0
  */
@@ -32,11 +34,11 @@ public record PackedMatrix(Quantization quantization, int out, int in, byte[] co
 
     /**
      * More columns than this are refused. A sum of products of codes and 8-bit activations is at most 2 * 127 * columns
-     * in magnitude, so that it fits 32 bits with a reserve of four.
+     * in magnitude, which leaves a factor of four below the limit of 32 bits.
      */
     public static final int MOST_COLUMNS = 1 << 21;
 
-    private static final float SMALLEST_SCALE = 1e-5f; // as in Backend.quantizeWeights
+    private static final float SMALLEST_SCALE = 1e-5f; // as in QuantizeWeightsOp
 
     /**
      * Checks sizes, codes and scales.
@@ -84,7 +86,7 @@ public record PackedMatrix(Quantization quantization, int out, int in, byte[] co
         };
     }
 
-    /** {@code in} filled up to whole units: the length of a row of activations to multiply with. */
+    /** {@code in} padded to whole units: the length of a row of activations to multiply with. */
     public static int paddedColumns(Quantization quantization, int in) {
         int unit = unitColumns(quantization);
         return (in + unit - 1) / unit * unit;
@@ -106,11 +108,11 @@ public record PackedMatrix(Quantization quantization, int out, int in, byte[] co
     }
 
     /**
-     * Rounds and packs weights: those of each matrix as {@link Quantization} says.
+     * Rounds and packs weights, those of each matrix as {@link Quantization} defines.
      *
      * @param weights (matrices * rows, in), from {@code from} on
-     * @throws IllegalArgumentException if there are no finite weights to round: one is NaN or infinite, or one bit should
-     *     express zeros only
+     * @throws IllegalArgumentException if the weights cannot be rounded: one is NaN or infinite, or all are zero with
+     *     one bit
      */
     public static PackedMatrix pack(
             Quantization quantization, float[] weights, int from, int out, int in, int matrices) {

@@ -6,12 +6,12 @@ import java.util.Arrays;
 import java.util.stream.Collectors;
 
 /**
- * What the weights of attention and feed-forward layers are rounded to. The gradient takes no notice (the straight-through
- * estimator of Bengio, Leonard and Courville, 2013), so that training moves full-precision weights whose rounded values the
- * model computes with.
+ * Rounding of the weights of attention and feed-forward layers. The gradient ignores it (the straight-through estimator
+ * of Bengio, Leonard and Courville, 2013): training updates full-precision weights, and the model computes with their
+ * rounded values.
  */
 public enum Quantization {
-    /** Nothing: full precision. */
+    /** Full precision. */
     NONE("none"),
     /**
      * One bit: the sign of w - mean(w), times mean(|w|), for each matrix. A weight that equals the mean counts as positive,

@@ -38,10 +38,10 @@ public final class CurvesImage {
         return Drawing.png(CurvesPicture.lightSvg(curves));
     }
 
-    /** What is only loaded where there is something to draw with. */
+    /** Holder, so that AWT is loaded only when an image is drawn. */
     private static final class Drawing {
         static {
-            // before the first class of AWT is used: no screen is needed, and none asked for
+            // before the first class of AWT is used: no screen is needed
             System.setProperty("java.awt.headless", "true");
         }
 
@@ -61,12 +61,12 @@ public final class CurvesImage {
             document.renderWithPlatform(NullPlatformSupport.INSTANCE, graphics, new ViewBox(width, height));
             graphics.dispose();
             ByteArrayOutputStream png = new ByteArrayOutputStream();
-            ImageIO.setUseCache(false); // no file for so few bytes
+            ImageIO.setUseCache(false); // too few bytes for a temporary file
             ImageIO.write(image, "png", png);
             return png.toByteArray();
         }
 
-        /** What Java says in many ways, and in no sentence. */
+        /** Gives one sentence for errors that Java reports in many ways. */
         private static void requireFonts() throws IOException {
             try {
                 new Font(Font.SANS_SERIF, Font.PLAIN, 12).getStringBounds("a", new FontRenderContext(null, true, true));

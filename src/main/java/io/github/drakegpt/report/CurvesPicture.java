@@ -47,7 +47,7 @@ public final class CurvesPicture {
 
     private static final int TICKS = 8; // at most, about, on each axis
 
-    /** A run's name, and what was recorded of it by ascending steps. */
+    /** A run's name and its metrics, by ascending steps. */
     public record Curve(String name, List<Metrics> metrics) {}
 
     private record Point(int step, double loss) {}
@@ -142,8 +142,8 @@ public final class CurvesPicture {
     }
 
     /**
-     * From a little below the lowest loss to a little above the highest after the beginning: the fall from what an untrained
-     * model has would press together all that matters later. The end of a line is always in sight.
+     * From slightly below the lowest loss to slightly above the highest one after the beginning: including the loss of
+     * an untrained model would compress the rest of the curve. The end of a line is always visible.
      */
     private Axis losses() {
         double low = points().mapToDouble(Point::loss).min().orElseThrow();
@@ -155,8 +155,7 @@ public final class CurvesPicture {
                 .max()
                 .orElseThrow();
         double margin = 0.04 * (high - low);
-        double least =
-                1e-3 * Math.max(1, Math.max(Math.abs(low), Math.abs(high))); // of what hardly differs, or not at all
+        double least = 1e-3 * Math.max(1, Math.max(Math.abs(low), Math.abs(high))); // for losses that hardly differ
         margin = Math.max(margin, least);
         return new Axis(low - margin, high + margin, PLOT_BOTTOM, PLOT_TOP, tick(high - low + 2 * margin));
     }
@@ -165,7 +164,7 @@ public final class CurvesPicture {
         return lines.stream().flatMap(line -> Stream.concat(line.val().stream(), line.train().stream()));
     }
 
-    /** The least of 1, 2 and 5 times a power of ten that does not cut a range into too many parts. */
+    /** The smallest of 1, 2 and 5 times a power of ten that does not divide a range into too many parts. */
     private static double tick(double range) {
         double power = Math.pow(10, Math.floor(Math.log10(range / TICKS)));
         return Stream.of(1, 2, 5, 10)
@@ -270,7 +269,7 @@ public final class CurvesPicture {
         return line.run() % Palette.COLOURS.size();
     }
 
-    /** The title, what solid and dashed lines are, and the title of the axis of losses. */
+    /** The title, the key to solid and dashed lines, and the title of the axis of losses. */
     private void head() {
         text("ink", MARGIN, 34, "Loss while training", " font-size=\"17\" font-weight=\"700\"");
         text("muted", MARGIN, 60, "loss, nats per character", "");
@@ -319,7 +318,7 @@ public final class CurvesPicture {
         return String.format(Locale.ROOT, "%,.0f", step);
     }
 
-    /** With the digits that tell ticks apart. */
+    /** A tick's label, with as many digits as tell ticks apart. */
     private String tickText(double loss) {
         if (Math.max(Math.abs(losses.low()), Math.abs(losses.high())) >= 1e6) {
             return String.format(Locale.ROOT, "%.1e", loss);
@@ -328,7 +327,7 @@ public final class CurvesPicture {
         return String.format(Locale.ROOT, "%,." + digits + "f", loss + 0.0); // not -0
     }
 
-    /** A line through all points, or a dot where there is but one. */
+    /** A line through all points, or a dot for a single one. */
     private void curve(Line line, List<Point> points, List<Integer> dash) {
         if (points.size() == 1) {
             dot(line, points.get(0), "2");
@@ -348,7 +347,7 @@ public final class CurvesPicture {
                 radius));
     }
 
-    /** Of points that share a column of pixels no more than the first, the lowest, the highest and the last. */
+    /** Of points in the same column of pixels, draws only the first, the lowest, the highest and the last. */
     private String path(List<Point> points) {
         StringBuilder path = new StringBuilder();
         points.stream()
@@ -416,8 +415,8 @@ public final class CurvesPicture {
     }
 
     /**
-     * Places as near to the wanted ones as can be where none is nearer than {@code gap} to the next: where labels would
-     * overlap, they are moved as a block, to the middle of what they want.
+     * Places as near to the wanted ones as can be where none is nearer than {@code gap} to the next: labels that would
+     * overlap are moved as a block, centred on the middle of their wanted places.
      *
      * @param wanted ascending
      */
@@ -427,7 +426,7 @@ public final class CurvesPicture {
                 return sum / count;
             }
         }
-        List<Block> blocks = new ArrayList<>(); // of places less the gaps before them
+        List<Block> blocks = new ArrayList<>(); // their places, minus the gaps before them
         for (int i = 0; i < wanted.length; i++) {
             Block block = new Block(wanted[i] - i * gap, 1);
             while (!blocks.isEmpty() && blocks.get(blocks.size() - 1).mean() >= block.mean()) {
@@ -451,7 +450,7 @@ public final class CurvesPicture {
         return Math.min(KEY_ROWS, (lines.size() + KEY_COLUMNS - 1) / KEY_COLUMNS);
     }
 
-    /** Line, loss and name of each run, column by column; of too many runs, of the first. */
+    /** Line, loss and name of each run, column by column; if there are too many, of the first ones. */
     private void key() {
         int rows = keyRows();
         int cells = rows * KEY_COLUMNS;
@@ -519,7 +518,7 @@ public final class CurvesPicture {
                 escape(text)));
     }
 
-    /** About how wide a text is; ideographs and the like are as wide as high. */
+    /** Approximate width of a text; ideographs and the like are as wide as high. */
     private static double width(String text) {
         return text.codePoints()
                 .mapToDouble(character -> character < 0x2e80 ? CHARACTER : FONT_SIZE)
@@ -532,7 +531,7 @@ public final class CurvesPicture {
                 .toPlainString();
     }
 
-    /** A text as XML; what XML 1.0 does not have becomes U+FFFD. */
+    /** A text as XML; characters that XML 1.0 does not allow become U+FFFD. */
     private static String escape(String text) {
         StringBuilder escaped = new StringBuilder();
         text.codePoints().forEach(character -> {
@@ -546,7 +545,7 @@ public final class CurvesPicture {
         return escaped.toString();
     }
 
-    /** What may be in text as it is. A carriage return may not: it would be read as a line feed. */
+    /** Whether a character may appear unescaped in text. A carriage return may not: it would be read as a line feed. */
     private static boolean isXml(int character) {
         return character == '\t'
                 || character == '\n'

@@ -36,15 +36,15 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Shows runs while they are trained: {@code GET /} is the report's page, {@code GET /events} the server-sent events that
- * fill it. Who connects gets {@code report}, all that the run folders hold so far, then {@code metrics} for each line that
- * is recorded from then on, and {@code end}.
+ * Shows runs while they are trained: {@code GET /} is the report's page, {@code GET /events} the server-sent events
+ * that fill it. A client first gets {@code report}, with the content of the run folders, then {@code metrics} for each
+ * line that is recorded from then on, and {@code end}.
  *
- * <p>Only programs of this machine can connect. A browser among them also runs pages of others, so what such a page asks for
- * is refused: requests under another host's name (a name can be made to mean this machine), and requests that another origin
- * makes.
+ * <p>Only programs of this machine can connect. A browser also runs pages of other sites, so their requests are
+ * refused: requests under another host's name (DNS can be made to point it at this machine), and requests from another
+ * origin.
  *
- * <p>Training never waits for a client. Each has a thread and a queue of its own; one that does not read fast enough is
+ * <p>Training never waits for a client. Each has a thread and a queue of its own; one that reads too slowly is
  * disconnected when its queue is full, and gets everything when it connects again.
  */
 public final class LiveServer implements AutoCloseable {
@@ -55,7 +55,7 @@ public final class LiveServer implements AutoCloseable {
     private static final int RETRY_MILLIS = 2000;
     private static final int MAX_QUEUED = 1024;
     private static final int MAX_CLIENTS = 32;
-    private static final int MAX_THREADS = 2 * MAX_CLIENTS; // some are left for pages
+    private static final int MAX_THREADS = 2 * MAX_CLIENTS; // half of them for pages
 
     private static final String FAILED = "it has failed.";
 
@@ -68,7 +68,7 @@ public final class LiveServer implements AutoCloseable {
             "X-Content-Type-Options", "nosniff",
             "X-Frame-Options", "DENY");
 
-    /** Something that clients are to be sent; a report is read when the first of them comes to it. */
+    /** An event for clients; a report is read when the first client gets to it. */
     private record Event(String name, int run, int step, String data, Report report) {
         Event(String name, int run, int step, String data) {
             this(name, run, step, data, null);
@@ -85,7 +85,7 @@ public final class LiveServer implements AutoCloseable {
     private final byte[] page = ReportPage.live();
     private final Set<String> hosts;
 
-    private final Set<Client> clients = new HashSet<>(); // also the lock of what follows
+    private final Set<Client> clients = new HashSet<>(); // also the lock of the fields below
     private final List<Path> runs = new ArrayList<>();
     private String ending = FAILED;
     private boolean closed;
@@ -113,7 +113,7 @@ public final class LiveServer implements AutoCloseable {
         start();
     }
 
-    /** By a daemon: the server's own thread is what the one that starts it is. */
+    /** Starts the server on a daemon thread, whose status the server's own thread inherits. */
     private void start() throws IOException {
         Thread starter = daemon(server::start, "drakegpt-live-start");
         starter.start();
@@ -137,16 +137,16 @@ public final class LiveServer implements AutoCloseable {
         return server.getAddress().getPort();
     }
 
-    /** What to give to a browser. */
+    /** The address of the page. */
     public URI uri() {
         return URI.create("http://localhost:" + port() + "/");
     }
 
     /**
-     * Shows a run, beside those that are shown already.
+     * Shows a run, besides those that are already shown.
      *
      * @param folder of the run
-     * @return what is to be told of the run's metrics, each after it was written into {@code metrics.jsonl}
+     * @return receives the run's metrics, each after it was written to {@code metrics.jsonl}
      */
     public MetricsSink show(Path folder) {
         synchronized (clients) {
@@ -163,11 +163,11 @@ public final class LiveServer implements AutoCloseable {
             this.run = run;
         }
 
-        /** What was shown of steps that will be done again is no more. */
+        /** Sends a new report, without the steps that will be repeated. */
         @Override
         public void start(TrainingListener.Start start) {
             synchronized (clients) {
-                ending = FAILED; // unless its end is told, whatever became of a run before
+                ending = FAILED; // until its end is reported; replaces that of an earlier run
             }
             tell(new Event(new Report()));
         }
@@ -204,7 +204,7 @@ public final class LiveServer implements AutoCloseable {
         }
     }
 
-    /** Ends every connection, after its client was told that training has ended. */
+    /** Ends every connection, after telling its client that training has ended. */
     @Override
     public void close() {
         synchronized (clients) {
@@ -223,7 +223,7 @@ public final class LiveServer implements AutoCloseable {
                     left = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime());
                 }
             } catch (InterruptedException e) {
-                Thread.currentThread().interrupt(); // whoever asks to stop does not want to wait
+                Thread.currentThread().interrupt(); // do not wait: the program was asked to stop
             }
             clients.forEach(Client::drop);
         }
@@ -264,7 +264,7 @@ public final class LiveServer implements AutoCloseable {
         }
     }
 
-    /** Whether a page of this server asks, or a person, or a program that is no browser. */
+    /** Whether a request comes from a page of this server, from a user, or from a program that is not a browser. */
     private boolean isAllowed(HttpExchange exchange) {
         Headers headers = exchange.getRequestHeaders();
         List<String> host = headers.getOrDefault("Host", List.of());
@@ -303,7 +303,7 @@ public final class LiveServer implements AutoCloseable {
         synchronized (clients) {
             if (!closed && clients.size() < MAX_CLIENTS) {
                 client.offer(new Event(new Report()));
-                clients.add(client); // before the report is read: what is recorded meanwhile is in the queue
+                clients.add(client); // before the report is read: lines recorded meanwhile are in the queue
             }
         }
         try {
@@ -326,7 +326,7 @@ public final class LiveServer implements AutoCloseable {
         }
     }
 
-    /** All that the run folders hold, read once for all clients that are sent it at a time. */
+    /** The content of the run folders, read once for all clients that are waiting for it. */
     private final class Report {
         private String data; // null until it was read
         private List<Integer> lastSteps; // of each run
@@ -349,7 +349,7 @@ public final class LiveServer implements AutoCloseable {
                         .toList();
                 data = ReportPage.data(reports);
             } catch (ClosedByInterruptException e) {
-                throw e; // the client whose thread this is is being dropped
+                throw e; // this thread's client is being dropped
             } catch (IOException e) {
                 log.warn("The live page cannot be filled: {}", e.getMessage());
                 throw e;
@@ -370,14 +370,17 @@ public final class LiveServer implements AutoCloseable {
             }
         }
 
-        /** Also gets its thread out of a write that waits for the client: an interrupt closes the channel. */
+        /**
+         * Interrupts its thread, which also ends a write that waits for the client, since an interrupt closes the
+         * channel.
+         */
         synchronized void drop() {
             if (!gone) {
                 thread.interrupt();
             }
         }
 
-        /** From now on its thread serves others. */
+        /** Releases its thread to serve others. */
         synchronized void leave() {
             gone = true;
             Thread.interrupted();

@@ -3,13 +3,13 @@ package io.github.drakegpt.report;
 import java.util.List;
 
 /**
- * How lines of runs are drawn. The colours stay apart for people who lack one of the three kinds of cones, and each has a
- * contrast of at least 3 to 1 with its background (PaletteTest measures both).
+ * Colours and dashes of runs' lines. The colours are distinct for people who lack one of the three kinds of cones, and
+ * each has a contrast of at least 3 to 1 with its background (PaletteTest measures both).
  */
 public final class Palette {
-    /** What the light colours are drawn on. */
+    /** Background of the light colours. */
     public static final String LIGHT_BACKGROUND = "#ffffff";
-    /** What the dark theme's colours are drawn on. */
+    /** Background of the dark theme's colours. */
     public static final String DARK_BACKGROUND = "#181b20";
 
     /** A run's colour on either background, as {@code #rrggbb}. */

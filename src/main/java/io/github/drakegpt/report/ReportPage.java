@@ -25,14 +25,14 @@ import java.util.Objects;
 import java.util.function.Function;
 
 /**
- * The report: one HTML file that needs no other and no network. Runs are data in it, as JSON; {@code page.js} makes charts
- * and tables of them. The page may run its own scripts and styles only, which its content security policy names by hash, so
- * that no text of a run can become code.
+ * The report: one HTML file that needs no other and no network. Runs are data in it, as JSON; {@code page.js} makes
+ * charts and tables of them. The page may run only its own scripts and styles, which its content security policy lists
+ * by hash, so that no text of a run can become code.
  */
 public final class ReportPage {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final MathContext DIGITS =
-            new MathContext(8); // so many more than are shown that rounding twice does no harm
+            new MathContext(8); // far more digits than are shown, so that rounding twice does no harm
 
     private ReportPage() {}
 
@@ -41,7 +41,7 @@ public final class ReportPage {
         AtomicFiles.write(file, page(data(runs), "'none'"));
     }
 
-    /** The page that asks for its runs: from the server-sent events of {@code events}, beside it. */
+    /** The page that gets its runs from server-sent events, at the address {@code events} beside its own. */
     public static byte[] live() {
         return page("{\"live\":true}", "'self'");
     }
@@ -122,7 +122,7 @@ public final class ReportPage {
         return node;
     }
 
-    /** What the page shows of it, whatever else the file holds. */
+    /** The fields that the page shows; the file may hold others. */
     private static ObjectNode profile(JsonNode kept) {
         ObjectNode node = JsonNodeFactory.instance
                 .objectNode()
@@ -177,7 +177,7 @@ public final class ReportPage {
         String script = resource("page.js");
         String policy = "default-src 'none'; script-src " + hash(charts) + " " + hash(script) + "; style-src "
                 + hash(style) + "; img-src data:; connect-src " + connect + "; base-uri 'none'; form-action 'none'";
-        // in the order of the page: what was filled in is not searched again
+        // in the order of the page: filled-in text is not searched again
         StringBuilder page = new StringBuilder();
         String rest = resource("page.html");
         for (String[] part : new String[][] {
@@ -198,7 +198,7 @@ public final class ReportPage {
 
     private static String resource(String name) {
         try (InputStream in = ReportPage.class.getResourceAsStream(name)) {
-            // a browser takes the hash of lines that end with \n, whatever they end with here
+            // a browser hashes lines that end with \n, so convert other line ends
             return new String(in.readAllBytes(), StandardCharsets.UTF_8).replace("\r\n", "\n");
         } catch (IOException e) {
             throw new UncheckedIOException(e);

@@ -22,16 +22,17 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * What a run folder tells without its weights being read. A folder of packed weights is one too: it has no metrics and no state.
+ * Content of a run folder, except its weights. A folder of packed weights is also a run: it has no metrics and no
+ * state.
  *
- * @param name what the run is called beside others
+ * @param name that tells the run from others
  * @param config the resolved settings
- * @param state where the newest checkpoint stands, if there is one
+ * @param state of the newest checkpoint, if there is one
  * @param metrics by ascending steps
  * @param parameters number of trained values
  * @param weightBytes of the weights when nothing is trained, those of a quantized model packed
- * @param weightsOnly whether this is a folder of packed weights, which knows nothing of the training
- * @param machine names and values of what trained it; empty if that was not recorded
+ * @param weightsOnly whether this is a folder of packed weights, without records of the training
+ * @param machine names and values of the machine that trained it; empty if that was not recorded
  * @param profile the content of {@code profile.json}, if there is one
  */
 public record RunReport(
@@ -71,7 +72,10 @@ public record RunReport(
                 json(path.resolve(RunFolder.PROFILE)));
     }
 
-    /** Reads runs; those whose folders have the same name are called by as many folders above as tell them apart. */
+    /**
+     * Reads runs; the names of those whose folders have the same name include as many parent folders as tell them
+     * apart.
+     */
     public static List<RunReport> read(List<Path> paths) throws IOException {
         List<RunReport> runs = new ArrayList<>();
         for (Path path : paths) {
@@ -131,12 +135,12 @@ public record RunReport(
         }
     }
 
-    /** Which stage of the journey the model is. */
+    /** The model's stage of the journey. */
     public Stage stage() {
         return Stage.of(model);
     }
 
-    /** Steps that training was to have. */
+    /** Planned steps of the training. */
     public int iters() {
         return config.at("/train/iters").asInt();
     }

@@ -1,2 +1,2 @@
-/** Runs as people see them: the report page and its pictures. */
+/** Presentation of runs: the report page, the live page and pictures of curves. */
 package io.github.drakegpt.report;

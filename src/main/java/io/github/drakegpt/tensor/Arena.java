@@ -1,24 +1,24 @@
 package io.github.drakegpt.tensor;
 
-/** Memory that is taken piece by piece and given back all at once: each model has one. */
+/** Memory that is allocated piece by piece and freed all at once: each model has one. */
 public interface Arena extends AutoCloseable {
     /**
      * A new tensor, filled with zeros.
      *
-     * @throws OutOfMemoryException if the device cannot give that much
+     * @throws OutOfMemoryException if the device has too little memory
      */
     Tensor allocate(DType dtype, Shape shape);
 
-    /** Makes closing the arena do this too: before its memory goes, and before what was asked for earlier. */
+    /** Runs {@code release} when the arena is closed: before its memory is freed, and before earlier ones. */
     void onClose(Runnable release);
 
     /** Bytes allocated so far. */
     long bytes();
 
-    /** About how many bytes the device could still give. */
+    /** Approximate free memory of the device, in bytes. */
     long available();
 
-    /** Gives the memory back; its tensors must not be used any more. */
+    /** Frees the memory; its tensors must not be used any more. */
     @Override
     void close();
 }

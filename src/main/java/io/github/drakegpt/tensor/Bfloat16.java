@@ -1,8 +1,8 @@
 package io.github.drakegpt.tensor;
 
 /**
- * bfloat16: the upper half of an IEEE 754 binary32, that is a sign, 8 bits of exponent and 7 of mantissa. Java has no such
- * type; one is a {@code char} with its bits.
+ * bfloat16: the upper half of an IEEE 754 binary32, that is a sign, 8 bits of exponent and 7 of mantissa. Java has no
+ * such type; a {@code char} holds its bits.
  */
 final class Bfloat16 {
     private static final int HALF = 1 << 15;
@@ -10,7 +10,7 @@ final class Bfloat16 {
 
     private Bfloat16() {}
 
-    /** Rounds to the nearest, ties to even; too large ones become infinite. NaN becomes what CUDA makes of it. */
+    /** Rounds to nearest, ties to even; values out of range become infinite, NaN becomes CUDA's NaN. */
     static char of(float value) {
         if (Float.isNaN(value)) {
             return NAN;

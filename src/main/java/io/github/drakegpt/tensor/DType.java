@@ -4,7 +4,7 @@ package io.github.drakegpt.tensor;
 public enum DType {
     /** IEEE 754 binary32: parameters, gradients, activations. */
     F32(4),
-    /** bfloat16, the upper half of a binary32: activations and weights where a GPU computes with less precision. */
+    /** bfloat16, the upper half of a binary32: activations and weights of a GPU in reduced precision. */
     BF16(2),
     /** Signed 32-bit integers: token ids, step counters. */
     I32(4),

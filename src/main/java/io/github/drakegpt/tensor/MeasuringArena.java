@@ -1,8 +1,8 @@
 package io.github.drakegpt.tensor;
 
-/** Counts what would be allocated. Its tensors take what is written to them and forget it; nothing can run on them. */
+/** Counts allocations without making them. Its tensors discard all that is written to them; nothing can run on them. */
 public final class MeasuringArena implements Arena {
-    /** Memory of no content; each tensor has one of its own, as tensors that share one would overlap. */
+    /** Memory without content. Each tensor has its own, since tensors that share one would overlap. */
     private static final class Nothing implements Storage {
         @Override
         public void read(long offset, Object array, int arrayOffset, int length) {
@@ -11,7 +11,7 @@ public final class MeasuringArena implements Arena {
 
         @Override
         public void write(long offset, Object array, int arrayOffset, int length) {
-            // there is nowhere to keep it
+            // discarded
         }
 
         @Override
@@ -21,7 +21,7 @@ public final class MeasuringArena implements Arena {
 
         @Override
         public void close() {
-            // nothing was taken
+            // nothing was allocated
         }
     }
 
@@ -35,7 +35,7 @@ public final class MeasuringArena implements Arena {
 
     @Override
     public void onClose(Runnable release) {
-        // what was recorded over nothing is never run
+        // nothing to release
     }
 
     @Override

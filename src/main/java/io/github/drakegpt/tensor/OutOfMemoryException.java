@@ -1,6 +1,6 @@
 package io.github.drakegpt.tensor;
 
-/** A device has less memory than was asked for; the message says how much that was and what to do. */
+/** An allocation that exceeds a device's memory; the message says how much was asked for and what to do. */
 public final class OutOfMemoryException extends RuntimeException {
     private static final long serialVersionUID = 1;
 

@@ -19,8 +19,8 @@ public final class Philox {
     private Philox() {}
 
     /**
-     * Many blocks, each of their four words in an array of its own, as non-negative longs. The JIT compiler turns loops
-     * over arrays into vector code only if all are indexed alike, so these are not parts of one array.
+     * Many blocks: an array for each of their four words, as non-negative longs. Not parts of one array, since the JIT
+     * compiler vectorizes loops over several arrays only if all are indexed alike.
      */
     public static final class Lanes {
         private long[] a = new long[0];
@@ -51,7 +51,7 @@ public final class Philox {
     /**
      * Draws {@code blocks} consecutive blocks into lanes.
      *
-     * @param purpose what the numbers are for, 0 to 65,535: two purposes never share a number
+     * @param purpose of the numbers, 0 to 65,535: two purposes never share a number
      * @param firstBlock index of the first block, 0 to 2^48 - 1
      */
     public static void draw(long seed, int purpose, long step, long firstBlock, int blocks, Lanes lanes) {
@@ -98,7 +98,7 @@ public final class Philox {
         }
     }
 
-    /** With the product of x: y = y ^ its high half ^ key, x = its low half. Short, or it would not be vectorised. */
+    /** With the product of x: y = y ^ its high half ^ key, x = its low half. Short, so that it is vectorized. */
     private static void halfRound(long[] x, long[] y, int blocks, long multiplier, long key) {
         for (int i = 0; i < blocks; i++) {
             long product = x[i] * multiplier;

@@ -21,7 +21,7 @@ public final class Shape {
         this.size = product;
     }
 
-    /** A shape; without dimensions it is that of a scalar. */
+    /** A shape; without dimensions, that of a scalar. */
     public static Shape of(int... dims) {
         return new Shape(dims.clone());
     }

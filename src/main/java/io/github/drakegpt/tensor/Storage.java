@@ -1,7 +1,7 @@
 package io.github.drakegpt.tensor;
 
 /**
- * A block of elements in the memory of one backend. Backends implement it; everyone else reads and writes through
+ * A block of elements in the memory of one backend. Backends implement it; all other code reads and writes through
  * {@link Tensor}. Copies are element by element in row-major order and complete when the call returns.
  */
 public interface Storage extends AutoCloseable {
@@ -12,12 +12,12 @@ public interface Storage extends AutoCloseable {
     void write(long offset, Object array, int arrayOffset, int length);
 
     /**
-     * What the memory belongs to: equal for all tensors that an operation can work on together. Its text names it in error
-     * messages.
+     * The owner of the memory: equal for all tensors that can be operands of one operation. Error messages name it by
+     * its text.
      */
     Object device();
 
-    /** Gives the memory back; tensors over it must not be used any more. */
+    /** Frees the memory; its tensors must not be used any more. */
     @Override
     void close();
 }

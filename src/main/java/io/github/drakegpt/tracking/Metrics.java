@@ -8,8 +8,8 @@ import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.annotation.JsonNaming;
 
 /**
- * What is recorded of a training step: a line of {@code metrics.jsonl}. Losses are in nats per token. What an evaluation
- * alone knows is null between evaluations, and then not in the line.
+ * Metrics of a training step: a line of {@code metrics.jsonl}. Losses are in nats per token. Values that only an
+ * evaluation gives are null between evaluations, and then not in the line.
  *
  * @param step counted from 1
  * @param loss mean over the step's batch; null in runs of versions that did not record it
@@ -18,7 +18,7 @@ import com.fasterxml.jackson.databind.annotation.JsonNaming;
  * @param learningRate of the step
  * @param gradNorm norm of the step's gradient before clipping
  * @param tokensPerSecond of the training steps since the line before
- * @param peakMemoryBytes the most memory of the device that was taken at a time since this process trains the run, or null
+ * @param peakMemoryBytes peak memory of the device since this process began to train the run, or null
  * @param elapsedSeconds of the whole run so far, evaluations included
  * @param sample text that the model wrote at an evaluation, or null
  */

@@ -28,8 +28,8 @@ public final class MetricsFile implements MetricsSink {
     }
 
     /**
-     * What a file holds, by ascending steps; nothing if there is no such file. Lines that were not written to their end are
-     * passed over: the last one of a run that was killed, or is being written.
+     * The metrics in a file, by ascending steps; empty if there is no such file. Incomplete lines are skipped: the last
+     * one of a run that was killed, or is being written.
      */
     public static List<Metrics> read(Path file) throws IOException {
         if (!Files.exists(file)) {
@@ -39,7 +39,7 @@ public final class MetricsFile implements MetricsSink {
             throw new IOException(file + " is a folder, where a run has its metrics; remove it.");
         }
         TreeMap<Integer, Metrics> metrics = new TreeMap<>();
-        new String(Files.readAllBytes(file), StandardCharsets.UTF_8) // bytes of a torn file need not be that
+        new String(Files.readAllBytes(file), StandardCharsets.UTF_8) // a torn file may hold other bytes
                 .lines()
                 .forEach(line -> parse(line).ifPresent(read -> metrics.put(read.step(), read)));
         return List.copyOf(metrics.values());
@@ -63,10 +63,10 @@ public final class MetricsFile implements MetricsSink {
         }
     }
 
-    /** Drops the lines of steps that will be done again, and one that was not written to its end. */
+    /** Drops the lines of steps that will be repeated, and an incomplete one. */
     @Override
     public void start(TrainingListener.Start start) throws IOException {
-        close(); // the file is another one afterwards
+        close(); // the file is replaced below
         if (!Files.exists(file)) {
             return;
         }

@@ -6,8 +6,8 @@ import java.io.IOException;
 import java.util.List;
 
 /**
- * Records training: every evaluation, and ten times between two of them a step as it is. To read a step's values the device
- * must be waited for, so that not each is recorded.
+ * Records training: every evaluation, and ten single steps between two of them. Not every step, since reading its
+ * values waits for the device.
  */
 public final class MetricsRecorder implements TrainingListener {
     private static final int BETWEEN_EVALUATIONS = 10;
@@ -49,7 +49,7 @@ public final class MetricsRecorder implements TrainingListener {
     }
 
     private void record(Step step, Evaluation evaluation) throws IOException {
-        double loss = shortest(step.loss()); // first of all: it waits, and then the time is known
+        double loss = shortest(step.loss()); // first: it waits for the device, after which the time is known
         double seconds = start.clock().trainSeconds();
         double tokens = (double) (step.number() - lastStep)
                 * start.train().sequencesPerStep()

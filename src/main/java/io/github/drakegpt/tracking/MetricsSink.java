@@ -4,7 +4,7 @@ import io.github.drakegpt.train.TrainingListener;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 
-/** Keeps or shows what {@link MetricsRecorder} records; called on the trainer's thread, in order. */
+/** Stores or shows the metrics that {@link MetricsRecorder} records; called on the trainer's thread, in order. */
 public interface MetricsSink extends AutoCloseable {
     /** Before the first step of this process. */
     default void start(TrainingListener.Start start) throws IOException {}
@@ -15,7 +15,7 @@ public interface MetricsSink extends AutoCloseable {
     /** After the last step. */
     default void end(TrainingResult result) throws IOException {}
 
-    /** Called last, also when training has failed. */
+    /** Called last, even when training has failed. */
     @Override
     default void close() throws IOException {}
 }

@@ -4,8 +4,8 @@ import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 
 /**
- * A message in the wire format of protocol buffers, written field by field. Fields are known by their numbers; who writes
- * them knows the message's definition.
+ * A message in the wire format of protocol buffers, written field by field. Fields are identified by number; the caller
+ * knows the message's definition.
  *
  * @see <a href="https://protobuf.dev/programming-guides/encoding/">Protocol Buffers: Encoding</a>
  */

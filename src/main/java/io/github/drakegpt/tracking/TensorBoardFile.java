@@ -96,7 +96,7 @@ public final class TensorBoardFile implements MetricsSink {
             throw AtomicFiles.failed(file, e);
         }
         write(event(0).add(Event.FILE_VERSION, "brain.Event:2"));
-        // From here on TensorBoard drops what a killed process has left of this step and later ones.
+        // Makes TensorBoard drop the events of a killed process from this step on.
         ProtoMessage started = new ProtoMessage().add(1, 1); // status: START
         write(event(firstStep).add(Event.SESSION_LOG, started));
         if (first) {
@@ -106,7 +106,7 @@ public final class TensorBoardFile implements MetricsSink {
         }
     }
 
-    /** This machine's name by what is at hand: to ask for it, as Java does, is to ask a name server, which may take long. */
+    /** This machine's name from a local source: Java's way asks a name server, which may take long. */
     private static String host() {
         try {
             return Files.readString(Path.of("/proc/sys/kernel/hostname")).strip(); // Linux
@@ -138,7 +138,7 @@ public final class TensorBoardFile implements MetricsSink {
         summary.add(1, new ProtoMessage().add(1, tag).add(8, tensor).add(9, metadata)); // tag, tensor, metadata
     }
 
-    /** A block of code in Markdown, between fences that are longer than any of the text's own. */
+    /** A block of code in Markdown, between fences that are longer than any in the text. */
     private static String verbatim(String text) {
         int longest = 2;
         int run = 0;

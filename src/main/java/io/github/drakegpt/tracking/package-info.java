@@ -1,2 +1,2 @@
-/** Listeners that record how training goes. */
+/** Listeners that record training. */
 package io.github.drakegpt.tracking;

@@ -23,7 +23,7 @@ final class Evaluator {
     private final Runnable operations;
     private final long tokens;
 
-    /** @param passes that the loss is the mean over, as {@link Shards#evaluation} gives them */
+    /** @param passes over which the loss is the mean, from {@link Shards#evaluation} */
     Evaluator(Backend backend, Arena arena, LanguageModel[] replicas, BatchSampler sampler, List<Pass> passes) {
         this.backend = backend;
         this.replicas = replicas;
@@ -61,7 +61,7 @@ final class Evaluator {
         });
     }
 
-    /** Mean loss in nats per token over batches that the sampler draws for the present step. */
+    /** Mean loss in nats per token over batches that the sampler draws for the current step. */
     double loss() {
         operations.run();
         double sum = 0;

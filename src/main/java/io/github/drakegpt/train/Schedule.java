@@ -2,7 +2,7 @@ package io.github.drakegpt.train;
 
 import com.fasterxml.jackson.annotation.JsonProperty;
 
-/** How the learning rate changes over a run. */
+/** Schedules of the learning rate. */
 public enum Schedule {
     /**
      * A triangle between base_lr and max_lr whose flanks take step_size_up evaluations each; the rate changes only at
@@ -38,9 +38,9 @@ public enum Schedule {
         }
     },
     /**
-     * What the authors of BitNet b1.58 train with: linearly up to max_lr over warmup_iters; in the first half of the
-     * iterations max_lr times the share of them that is left, in the second base_lr times that and no weight decay ("The
-     * Era of 1-bit LLMs: Training Tips, Code and FAQ", 2024, figure 1 and tables 1 and 2).
+     * The schedule of the authors of BitNet b1.58: linearly up to max_lr over warmup_iters; in the first half of the
+     * iterations max_lr times the share of them that is left, in the second base_lr times that and no weight decay
+     * ("The Era of 1-bit LLMs: Training Tips, Code and FAQ", 2024, figure 1 and tables 1 and 2).
      */
     @JsonProperty("bitnet")
     BITNET {
@@ -61,7 +61,7 @@ public enum Schedule {
         }
     };
 
-    /** The rate of a step, the first of which is step 1. */
+    /** The rate of a step, counted from 1. */
     abstract double learningRate(TrainConfig config, int step);
 
     /** Whether weights decay in a step. */

@@ -5,7 +5,7 @@ import io.github.drakegpt.ops.Pass;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Splits the sequences of a batch into the parts that the backend computes one by one or side by side. */
+/** Splits the sequences of a batch into the parts that the backend computes one by one or concurrently. */
 final class Shards {
     private Shards() {}
 

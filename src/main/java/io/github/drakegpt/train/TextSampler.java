@@ -6,7 +6,10 @@ import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.ops.Sampling;
 
-/** Texts to judge models by: each begins with nothing, and is drawn plainly from the same random numbers. */
+/**
+ * Texts to judge models by: each begins with the empty prompt, and is drawn with plain sampling from the same random
+ * numbers.
+ */
 public final class TextSampler implements AutoCloseable {
     private static final long SEED = 42;
 
@@ -18,7 +21,7 @@ public final class TextSampler implements AutoCloseable {
         this.tokenizer = tokenizer;
     }
 
-    /** Samples other weights of the same model from now on. */
+    /** Continues with other weights of the same model. */
     void setWeights(Weights weights) {
         generator.setWeights(weights);
     }

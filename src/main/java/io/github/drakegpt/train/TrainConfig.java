@@ -7,7 +7,7 @@ import io.github.drakegpt.ops.AdamWSettings;
 import java.util.List;
 
 /**
- * How a model is trained.
+ * Settings of a training run.
  *
  * @param batchSize B, sequences of a step (of each of its gradAccum parts)
  * @param iters training steps
@@ -18,8 +18,8 @@ import java.util.List;
  * @param maxLr highest learning rate
  * @param stepSizeUp cyclic: evaluations from the lowest to the highest rate
  * @param warmupIters cosine and bitnet: steps from 0 to the highest rate
- * @param quantWarmupIters steps over which the rounding of a quantized model goes from nothing to full strength: a model that
- *     was trained in full precision then loses less of what it knows; 0: full from the first step
+ * @param quantWarmupIters steps over which the rounding of a quantized model goes from nothing to full strength: a
+ *     model trained in full precision then keeps more of its knowledge; 0: full from the first step
  * @param betas AdamW's two decay rates
  * @param eps AdamW's epsilon
  * @param weightDecay AdamW's weight decay, on every parameter

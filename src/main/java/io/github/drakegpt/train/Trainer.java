@@ -42,14 +42,14 @@ public final class Trainer implements AutoCloseable {
 
     private TrainingState state = TrainingState.START;
     private TrainingState saved;
-    private TextSampler sampler; // null until somebody wants to see a text
+    private TextSampler sampler; // null until a listener asks for a text
     private boolean noMemoryForSamples;
     private long peakMemoryBytes;
 
     /**
      * Builds the model with initial weights for the seed.
      *
-     * @param run where checkpoints go
+     * @param run receives the checkpoints
      * @throws IllegalArgumentException if the corpus is too short for the model's context
      */
     public Trainer(
@@ -112,7 +112,7 @@ public final class Trainer implements AutoCloseable {
     }
 
     /**
-     * Trains until all iterations are done, patience ends or {@code stop} says so, and saves a checkpoint at every
+     * Trains until all iterations are done, patience ends or {@code stop} returns true, and saves a checkpoint at every
      * evaluation and at the end.
      *
      * @throws DivergedException if the loss becomes NaN or infinite; the checkpoint before that stays
@@ -174,7 +174,7 @@ public final class Trainer implements AutoCloseable {
         return TrainingResult.End.COMPLETED;
     }
 
-    /** The first step after {@code number} at which there is an evaluation: the last of all, at the latest. */
+    /** The first step after {@code number} with an evaluation, which the last step of all always has. */
     private int nextEvaluation(int number) {
         long next = (number / config.evalInterval() + 1L) * config.evalInterval();
         return (int) Math.min(next, config.iters());
@@ -193,7 +193,7 @@ public final class Trainer implements AutoCloseable {
         save();
     }
 
-    /** A text that is written once, when first asked for. */
+    /** A text that is generated at the first call, and kept. */
     private final class Sample implements Supplier<Optional<String>> {
         private Optional<String> text; // null until then
 
@@ -214,7 +214,7 @@ public final class Trainer implements AutoCloseable {
                     sampler.setWeights(now);
                 }
                 return Optional.of(sampler.sample(SAMPLE_LENGTH));
-            } catch (OutOfMemoryException e) { // training fits, and matters more
+            } catch (OutOfMemoryException e) { // training fits, and is more important
                 log.warn("There is no memory left to write samples with: {}", e.getMessage());
                 noMemoryForSamples = true;
                 closeSampler();
@@ -237,7 +237,7 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
-    /** Saves a checkpoint of where training stands. */
+    /** Saves a checkpoint of the current state. */
     public void save() throws IOException {
         float[] weights = step.weights().toFloats();
         for (float weight : weights) {

@@ -2,7 +2,7 @@ package io.github.drakegpt.train;
 
 import io.github.drakegpt.checkpoint.TrainingState;
 
-/** How long a run has taken, in all processes that worked on it. */
+/** Duration of a run, over all processes that trained it. */
 public final class TrainingClock {
     private final double elapsedBefore;
     private final long begin = System.nanoTime();
@@ -17,8 +17,8 @@ public final class TrainingClock {
     }
 
     /**
-     * Seconds that training steps have taken, without evaluations and checkpoints. A device may still be at work on the steps
-     * that were started last: known are the times of those that are {@link TrainingListener.Step#isDone done}.
+     * Seconds that training steps have taken, without evaluations and checkpoints. A device may still be computing the
+     * last steps: only those that are {@link TrainingListener.Step#isDone done} are included.
      */
     public double trainSeconds() {
         return running ? trained + seconds(since) : trained;

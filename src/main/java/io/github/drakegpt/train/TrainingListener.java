@@ -6,13 +6,15 @@ import java.io.IOException;
 import java.util.Optional;
 import java.util.function.Supplier;
 
-/** Is told how training goes. The trainer knows none of its listeners; they are called on its thread, in order. */
+/**
+ * Receives the events of a training run. The trainer depends on no listener; they are called on its thread, in order.
+ */
 public interface TrainingListener extends AutoCloseable {
     /**
-     * What is about to be trained.
+     * A training run that is about to start.
      *
      * @param device its name and description
-     * @param precision what the device computes in
+     * @param precision of the device
      * @param parameters number of trained values
      * @param memoryBytes of parameters, gradients, moments and activations
      * @param firstStep the step that comes next: above 1 if a run is resumed
@@ -29,8 +31,8 @@ public interface TrainingListener extends AutoCloseable {
             TrainingClock clock) {}
 
     /**
-     * A step that was done; it is another one's after {@link #onStep} returns. Reading a value from the device costs time: a
-     * listener asks only for what it shows.
+     * A step that was done; the object is reused after {@link #onStep} returns. Reading a value from the device costs
+     * time: a listener should read only the values that it shows.
      */
     interface Step {
         /** Counted from 1. */
@@ -54,10 +56,10 @@ public interface TrainingListener extends AutoCloseable {
      * @param step after which the model was evaluated
      * @param trainLoss mean over the evaluation's batches of the training split, in nats per token
      * @param valLoss the same of the validation split
-     * @param best whether no evaluation before has had so low a val loss
-     * @param peakMemoryBytes the most memory of the device that was taken at a time since training began
-     * @param sample text that the model writes now, from the same random numbers each time; is written when first asked for,
-     *     which is possible until {@link #onEvaluation} returns. Empty where there is no memory for it
+     * @param best whether this is the lowest val loss so far
+     * @param peakMemoryBytes peak memory of the device since training began
+     * @param sample text that the model writes now, from the same random numbers each time; written at the first call,
+     *     which must come before {@link #onEvaluation} returns. Empty where there is no memory for it
      */
     record Evaluation(
             Step step,
@@ -70,7 +72,7 @@ public interface TrainingListener extends AutoCloseable {
     /** Before the first step. */
     default void onStart(Start start) throws IOException {}
 
-    /** After every step, or several times after several steps that the device did at once: for each of them, in order. */
+    /** After every step; after several steps that the device did at once, for each of them in order. */
     default void onStep(Step step) throws IOException {}
 
     /** After every evaluation, before its checkpoint is saved. */
@@ -79,7 +81,7 @@ public interface TrainingListener extends AutoCloseable {
     /** After the last step. */
     default void onEnd(TrainingResult result) throws IOException {}
 
-    /** Called last, also when training has failed. */
+    /** Called last, even when training has failed. */
     @Override
     default void close() throws IOException {}
 }

@@ -3,7 +3,7 @@ package io.github.drakegpt.train;
 import io.github.drakegpt.checkpoint.TrainingState;
 
 /**
- * How a training run ended.
+ * The end of a training run.
  *
  * @param end why
  * @param state the last checkpoint's
@@ -16,7 +16,7 @@ public record TrainingResult(End end, TrainingState state, long parameters) {
         COMPLETED,
         /** The val loss has not fallen for {@code train.patience} evaluations. */
         OUT_OF_PATIENCE,
-        /** Somebody asked it to stop; a checkpoint was saved. */
+        /** It was asked to stop; a checkpoint was saved. */
         INTERRUPTED
     }
 

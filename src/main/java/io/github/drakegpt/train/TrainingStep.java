@@ -32,19 +32,18 @@ import java.util.stream.IntStream;
 /**
  * A model with its optimizer, and the step that trains it: draw a batch, forward, backward, AdamW.
  *
- * <p>A step's batch is split into shards. Replicas of the model, as many as the backend works on at once, share the
- * parameters and each have buffers for one shard; their gradients are added up in the order of the shards, so that the
- * result depends neither on how many replicas there are nor on which is done first. All buffers are made here; a step
- * allocates nothing.
+ * <p>A step's batch is split into shards. Replicas of the model, as many as the backend runs concurrently, share the
+ * parameters, and each has buffers for one shard; their gradients are added up in the order of the shards, so that the
+ * result depends neither on the number of replicas nor on the order in which they finish. All buffers are made here; a
+ * step allocates nothing.
  *
- * <p>A device that is started by the host is given several steps at once: it counts them itself, and each has a
- * {@link Slot} of its own for what it needs from the host and for what it leaves behind. The result is the same to the bit
- * however steps are taken together.
+ * <p>An asynchronous device is given several steps at once: it counts them itself, and each has a {@link Slot} of its
+ * own for its inputs from the host and its results. The result is the same to the bit however steps are grouped.
  */
 public final class TrainingStep implements TrainingListener.Step, AutoCloseable {
-    /** Seconds that the host is at most ahead of the device: who asks to stop waits no longer for what was started. */
+    /** Maximum seconds of queued work on the device, and so the longest wait of a request to stop. */
     private static final double MOST_AHEAD = 0.1;
-    /** Forward and backward pass: that many floating-point operations for each parameter and token, about. */
+    /** Approximate floating-point operations of a forward and a backward pass for each parameter and token. */
     private static final double FLOPS = 6;
 
     private final Backend backend;
@@ -59,7 +58,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     private final GatherBatchOp[] gathers; // one for each replica
     private final IncrementOp nextStep;
     private final List<SumOp>
-            sums; // of the gradients of shards that are computed side by side; empty if there is one shard
+            sums; // of the gradients of shards that are computed concurrently; empty if there is one shard
     private final List<Slot> slots;
     private final Recorded alone;
     private final Recorded together;
@@ -208,7 +207,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
             return read(gradNorm)[0];
         }
 
-        /** Waits for all that was started. */
+        /** Waits for all queued steps. */
         private float[] read(Tensor tensor) {
             float[] values = tensor.toFloats();
             ahead = 0;
@@ -247,8 +246,8 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     }
 
     /**
-     * Adds to what the device says the largest batch that fits into {@code available} bytes, of which a twentieth is left
-     * for what operations need besides and for what is lost to rounding.
+     * Adds to the device's message the largest batch that fits into {@code available} bytes, of which a twentieth is
+     * reserved for scratch memory of operations and for rounding.
      */
     private static OutOfMemoryException tooLarge(
             OutOfMemoryException e,
@@ -284,17 +283,17 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         return elements;
     }
 
-    /** What the step draws its batches with. */
+    /** The sampler of the step's batches. */
     BatchSampler batches() {
         return batches;
     }
 
-    /** A stream of random numbers that changes with the step. */
+    /** A stream of random numbers that depends on the step. */
     RandomStream stream(int purpose) {
         return new RandomStream(config.seed(), purpose, stepNumber);
     }
 
-    /** Does step {@code number}, the first of which is 1. */
+    /** Does step {@code number}, counted from 1. */
     public void run(int number) {
         run(number, number);
     }
@@ -305,10 +304,10 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     }
 
     /**
-     * Does the first of the steps {@code first} to {@code end}, or as many of them as are taken together. The device may
-     * still be at work when this returns, but not for much longer than a tenth of a second; reading a value waits for it.
+     * Does the first of the steps {@code first} to {@code end}, or as many of them as are grouped. The device may still
+     * be at work when this returns, but not for much longer than a tenth of a second; reading a value waits for it.
      *
-     * @return what was done, which can be read until the next call
+     * @return the steps that were done, readable until the next call
      * @throws IllegalArgumentException if there is no such step
      */
     public List<? extends TrainingListener.Step> run(int first, int end) {
@@ -317,7 +316,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
                     + "; begin with 1 and end with the same or a later one.");
         }
         boolean all = end - first >= slots.size() - 1
-                && decays(first) == decays(first + slots.size() - 1); // it changes once, or never
+                && decays(first) == decays(first + slots.size() - 1); // changes at most once
         Recorded recorded = all ? together : alone;
         try {
             start(recorded, first);
@@ -353,7 +352,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         }
         (decays(first) ? recorded.decayed : recorded.undecayed).run();
         if (quantStrength != null && last.number < config.quantWarmupIters()) {
-            quantStrength.write(1f); // what is evaluated between steps is the model as it will be used
+            quantStrength.write(1f); // evaluations between steps see the model as it will be used
         }
         ahead += recorded.steps.size();
         if (ahead >= mostAhead) {
@@ -364,7 +363,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         }
     }
 
-    /** Adds up the gradients of the replicas, each time that all have computed a shard. */
+    /** Sums the gradients of the replicas, each time that all have computed a shard. */
     private List<SumOp> sums() {
         List<SumOp> all = new ArrayList<>();
         for (int first = 0; first < shards.size() && shards.size() > 1; first += replicas.length) {
@@ -377,7 +376,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         return all;
     }
 
-    /** A step; what changes from one to the next is read from tensors. */
+    /** A step; values that change from one to the next are read from tensors. */
     private Runnable operations(Slot slot, AdamWOp adamW) {
         Consumer<Operations> optimize = ops -> {
             ops.gradNorm(slot.norm);
@@ -405,7 +404,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         replicas[replica].forwardBackward(ops, slot.shardLosses[shard], pass);
     }
 
-    /** As many shards side by side as there are replicas, and the sum of their gradients; then the next ones. */
+    /** As many shards concurrently as there are replicas, and the sum of their gradients; then the next ones. */
     private Runnable inShards(Slot slot, Consumer<Operations> optimize) {
         Runnable[] regions = IntStream.range(0, shards.size())
                 .mapToObj(shard -> backend.region(arena, ops -> forwardBackward(ops, slot, shard)))
@@ -420,7 +419,10 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         };
     }
 
-    /** Of the last step that was done, as the rest of {@link TrainingListener.Step} is. */
+    /**
+     * The number of the last step that was done; the other methods of {@link TrainingListener.Step} are about the same
+     * step.
+     */
     @Override
     public int number() {
         return last.number();
@@ -451,7 +453,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         return replicas[0].parameters();
     }
 
-    /** Models that share the parameters, for passes between steps; as many as the backend works on at once. */
+    /** Models that share the parameters, for passes between steps; as many as the backend runs concurrently. */
     LanguageModel[] replicas() {
         return replicas;
     }
