@@ -122,7 +122,7 @@ public interface Backend extends Operations, AutoCloseable {
      * @param times at least 1
      * @param flops floating-point operations of the work, about
      */
-    default int together(int times, double flops) {
+    default int repetitionsPerLaunch(int times, double flops) {
         return 1;
     }
 

@@ -1,24 +1,25 @@
 package io.github.drakegpt.backend;
 
+import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Operations of a library that do the same as some of {@link Backend}: what those are measured against. Tensors are F32, or
+ * Operations of a library that do the same as some of {@link Operations}: what those are measured against. Tensors are F32, or
  * all of an operation BF16; an {@link UnsupportedOperationException} says that the library cannot do it with them.
  */
 public interface LibraryOperations {
     /** The library: {@code cuDNN}. */
     String library();
 
-    /** {@link Backend#softmax} of whole rows; x and y are different tensors. */
+    /** {@link Operations#softmax} of whole rows; x and y are different tensors. */
     void softmax(Tensor x, Tensor y, int rows, int c);
 
-    /** {@link Backend#softmaxGrad} of whole rows. */
+    /** {@link Operations#softmaxGrad} of whole rows. */
     void softmaxGrad(Tensor y, Tensor dy, Tensor dx, int rows, int c);
 
-    /** y = max(x, 0), n elements each; of ours a part of {@link Backend#linear}. */
+    /** y = max(x, 0), n elements each; of ours a part of {@link Operations#linear}. */
     void relu(Tensor x, Tensor y, int n);
 
-    /** {@link Backend#reluGrad} without the bias; n elements. */
+    /** {@link Operations#reluGrad} without the bias; n elements. */
     void reluGrad(Tensor y, Tensor dy, int n);
 }

@@ -174,32 +174,33 @@ final class BenchCommand implements Callable<Integer> {
         double[] copy = {0}; // its GB/s; measured first
         KernelBenchmark.run(
                 backend, settings.model(VOCAB_SIZE), settings.train().batchSize(), seconds / 10, result -> {
+                    KernelBenchmark.Subject subject = result.subject();
                     ObjectNode row = JsonNodeFactory.instance
                             .objectNode()
                             .put("suite", "kernels")
                             .put("config", name)
-                            .put("operation", result.operation())
-                            .put("by", result.by() == null ? "drakegpt" : result.by())
-                            .put("shape", result.shape().toString())
-                            .put("dtype", result.dtype().name().toLowerCase(Locale.ROOT));
+                            .put("operation", subject.operation())
+                            .put("by", subject.by() == null ? "drakegpt" : subject.by())
+                            .put("shape", subject.shape().toString())
+                            .put("dtype", subject.dtype().name().toLowerCase(Locale.ROOT));
                     if (result.failure() != null) {
                         rows.addFailed(row, result.failure());
                         return;
                     }
                     double speed = result.gigabytesPerSecond();
-                    row.put("bytes", result.bytes())
+                    row.put("bytes", subject.bytes())
                             .put("runs", result.timing().runs())
                             .put("us_median", result.timing().median() * 1e3)
                             .put("us_p10", result.timing().p10() * 1e3)
                             .put("us_p90", result.timing().p90() * 1e3)
                             .put("gb_per_s", speed);
-                    if (result.operation().equals("copy")) {
+                    if (subject.operation().equals("copy")) {
                         copy[0] = speed;
                     }
                     if (copy[0] > 0) {
                         row.put("percent_of_copy", 100 * (speed / copy[0]));
                     }
-                    if (result.flops() > 0) {
+                    if (subject.flops() > 0) {
                         row.put("gflop_per_s", result.gigaflopsPerSecond());
                     }
                     rows.add(row);

@@ -57,7 +57,7 @@ public final class Decoder implements AutoCloseable {
         try {
             this.step = arena.allocate(DType.I32, Shape.of(1));
             this.firstSequence = arena.allocate(DType.I32, Shape.of(1));
-            this.drawn = arena.allocate(DType.I32, Shape.of(backend.together(WINDOWS, 0), batch));
+            this.drawn = arena.allocate(DType.I32, Shape.of(backend.repetitionsPerLaunch(WINDOWS, 0), batch));
         } catch (RuntimeException e) {
             arena.close();
             throw e;
@@ -88,9 +88,9 @@ public final class Decoder implements AutoCloseable {
     }
 
     /** How many passes of this shape are done at once: cached ones of one token fill the context, whole windows follow it. */
-    public int together(Pass pass) {
+    public int passesPerLaunch(Pass pass) {
         int times = pass.cached() ? Math.max(1, model.config().contextLength() - 1) : WINDOWS;
-        return backend.together(times, FLOPS * model.parameters().count() * pass.rows());
+        return backend.repetitionsPerLaunch(times, FLOPS * model.parameters().count() * pass.rows());
     }
 
     /**
@@ -102,7 +102,7 @@ public final class Decoder implements AutoCloseable {
      *     {@code most}
      */
     public int[] draw(Pass pass, int most) {
-        int together = together(pass);
+        int together = passesPerLaunch(pass);
         int count = together <= most ? together : 1;
         recorded.computeIfAbsent(new Passes(pass, count), this::prepare).run();
         int[] tokens = new int[count * batch];

@@ -52,8 +52,8 @@ final class BatchDecoder implements AutoCloseable {
     }
 
     /** Tokens of each sequence that {@link #decode} draws. */
-    int together() {
-        return decoder.together(decode);
+    int passesPerLaunch() {
+        return decoder.passesPerLaunch(decode);
     }
 
     /** Reads the prompts and draws the first token of each. */
@@ -69,13 +69,13 @@ final class BatchDecoder implements AutoCloseable {
      * context when no more fit, and after {@link #prefill}.
      */
     void decode() {
-        if (position + together() > promptLength()) {
+        if (position + passesPerLaunch() > promptLength()) {
             position = 0;
             decoder.place(Arrays.copyOfRange(last, last.length - batch, last.length), position, steps, 0);
         }
-        last = decoder.draw(decode, together());
-        position += together();
-        steps += together();
+        last = decoder.draw(decode, passesPerLaunch());
+        position += passesPerLaunch();
+        steps += passesPerLaunch();
     }
 
     /** Bytes of weights, activations and cache. */

@@ -46,16 +46,16 @@ public final class Benchmark {
      */
     public static Timing train(Backend backend, ModelConfig model, TrainConfig config, double seconds) {
         try (TrainingStep step = TrainingStep.create(backend, model, config, randomTokens(model.vocabSize()))) {
-            long[] warm = repeat(() -> run(step, step.together()), seconds / 2, warmUps(backend));
+            long[] warm = repeat(() -> run(step, step.stepsPerLaunch()), seconds / 2, warmUps(backend));
             int times = worksOn(backend) ? (int) Math.max(1, ROUND / warm[warm.length - 1]) : 1;
-            int steps = times * step.together();
+            int steps = times * step.stepsPerLaunch();
             return Timing.of(each(repeat(() -> run(step, steps), seconds, 3), steps));
         }
     }
 
     /** Whether a device may still be computing when an operation returns. */
     private static boolean worksOn(Backend backend) {
-        return backend.together(Integer.MAX_VALUE, 0) > 1;
+        return backend.repetitionsPerLaunch(Integer.MAX_VALUE, 0) > 1;
     }
 
     /** Runs after which recording is done. */
@@ -113,14 +113,14 @@ public final class Benchmark {
      */
     public static Timing generate(Backend backend, Weights weights, int batch, double seconds) {
         try (BatchDecoder decoder = new BatchDecoder(backend, weights, batch, new int[] {0})) {
-            int rounds = Math.max(1, decoder.promptLength() / decoder.together());
+            int rounds = Math.max(1, decoder.promptLength() / decoder.passesPerLaunch());
             Runnable fill = () -> {
                 for (int round = 0; round < rounds; round++) {
                     decoder.decode();
                 }
             };
             repeat(fill, seconds / 2, warmUps(backend));
-            return Timing.of(each(repeat(fill, seconds, 3), rounds * decoder.together()));
+            return Timing.of(each(repeat(fill, seconds, 3), rounds * decoder.passesPerLaunch()));
         }
     }
 

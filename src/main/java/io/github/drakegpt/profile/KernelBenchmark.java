@@ -5,15 +5,50 @@ import io.github.drakegpt.backend.LibraryOperations;
 import io.github.drakegpt.backend.MatrixProduct;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.ops.Access;
+import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.AppendOp;
+import io.github.drakegpt.ops.AttentionCachedOp;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.CopyOp;
+import io.github.drakegpt.ops.CrossEntropyOp;
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.EmbeddingGradOp;
+import io.github.drakegpt.ops.EmbeddingOp;
+import io.github.drakegpt.ops.GatherBatchOp;
+import io.github.drakegpt.ops.GradNormOp;
+import io.github.drakegpt.ops.IncrementOp;
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.LinearGradOp;
+import io.github.drakegpt.ops.LinearOp;
+import io.github.drakegpt.ops.Operand;
+import io.github.drakegpt.ops.Operation;
+import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeInt8Op;
+import io.github.drakegpt.ops.QuantizeRowsOp;
+import io.github.drakegpt.ops.QuantizeWeightsOp;
+import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.ops.ResidualGradOp;
+import io.github.drakegpt.ops.ResidualOp;
+import io.github.drakegpt.ops.RmsNormGradOp;
+import io.github.drakegpt.ops.RmsNormOp;
+import io.github.drakegpt.ops.SampleOp;
 import io.github.drakegpt.ops.Sampling;
+import io.github.drakegpt.ops.SoftmaxGradOp;
+import io.github.drakegpt.ops.SoftmaxOp;
+import io.github.drakegpt.ops.SumOp;
+import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.MeasuringArena;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
@@ -37,10 +72,16 @@ public final class KernelBenchmark {
     private static final int CORPUS_TOKENS = 1_000_000;
     /** Operands of more than this do not wait in a cache for their next use in training either. */
     private static final long CACHED_BYTES = 16L << 20;
+    /** For operations that have no rows. */
+    private static final Pass ONE_ROW = Pass.evaluation(1, 1);
 
     private final Backend backend;
     private final ModelConfig model;
     private final int batch;
+    private final int rows;
+    /** A training step. */
+    private final Pass pass;
+
     private final DType activations;
     private final Optional<LibraryOperations> library;
     private final OperationTimer timer;
@@ -51,6 +92,8 @@ public final class KernelBenchmark {
         this.backend = backend;
         this.model = model;
         this.batch = batch;
+        this.rows = batch * model.contextLength();
+        this.pass = Pass.training(batch, model.contextLength(), 0);
         this.activations = backend.precision().activations();
         this.library = backend.libraryOperations(arena);
         this.timer = new OperationTimer(backend, seconds);
@@ -58,34 +101,32 @@ public final class KernelBenchmark {
     }
 
     /**
-     * One operation at one size, timed or failed.
+     * One operation at one size.
      *
-     * @param operation the name of its method in {@link Backend}, or of {@link LibraryOperations}
-     * @param by the library that did it; null where the backend did
+     * @param operation its {@link OperationName}, or the name of its method in {@link LibraryOperations}
+     * @param by the library that does it; null where the backend does
      * @param dtype the smallest floating-point type among its operands
-     * @param shape its sizes, in the order of its arguments
+     * @param shape its sizes, in the order of its dimensions
      * @param bytes it has to move if it reads and writes each element once
      * @param flops multiplications and additions of its matrix products; 0 if it has none
-     * @param timing null if it failed
-     * @param failure why it was not timed, and then dtype and bytes are those of the operands that were there; else null
      */
-    public record Result(
-            String operation,
-            String by,
-            DType dtype,
-            Shape shape,
-            long bytes,
-            long flops,
-            Benchmark.Timing timing,
-            Throwable failure) {
+    public record Subject(String operation, String by, DType dtype, Shape shape, long bytes, long flops) {}
+
+    /**
+     * An operation timed, or failed.
+     *
+     * @param timing null if it failed
+     * @param failure why it was not timed; else null
+     */
+    public record Result(Subject subject, Benchmark.Timing timing, Throwable failure) {
         /** What it moves, in 10^9 bytes per second. */
         public double gigabytesPerSecond() {
-            return bytes / timing.median() / 1e6;
+            return subject.bytes / timing.median() / 1e6;
         }
 
         /** What its matrix products compute, in 10^9 operations per second. */
         public double gigaflopsPerSecond() {
-            return flops / timing.median() / 1e6;
+            return subject.flops / timing.median() / 1e6;
         }
     }
 
@@ -103,6 +144,7 @@ public final class KernelBenchmark {
             KernelBenchmark benchmark = new KernelBenchmark(backend, arena, model, batch, seconds, results);
             benchmark.elementwise();
             benchmark.norms();
+            benchmark.rounding();
             benchmark.products();
             benchmark.attention();
             benchmark.tokens();
@@ -113,153 +155,64 @@ public final class KernelBenchmark {
     // ---------------------------------------------------------------------------------------------- operations
 
     private void elementwise() {
-        time("copy", 0, Shape.of(COPIED), operands -> {
-            Tensor source = operands.read(COPIED);
-            Tensor target = operands.write(COPIED);
-            return () -> backend.copy(source, target, COPIED);
-        });
-        int rows = batch * model.contextLength();
+        time(Shape.of(COPIED), ONE_ROW, tensors -> new CopyOp(tensors.floats(COPIED), tensors.floats(COPIED)));
         int c = model.embeddingDim();
-        time("reluGrad", 0, Shape.of(rows, 4 * c), operands -> {
-            Tensor y = operands.read(activations, rows * 4 * c);
-            Tensor dy = operands.update(activations, rows * 4 * c);
-            Tensor dbias = operands.write(4 * c);
-            return () -> backend.reluGrad(y, dy, dbias, rows, 4 * c);
+        Shape wide = Shape.of(rows, 4 * c);
+        time(wide, pass, tensors -> {
+            return new ReluGradOp(
+                    tensors.activations(rows, 4 * c), tensors.activations(rows, 4 * c), tensors.floats(4 * c));
         });
-        byLibrary("reluGrad", Shape.of(rows, 4 * c), (other, operands) -> {
-            Tensor y = operands.read(activations, rows * 4 * c);
-            Tensor dy = operands.update(activations, rows * 4 * c);
-            return () -> other.reluGrad(y, dy, rows * 4 * c);
-        });
-        byLibrary("relu", Shape.of(rows, 4 * c), (other, operands) -> {
-            Tensor x = operands.read(activations, rows * 4 * c);
-            Tensor y = operands.write(activations, rows * 4 * c);
-            return () -> other.relu(x, y, rows * 4 * c);
-        });
-        time("residual", 0, Shape.of(rows, c), operands -> {
-            Tensor x = operands.read(activations, rows * c);
-            Tensor branch = operands.read(activations, rows * c);
-            Tensor bias = operands.read(c);
-            Tensor sum = operands.write(activations, rows * c);
-            Dropout dropout = operands.dropout();
-            return () -> backend.residual(x, branch, bias, dropout, 0, sum, rows, c);
-        });
-        time("residualGrad", 0, Shape.of(rows, c), operands -> {
-            Tensor dsum = operands.read(activations, rows * c);
-            Tensor dbranch = operands.write(activations, rows * c);
-            Tensor dbias = operands.write(c);
-            Dropout dropout = operands.dropout();
-            return () -> backend.residualGrad(dsum, dropout, 0, dbranch, dbias, rows, c);
-        });
+        byLibrary("reluGrad", wide, 3, (other, x) -> () -> other.reluGrad(x.get(0), x.get(1), rows * 4 * c));
+        byLibrary("relu", wide, 2, (other, x) -> () -> other.relu(x.get(0), x.get(1), rows * 4 * c));
+        Shape shape = Shape.of(rows, c);
+        time(shape, pass, tensors -> tensors.residual());
+        time(shape, pass, tensors -> tensors.residualGrad(tensors.activations(rows, c)));
     }
 
     private void norms() {
-        int rows = batch * model.contextLength();
         int c = model.embeddingDim();
         Shape shape = Shape.of(rows, c);
-        time("layerNorm", 0, shape, operands -> {
-            Tensor x = operands.read(activations, rows * c);
-            Tensor weight = operands.read(c);
-            Tensor bias = operands.read(c);
-            Tensor out = operands.write(activations, rows * c);
-            Tensor stats = operands.write(rows * 2);
-            return () -> backend.layerNorm(x, weight, bias, out, stats, rows, c);
+        time(shape, pass, tensors -> tensors.layerNorm(null));
+        time(shape, pass, tensors -> tensors.layerNorm(tensors.residual()));
+        time(shape, pass, tensors -> tensors.layerNormGrad(tensors.activations(rows, c), null));
+        time(shape, pass, tensors -> {
+            Tensor dx = tensors.activations(rows, c);
+            return tensors.layerNormGrad(dx, tensors.residualGrad(dx));
         });
-        time("residualNorm", 0, shape, operands -> {
-            Tensor x = operands.read(activations, rows * c);
-            Tensor branch = operands.read(activations, rows * c);
-            Tensor branchBias = operands.read(c);
-            Tensor sum = operands.write(activations, rows * c);
-            Tensor weight = operands.read(c);
-            Tensor bias = operands.read(c);
-            Tensor out = operands.write(activations, rows * c);
-            Tensor stats = operands.write(rows * 2);
-            Dropout dropout = operands.dropout();
-            return () ->
-                    backend.residualNorm(x, branch, branchBias, dropout, 0, sum, weight, bias, out, stats, rows, c);
+        time(shape, pass, tensors -> {
+            Tensor x = tensors.activations(rows, c);
+            return new RmsNormOp(x, tensors.floats(c), tensors.activations(rows, c), tensors.floats(rows), null);
         });
-        time("layerNormGrad", 0, shape, operands -> {
-            Tensor x = operands.read(activations, rows * c);
-            Tensor weight = operands.read(c);
-            Tensor stats = operands.read(rows * 2);
-            Tensor dout = operands.read(activations, rows * c);
-            Tensor dx = operands.update(activations, rows * c);
-            Tensor dweight = operands.write(c);
-            Tensor dbias = operands.write(c);
-            return () -> backend.layerNormGrad(x, weight, stats, dout, dx, dweight, dbias, rows, c);
+        time(shape, pass, tensors -> {
+            Tensor x = tensors.activations(rows, c);
+            Tensor dout = tensors.activations(rows, c);
+            Tensor dx = tensors.activations(rows, c);
+            return new RmsNormGradOp(x, tensors.floats(c), tensors.floats(rows), dout, dx, tensors.floats(c));
         });
-        time("residualNormGrad", 0, shape, operands -> {
-            Tensor sum = operands.read(activations, rows * c);
-            Tensor weight = operands.read(c);
-            Tensor stats = operands.read(rows * 2);
-            Tensor dout = operands.read(activations, rows * c);
-            Tensor dsum = operands.update(activations, rows * c);
-            Tensor dweight = operands.write(c);
-            Tensor dbias = operands.write(c);
-            Tensor dbranch = operands.write(activations, rows * c);
-            Tensor dbranchBias = operands.write(c);
-            Dropout dropout = operands.dropout();
-            return () -> backend.residualNormGrad(
-                    sum, weight, stats, dout, dsum, dweight, dbias, dropout, 0, dbranch, dbranchBias, rows, c);
+        time(shape, pass, tensors -> {
+            return new QuantizeRowsOp(tensors.activations(rows, c), null, tensors.activations(rows, c));
         });
-        time("rmsNorm", 0, shape, operands -> {
-            Tensor x = operands.read(activations, rows * c);
-            Tensor weight = operands.read(c);
-            Tensor out = operands.write(activations, rows * c);
-            Tensor stats = operands.write(rows);
-            return () -> backend.rmsNorm(x, weight, out, stats, rows, c);
+        time(Shape.of(4 * c, c), pass, tensors -> {
+            Tensor w = tensors.floats(4 * c, c);
+            return new QuantizeWeightsOp(w, Quantization.B158, 1, null, tensors.activations(4 * c, c));
         });
-        time("rmsNormGrad", 0, shape, operands -> {
-            Tensor x = operands.read(activations, rows * c);
-            Tensor weight = operands.read(c);
-            Tensor stats = operands.read(rows);
-            Tensor dout = operands.read(activations, rows * c);
-            Tensor dx = operands.update(activations, rows * c);
-            Tensor dweight = operands.write(c);
-            return () -> backend.rmsNormGrad(x, weight, stats, dout, dx, dweight, rows, c);
+    }
+
+    /** Rows rounded to 8 bits, alone and behind a norm: of F32. */
+    private void rounding() {
+        int c = model.embeddingDim();
+        Shape shape = Shape.of(rows, c);
+        time(shape, pass, tensors -> new QuantizeInt8Op(tensors.floats(rows, c), tensors.int8(rows, c)));
+        time(shape, pass, tensors -> {
+            Tensor x = tensors.floats(rows, c);
+            Tensor out = tensors.floats(rows, c);
+            return new RmsNormOp(x, tensors.floats(c), out, tensors.floats(rows), tensors.int8(rows, c));
         });
-        time("quantizeRows", 0, shape, operands -> {
-            Tensor x = operands.read(activations, rows * c);
-            Tensor q = operands.write(activations, rows * c);
-            return () -> backend.quantizeRows(x, null, q, rows, c);
-        });
-        time("quantizeWeights", 0, Shape.of(4 * c, c), operands -> {
-            Tensor w = operands.read(4 * c * c);
-            Tensor q = operands.write(activations, 4 * c * c);
-            return () -> backend.quantizeWeights(w, Quantization.B158, null, q, 1, 4 * c * c);
-        });
-        time("quantizeInt8", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
-            Int8Rows q = operands.int8(rows, c);
-            return () -> backend.quantizeInt8(x, q, rows, c);
-        });
-        time("rmsNormInt8", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
-            Tensor weight = operands.read(c);
-            Tensor out = operands.untouched(rows * c);
-            Tensor stats = operands.untouched(rows);
-            Int8Rows q = operands.int8(rows, c);
-            return () -> backend.rmsNormInt8(x, weight, out, stats, q, rows, c);
-        });
-        time("layerNormInt8", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
-            Tensor weight = operands.read(c);
-            Tensor bias = operands.read(c);
-            Tensor out = operands.untouched(rows * c);
-            Tensor stats = operands.untouched(rows * 2);
-            Int8Rows q = operands.int8(rows, c);
-            return () -> backend.layerNormInt8(x, weight, bias, out, stats, q, rows, c);
-        });
-        time("residualNormInt8", 0, shape, operands -> {
-            Tensor x = operands.read(rows * c);
-            Tensor branch = operands.read(rows * c);
-            Tensor sum = operands.write(rows * c);
-            Tensor weight = operands.read(c);
-            Tensor bias = operands.read(c);
-            Tensor out = operands.untouched(rows * c);
-            Tensor stats = operands.untouched(rows * 2);
-            Int8Rows q = operands.int8(rows, c);
-            return () -> backend.residualNormInt8(x, branch, sum, weight, bias, out, stats, q, rows, c);
+        time(shape, pass, tensors -> tensors.layerNormInt8(null, tensors.floats(rows, c)));
+        time(shape, pass, tensors -> {
+            Tensor sum = tensors.floats(rows, c);
+            Tensor x = tensors.floats(rows, c);
+            return tensors.layerNormInt8(new ResidualOp(x, tensors.floats(rows, c), null, null, sum), sum);
         });
     }
 
@@ -279,48 +232,31 @@ public final class KernelBenchmark {
 
     /** @param result what it writes: logits are F32 whatever the activations are */
     private void linear(int in, int out, boolean withBias, boolean relu, DType result) {
-        int rows = batch * model.contextLength();
+        Shape shape = Shape.of(rows, in, out);
         long flops = 2L * rows * in * out;
-        time("linear", flops, Shape.of(rows, in, out), operands -> {
-            Tensor x = operands.read(activations, rows * in);
-            Tensor w = operands.read(activations, out * in);
-            Tensor bias = withBias ? operands.read(out) : null;
-            Tensor y = operands.write(result, rows * out);
-            return () -> backend.linear(x, w, bias, relu, y, rows, in, out);
+        time(flops, shape, pass, tensors -> {
+            Tensor x = tensors.activations(rows, in);
+            Tensor w = tensors.activations(out, in);
+            Tensor bias = withBias ? tensors.floats(out) : null;
+            return new LinearOp(x, w, bias, relu, tensors.of(result, rows, out));
         });
-        byLibrary("linear", activations == DType.F32 ? "fp32" : "bf16", rows, in, out);
-        time("linearGrad", 2 * flops, Shape.of(rows, in, out), operands -> {
-            Tensor x = operands.read(activations, rows * in);
-            Tensor w = operands.read(activations, out * in);
-            Tensor dy = operands.read(activations, rows * out);
-            Tensor dx = operands.write(activations, rows * in);
-            Tensor dw = operands.write(out * in);
-            Tensor dbias = withBias ? operands.write(out) : null;
-            return () -> backend.linearGrad(x, w, dy, dx, dw, dbias, rows, in, out);
+        byLibrary("linear", activations == DType.F32 ? "fp32" : "bf16", in, out);
+        time(2 * flops, shape, pass, tensors -> {
+            Tensor x = tensors.activations(rows, in);
+            Tensor w = tensors.activations(out, in);
+            Tensor dy = tensors.activations(rows, out);
+            Tensor dbias = withBias ? tensors.floats(out) : null;
+            return new LinearGradOp(x, w, dy, tensors.activations(rows, in), tensors.floats(out, in), dbias);
         });
     }
 
     private void packedLinear(int in, int out, boolean withBias, boolean relu) {
-        int rows = batch * model.contextLength();
-        time("packedLinear", 2L * rows * in * out, Shape.of(rows, in, out), operands -> {
-            Int8Rows x = operands.int8(rows, in);
-            PackedWeights w = operands.packed(out, in);
-            Tensor bias = withBias ? operands.read(out) : null;
-            Tensor y = operands.write(rows * out);
-            return () -> backend.packedLinear(x, w, bias, relu, y, rows);
+        time(2L * rows * in * out, Shape.of(rows, in, out), pass, tensors -> {
+            Tensor bias = withBias ? tensors.floats(out) : null;
+            return new PackedLinearOp(
+                    tensors.int8(rows, in), tensors.packed(out, in), bias, relu, tensors.floats(rows, out));
         });
-        byLibrary("packedLinear", "int8", rows, in, out);
-    }
-
-    /** The product alone, by the library that has it in this precision. */
-    private void byLibrary(String operation, String precision, int rows, int in, int out) {
-        for (MatrixProduct product : backend.products()) {
-            if (product.library().isPresent() && product.name().equals(precision) && product.supports(rows, out, in)) {
-                String library = product.library().get();
-                Shape shape = Shape.of(rows, in, out);
-                time(operation, library, 2L * rows * in * out, shape, operands -> operands.prepare(product, shape));
-            }
-        }
+        byLibrary("packedLinear", "int8", in, out);
     }
 
     private void attention() {
@@ -328,152 +264,96 @@ public final class KernelBenchmark {
         int heads = model.numHeads();
         int headSize = model.embeddingDim() / heads;
         int width = heads * headSize;
-        int rows = batch * t;
-        int squares = batch * heads * t; // rows of the (T, T) matrices
+        int squares = rows * heads; // rows of the (T, T) matrices
         // a row looks back at (T + 1) / 2 others on average; its products with keys and with values
         long flops = 2L * squares * (t + 1) * headSize;
         Shape shape = Shape.of(batch, t, heads, headSize);
-        time("attention", flops, shape, operands -> {
-            Tensor qkv = operands.read(activations, rows * 3 * width);
-            Tensor out = operands.write(activations, rows * width);
-            Tensor stats = operands.write(squares * 2);
-            Dropout dropout = operands.dropout();
-            return () -> backend.attention(qkv, out, stats, dropout, 0, batch, t, heads, headSize);
-        });
+        time(flops, shape, pass, tensors -> tensors.attention(heads, width));
         // the weights once more, and the gradients of queries, keys, values and weights: five products for two
-        time("attentionGrad", flops / 2 * 5, shape, operands -> {
-            Tensor qkv = operands.read(activations, rows * 3 * width);
-            Tensor out = operands.read(activations, rows * width);
-            Tensor stats = operands.read(squares * 2);
-            Tensor dout = operands.read(activations, rows * width);
-            Tensor dqkv = operands.write(activations, rows * 3 * width);
-            Dropout dropout = operands.dropout();
-            return () -> backend.attentionGrad(qkv, out, stats, dout, dqkv, dropout, 0, batch, t, heads, headSize);
+        time(flops / 2 * 5, shape, pass, tensors -> {
+            return new AttentionGradOp(
+                    tensors.attention(heads, width),
+                    tensors.activations(rows, width),
+                    tensors.activations(rows, 3 * width));
         });
-        time("attentionCached", 0, Shape.of(batch, 1, t, heads, headSize), operands -> {
-            Tensor qkv = operands.read(activations, batch * 3 * width);
-            Tensor cache = operands.read(activations, rows * 2 * width);
-            Tensor position = operands.number(t - 1);
-            Tensor out = operands.write(activations, batch * width);
-            return () -> backend.attentionCached(qkv, cache, position, out, batch, 1, t, heads, headSize);
+        time(Shape.of(batch, 1, t, heads, headSize), Pass.generation(batch, 1), tensors -> {
+            Tensor qkv = tensors.activations(batch, 3 * width);
+            Tensor cache = tensors.activations(batch, t, 2 * width);
+            return new AttentionCachedOp(qkv, cache, tensors.number(t - 1), tensors.activations(batch, width), heads);
         });
-        time("softmax", 0, Shape.of(squares, t), operands -> {
-            Tensor x = operands.read(activations, squares * t);
-            Tensor y = operands.write(activations, squares * t);
-            return () -> backend.softmax(x, y, false, squares, t);
+        Shape weights = Shape.of(squares, t);
+        Pass each = Pass.evaluation(1, squares);
+        time(weights, each, tensors -> {
+            return new SoftmaxOp(tensors.activations(squares, t), tensors.activations(squares, t), false);
         });
-        byLibrary("softmax", Shape.of(squares, t), (other, operands) -> {
-            Tensor x = operands.read(activations, squares * t);
-            Tensor y = operands.write(activations, squares * t);
-            return () -> other.softmax(x, y, squares, t);
+        byLibrary("softmax", weights, 2, (other, x) -> () -> other.softmax(x.get(0), x.get(1), squares, t));
+        time(weights, each, tensors -> {
+            Tensor y = tensors.activations(squares, t);
+            Tensor dy = tensors.activations(squares, t);
+            return new SoftmaxGradOp(y, dy, tensors.activations(squares, t), false);
         });
-        time("softmaxGrad", 0, Shape.of(squares, t), operands -> {
-            Tensor y = operands.read(activations, squares * t);
-            Tensor dy = operands.read(activations, squares * t);
-            Tensor dx = operands.write(activations, squares * t);
-            return () -> backend.softmaxGrad(y, dy, dx, false, squares, t);
-        });
-        byLibrary("softmaxGrad", Shape.of(squares, t), (other, operands) -> {
-            Tensor y = operands.read(activations, squares * t);
-            Tensor dy = operands.read(activations, squares * t);
-            Tensor dx = operands.write(activations, squares * t);
-            return () -> other.softmaxGrad(y, dy, dx, squares, t);
+        byLibrary("softmaxGrad", weights, 3, (other, x) -> {
+            return () -> other.softmaxGrad(x.get(0), x.get(1), x.get(2), squares, t);
         });
     }
 
     private void tokens() {
         int t = model.contextLength();
-        int rows = batch * t;
         int c = model.embeddingDim();
         int v = model.vocabSize();
-        time("gatherBatch", 0, Shape.of(batch, t), operands -> {
-            Tensor corpus = operands.corpus(rows + batch);
-            RandomStream stream = operands.stream(RandomStream.TRAIN_BATCH);
-            Tensor x = operands.tokens(rows);
-            Tensor y = operands.tokens(rows);
-            return () -> backend.gatherBatch(corpus, stream, 0, x, y, batch, t);
+        time(Shape.of(batch, t), pass, tensors -> {
+            Tensor corpus = tensors.of(DType.U16, CORPUS_TOKENS);
+            RandomStream stream = tensors.stream(RandomStream.TRAIN_BATCH);
+            return new GatherBatchOp(corpus, stream, tensors.tokens(rows), tensors.tokens(rows));
         });
-        time("embedding", 0, Shape.of(batch, t, c), operands -> {
-            Tensor tokens = operands.tokens(rows);
-            Tensor wte = operands.read(v * c);
-            Tensor wpe = operands.read(t * c);
-            Tensor out = operands.write(activations, rows * c);
-            return () -> backend.embedding(tokens, wte, wpe, null, out, batch, t, c);
+        time(Shape.of(batch, t, c), pass, tensors -> {
+            Tensor out = tensors.activations(rows, c);
+            return new EmbeddingOp(tensors.tokens(rows), tensors.floats(v, c), tensors.floats(t, c), null, out);
         });
-        time("embeddingGrad", 0, Shape.of(batch, t, c), operands -> {
-            Tensor tokens = operands.tokens(rows);
-            Tensor dout = operands.read(activations, rows * c);
-            Tensor dwte = operands.write(v * c);
-            Tensor dwpe = operands.write(t * c);
-            return () -> backend.embeddingGrad(tokens, dout, dwte, dwpe, batch, t, c);
+        time(Shape.of(batch, t, c), pass, tensors -> {
+            Tensor dout = tensors.activations(rows, c);
+            return new EmbeddingGradOp(tensors.tokens(rows), dout, tensors.floats(v, c), tensors.floats(t, c));
         });
-        time("crossEntropy", 0, Shape.of(rows, v), operands -> {
-            boolean inPlace = activations == DType.F32;
-            Tensor logits = inPlace ? operands.update(rows * v) : operands.read(rows * v);
-            Tensor dlogits = inPlace ? logits : operands.write(activations, rows * v);
-            Tensor targets = operands.tokens(rows);
-            Tensor loss = operands.write(1);
-            return () -> backend.crossEntropy(logits, targets, loss, dlogits, 1f / rows, rows, v);
+        time(Shape.of(rows, v), pass, tensors -> {
+            Tensor logits = tensors.floats(rows, v);
+            Tensor dlogits = activations == DType.F32 ? logits : tensors.activations(rows, v);
+            return new CrossEntropyOp(logits, tensors.tokens(rows), tensors.floats(1), dlogits, 1f / rows);
         });
-        time("sample", 0, Shape.of(batch, 1, v), operands -> {
-            Tensor logits = operands.read(batch * v);
-            RandomStream stream = operands.stream(RandomStream.SAMPLE);
-            Tensor drawn = operands.tokens(batch);
-            return () -> backend.sample(logits, Sampling.PLAIN, stream, null, drawn, batch, 1, v);
+        Pass next = Pass.generation(batch, 1);
+        time(Shape.of(batch, 1, v), next, tensors -> {
+            RandomStream stream = tensors.stream(RandomStream.SAMPLE);
+            return new SampleOp(tensors.floats(batch, v), Sampling.PLAIN, stream, null, tensors.tokens(batch));
         });
-        time("append", 0, Shape.of(batch, t), operands -> {
-            Tensor tokens = operands.tokens(rows);
-            Tensor next = operands.tokens(batch);
-            return () -> backend.append(tokens, next, batch, t);
-        });
-        time("increment", 0, Shape.of(1), operands -> {
-            Tensor counter = operands.tokens(1);
-            return () -> backend.increment(counter);
-        });
+        time(Shape.of(batch, t), pass, tensors -> new AppendOp(tensors.tokens(rows), tensors.tokens(batch)));
+        time(Shape.of(1), ONE_ROW, tensors -> new IncrementOp(tensors.number(1)));
     }
 
     private void optimizer() {
         int n = Math.toIntExact(LanguageModel.parametersOf(model).size());
-        time("zero", 0, Shape.of(n), operands -> {
-            Tensor x = operands.write(n);
-            return () -> backend.zero(x, n);
+        time(Shape.of(n), ONE_ROW, tensors -> new ZeroOp(tensors.floats(1, n)));
+        time(Shape.of(2, n), ONE_ROW, tensors -> {
+            return new SumOp(List.of(tensors.floats(n), tensors.floats(n)), false, tensors.floats(n));
         });
-        time("sum", 0, Shape.of(2, n), operands -> {
-            Tensor[] parts = {operands.read(n), operands.read(n)};
-            Tensor sum = operands.write(n);
-            return () -> backend.sum(parts, parts.length, false, sum);
-        });
-        time("norm", 0, Shape.of(n), operands -> {
-            Tensor x = operands.read(n);
-            Tensor norm = operands.write(1);
-            return () -> backend.norm(x, norm);
-        });
-        time("adamW", 0, Shape.of(n), operands -> {
-            Tensor params = operands.update(n);
-            Tensor factors = activations == DType.F32 ? params : operands.write(activations, n);
-            Tensor grads = operands.read(n);
-            Tensor firstMoments = operands.update(n);
-            Tensor secondMoments = operands.update(n);
-            Tensor learningRate = operands.read(1);
-            Tensor step = operands.number(1);
-            Tensor norm = operands.read(1);
+        time(Shape.of(n), ONE_ROW, tensors -> new GradNormOp(tensors.floats(n), tensors.floats(1)));
+        time(Shape.of(n), ONE_ROW, tensors -> {
+            Tensor params = tensors.floats(n);
+            Tensor matmulWeights = activations == DType.F32 ? params : tensors.activations(n);
+            AdamWOp.State state =
+                    new AdamWOp.State(params, matmulWeights, tensors.floats(n), tensors.floats(n), tensors.floats(n));
             AdamWSettings settings = new AdamWSettings(0.9f, 0.95f, 1e-8f, 0.01f, 0);
-            return () -> backend.adamW(
-                    params, factors, grads, firstMoments, secondMoments, learningRate, step, norm, settings);
+            return new AdamWOp(state, tensors.floats(1), tensors.number(1), tensors.floats(1), settings);
         });
     }
 
-    // ---------------------------------------------------------------------------------------------- timing
+    // ---------------------------------------------------------------------------------------------- tensors
 
-    /** Allocates what an operation works on, random, and counts what the operation has to move. */
-    private final class Operands {
+    /** What operations are made with. */
+    private final class Tensors {
         private static final float[] VALUES = values();
 
         private final Arena arena;
-        private DType dtype = DType.F32;
-        private long bytes;
 
-        Operands(Arena arena) {
+        Tensors(Arena arena) {
             this.arena = arena;
         }
 
@@ -487,96 +367,51 @@ public final class KernelBenchmark {
             return values;
         }
 
-        private Tensor allocate(DType type, int n) {
-            dtype = type == DType.BF16 ? type : dtype;
-            return arena.allocate(type, Shape.of(n));
-        }
-
-        /** A product (rows, in, out), which makes its own: rows of what weights are made of, and sums of 4 bytes. */
-        Runnable prepare(MatrixProduct product, Shape shape) {
-            int rows = shape.dim(0);
-            int in = shape.dim(1);
-            int out = shape.dim(2);
-            bytes += product.weightBytes(out, in) + product.weightBytes(rows, in) + (long) Float.BYTES * rows * out;
-            dtype = product.name().equals("bf16") ? DType.BF16 : DType.F32;
-            return product.prepare(arena, out, in, 1).products(arena, rows).get(0);
-        }
-
-        /** An input. */
-        Tensor read(DType type, int n) {
-            Tensor tensor = allocate(type, n);
-            for (int start = 0; start < n; start += VALUES.length) {
-                int length = Math.min(VALUES.length, n - start);
+        /** Gives floats random values. */
+        static void fill(Tensor tensor) {
+            for (long start = 0; start < tensor.size(); start += VALUES.length) {
+                int length = (int) Math.min(VALUES.length, tensor.size() - start);
                 tensor.slice(start, Shape.of(length)).write(Arrays.copyOf(VALUES, length));
             }
-            bytes += (long) n * type.bytes();
-            return tensor;
         }
 
-        /** An output. */
-        Tensor write(DType type, int n) {
-            bytes += (long) n * type.bytes();
-            return allocate(type, n);
+        Tensor of(DType dtype, int... dims) {
+            return arena.allocate(dtype, Shape.of(dims));
         }
 
-        /** What is read and overwritten. */
-        Tensor update(DType type, int n) {
-            bytes += (long) n * type.bytes();
-            return read(type, n);
+        Tensor floats(int... dims) {
+            return of(DType.F32, dims);
         }
 
-        Tensor read(int n) {
-            return read(DType.F32, n);
+        Tensor activations(int... dims) {
+            return of(activations, dims);
         }
 
-        Tensor write(int n) {
-            return write(DType.F32, n);
-        }
-
-        Tensor update(int n) {
-            return update(DType.F32, n);
-        }
-
-        /** What a device need not use: it is not counted. */
-        Tensor untouched(int n) {
-            return allocate(DType.F32, n);
-        }
-
-        /** Rows rounded to 8 bits, that are read, or written. */
+        /** Random rows of 8 bits. */
         Int8Rows int8(int rows, int c) {
             Int8Rows q = Int8Rows.allocate(arena, Quantization.B158, rows, c);
             byte[] random = new byte[(int) q.values().size()];
             new Random(SEED).nextBytes(random);
             q.values().write(random);
-            bytes += q.values().size() + (long) rows * (DType.F32.bytes() + DType.I32.bytes());
             return q;
         }
 
-        /** Ternary weights that are read. */
+        /** Ternary weights. */
         PackedWeights packed(int out, int in) {
             PackedWeights weights = PackedWeights.allocate(arena, Quantization.B158, out, in);
             weights.write(PackedMatrix.pack(Quantization.B158, Arrays.copyOf(VALUES, out * in), 0, out, in, 1));
-            bytes += weights.codes().size() + weights.scales().size() * DType.F32.bytes();
             return weights;
         }
 
-        /** Tokens that are read, or written. */
         Tensor tokens(int n) {
-            SplittableRandom random = new SplittableRandom(SEED);
-            Tensor tensor = arena.allocate(DType.I32, Shape.of(n));
-            tensor.write(random.ints(n, 0, model.vocabSize()).toArray());
-            bytes += (long) n * DType.I32.bytes();
+            Tensor tensor = of(DType.I32, n);
+            tensor.write(
+                    new SplittableRandom(SEED).ints(n, 0, model.vocabSize()).toArray());
             return tensor;
         }
 
-        /** Tokens of which only some are read. */
-        Tensor corpus(int read) {
-            bytes += (long) read * DType.U16.bytes();
-            return arena.allocate(DType.U16, Shape.of(CORPUS_TOKENS));
-        }
-
         Tensor number(int value) {
-            Tensor tensor = arena.allocate(DType.I32, Shape.of(1));
+            Tensor tensor = of(DType.I32, 1);
             tensor.write(value);
             return tensor;
         }
@@ -589,34 +424,127 @@ public final class KernelBenchmark {
         Dropout dropout() {
             return model.dropout() > 0 ? new Dropout(model.dropout(), stream(RandomStream.dropout(0))) : null;
         }
+
+        ResidualOp residual() {
+            int c = model.embeddingDim();
+            Tensor x = activations(rows, c);
+            return new ResidualOp(x, activations(rows, c), floats(c), dropout(), activations(rows, c));
+        }
+
+        ResidualGradOp residualGrad(Tensor dsum) {
+            int c = model.embeddingDim();
+            return new ResidualGradOp(dsum, dropout(), activations(rows, c), floats(c));
+        }
+
+        LayerNormOp layerNorm(ResidualOp residual) {
+            int c = model.embeddingDim();
+            Tensor x = residual == null ? activations(rows, c) : residual.sum();
+            Tensor out = activations(rows, c);
+            return new LayerNormOp(residual, x, floats(c), floats(c), out, floats(rows, 2), null);
+        }
+
+        LayerNormGradOp layerNormGrad(Tensor dx, ResidualGradOp residual) {
+            int c = model.embeddingDim();
+            return new LayerNormGradOp(layerNorm(null), activations(rows, c), dx, floats(c), floats(c), residual);
+        }
+
+        LayerNormOp layerNormInt8(ResidualOp residual, Tensor x) {
+            int c = model.embeddingDim();
+            Tensor out = floats(rows, c);
+            return new LayerNormOp(residual, x, floats(c), floats(c), out, floats(rows, 2), int8(rows, c));
+        }
+
+        AttentionOp attention(int heads, int width) {
+            Tensor qkv = activations(rows, 3 * width);
+            return new AttentionOp(qkv, activations(rows, width), floats(rows, 2 * heads), dropout(), heads);
+        }
     }
 
-    /** Times an operation of the backend, which {@code prepare} makes with operands of its own each time. */
-    private void time(String operation, long flops, Shape shape, Function<Operands, Runnable> prepare) {
-        time(operation, null, flops, shape, prepare);
+    // ---------------------------------------------------------------------------------------------- timing
+
+    /** Times an operation of the backend, which {@code make} makes on tensors of its own each time. */
+    private void time(Shape shape, Pass pass, Function<Tensors, Operation> make) {
+        time(0, shape, pass, make);
     }
 
-    /** Times the same by the device's library, if there is one that can do it with such operands. */
-    private void byLibrary(String operation, Shape shape, BiFunction<LibraryOperations, Operands, Runnable> prepare) {
+    /** The same of so many multiplications and additions. */
+    private void time(long flops, Shape shape, Pass pass, Function<Tensors, Operation> make) {
+        Operation described = make.apply(new Tensors(new MeasuringArena()));
+        boolean bf16 = described.operands().list().stream()
+                .anyMatch(operand -> operand.tensor().dtype() == DType.BF16);
+        Subject subject = new Subject(
+                OperationName.of(described), null, bf16 ? DType.BF16 : DType.F32, shape, described.bytes(pass), flops);
+        time(subject, arena -> {
+            Operation operation = make.apply(new Tensors(arena));
+            operation.operands().list().forEach(KernelBenchmark::fill);
+            return () -> operation.run(backend, pass);
+        });
+    }
+
+    /** Gives what is read random values, where that has none yet. */
+    private static void fill(Operand operand) {
+        DType dtype = operand.tensor().dtype();
+        boolean read = operand.access() == Access.READ || operand.access() == Access.UPDATE;
+        if (read && (dtype == DType.F32 || dtype == DType.BF16)) {
+            Tensors.fill(operand.tensor());
+        }
+    }
+
+    /**
+     * Times the same by the device's library, if there is one that can do it with such tensors.
+     *
+     * @param moved how many tensors of that shape are read and written; one that is both counts twice
+     */
+    private void byLibrary(
+            String operation, Shape shape, int moved, BiFunction<LibraryOperations, List<Tensor>, Runnable> prepare) {
         library.ifPresent(other -> {
+            long bytes = moved * shape.size() * activations.bytes();
             try {
-                time(operation, other.library(), 0, shape, operands -> prepare.apply(other, operands));
+                time(new Subject(operation, other.library(), activations, shape, bytes, 0), arena -> {
+                    List<Tensor> tensors = new ArrayList<>();
+                    for (int i = 0; i < moved; i++) {
+                        tensors.add(arena.allocate(activations, shape));
+                        Tensors.fill(tensors.get(i));
+                    }
+                    return prepare.apply(other, tensors);
+                });
             } catch (UnsupportedOperationException e) {
                 log.warn("{} is not set beside {}: {}", operation, other.library(), e.getMessage());
             }
         });
     }
 
-    private void time(String operation, String by, long flops, Shape shape, Function<Operands, Runnable> prepare) {
-        Operands first = null;
+    /** A product (rows, in, out) alone, by the library that has it in this precision: it makes its own operands. */
+    private void byLibrary(String operation, String precision, int in, int out) {
+        for (MatrixProduct product : backend.products()) {
+            if (product.library().isPresent() && product.name().equals(precision) && product.supports(rows, out, in)) {
+                DType dtype = precision.equals("bf16") ? DType.BF16 : DType.F32;
+                long sums = (long) Float.BYTES * rows * out;
+                long bytes = product.weightBytes(out, in) + product.weightBytes(rows, in) + sums;
+                Subject subject = new Subject(
+                        operation,
+                        product.library().get(),
+                        dtype,
+                        Shape.of(rows, in, out),
+                        bytes,
+                        2L * rows * in * out);
+                time(
+                        subject,
+                        arena -> product.prepare(arena, out, in, 1)
+                                .products(arena, rows)
+                                .get(0));
+            }
+        }
+    }
+
+    private void time(Subject subject, Function<Arena, Runnable> prepare) {
         Benchmark.Timing timing = null;
         Throwable failure = null;
         try (Arena arena = backend.newArena()) {
-            first = new Operands(arena);
-            List<Runnable> operations = new ArrayList<>(List.of(prepare.apply(first)));
-            long sets = first.bytes <= CACHED_BYTES ? 1 : 1 + OperationTimer.ROTATED_BYTES / first.bytes;
+            long sets = subject.bytes <= CACHED_BYTES ? 1 : 1 + OperationTimer.ROTATED_BYTES / subject.bytes;
+            List<Runnable> operations = new ArrayList<>();
             while (operations.size() < sets) {
-                operations.add(prepare.apply(new Operands(arena)));
+                operations.add(prepare.apply(arena));
             }
             timing = timer.time(arena, operations);
         } catch (UnsupportedOperationException e) {
@@ -624,6 +552,6 @@ public final class KernelBenchmark {
         } catch (RuntimeException | OutOfMemoryError e) {
             failure = e;
         }
-        results.accept(new Result(operation, by, first.dtype, shape, first.bytes, flops, timing, failure));
+        results.accept(new Result(subject, timing, failure));
     }
 }

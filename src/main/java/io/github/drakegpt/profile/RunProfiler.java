@@ -130,7 +130,7 @@ public final class RunProfiler {
                 for (int i = 0; i < decoders.size(); i++) {
                     BatchDecoder decoder = decoders.get(i);
                     Benchmark.Timing timing = Benchmark.Timing.of(nanos.get(i));
-                    int perRun = phase == Phase.PREFILL ? decoder.promptLength() : decoder.together();
+                    int perRun = phase == Phase.PREFILL ? decoder.promptLength() : decoder.passesPerLaunch();
                     int waits = phase == Phase.PREFILL ? 1 : perRun; // tokens of a run that are drawn one after another
                     speeds.get(i)
                             .add(new Speed(

@@ -134,7 +134,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         nextStep = new IncrementOp(stepNumber);
         sums = sums();
         double flops = FLOPS * parameters().count() * config.sequencesPerStep() * length;
-        int most = backend.together(Math.min(config.evalInterval(), config.iters()), flops);
+        int most = backend.repetitionsPerLaunch(Math.min(config.evalInterval(), config.iters()), flops);
         rates = new float[most];
         strengths = new float[most];
         learningRates = arena.allocate(DType.F32, Shape.of(most));
@@ -299,7 +299,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     }
 
     /** The most steps that {@link #run(int, int)} does at once. */
-    public int together() {
+    public int stepsPerLaunch() {
         return slots.size();
     }
 

@@ -1259,13 +1259,13 @@ public abstract class BackendOperations {
 
     /** As many as asked for or fewer, in parts that leave few over, and the fewer the more there is to do. */
     @Test
-    void togetherIsNeverMoreThanThereIsToRepeat() {
+    void aLaunchRepeatsNoMoreThanThereIsToRepeat() {
         for (int times : new int[] {1, 2, 7, 50, 51, 255, 500, Integer.MAX_VALUE}) {
-            int most = backend().together(times, 1);
+            int most = backend().repetitionsPerLaunch(times, 1);
             assertThat(most).isBetween(1, times);
             assertThat(times % most).isLessThanOrEqualTo(times / most);
-            assertThat(backend().together(times, 1e10)).isBetween(1, most);
-            assertThat(backend().together(times, 1e15)).isOne();
+            assertThat(backend().repetitionsPerLaunch(times, 1e10)).isBetween(1, most);
+            assertThat(backend().repetitionsPerLaunch(times, 1e15)).isOne();
         }
     }
 

@@ -191,7 +191,7 @@ class SimtCommandsTest {
                 .containsEntry("crossEntropy", "bf16")
                 .containsEntry("adamW", "bf16")
                 .containsEntry("packedLinear", "f32")
-                .containsEntry("norm", "f32");
+                .containsEntry("gradNorm", "f32");
 
         Cli.Result step =
                 Cli.run("bench", "BigramLM", "--suite", "train", "--seconds", "0.001", "--json", "--device", "simt");

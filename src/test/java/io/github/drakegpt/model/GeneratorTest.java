@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
-import io.github.drakegpt.backend.Together;
+import io.github.drakegpt.backend.RepetitionsPerLaunch;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.Sampling;
@@ -198,7 +198,7 @@ class GeneratorTest {
     void aTextIsTheSameHoweverManyTokensAreDrawnAtOnce(String name) {
         for (int together : new int[] {2, 3, T - 1, T, 50}) {
             try (Generator oneByOne = generator(name);
-                    Generator several = generator(name, Together.atMost(together, backend))) {
+                    Generator several = generator(name, RepetitionsPerLaunch.atMost(together, backend))) {
                 for (Sampling sampling : List.of(GREEDY, Sampling.PLAIN, new Sampling(0.8f, 5, 0.9f))) {
                     for (int prompt : new int[] {1, 2, T - 1, T, 3 * T}) {
                         for (boolean cached : new boolean[] {true, false}) {
@@ -215,7 +215,7 @@ class GeneratorTest {
 
     @Test
     void severalTokensAreDrawnAtOnceWhereTheyFit() {
-        Backend sevens = Together.atMost(7, backend);
+        Backend sevens = RepetitionsPerLaunch.atMost(7, backend);
         try (Arena arena = sevens.newArena()) {
             LanguageModel model = LanguageModel.forGeneration(config(Models.TRANSFORMER), sevens, arena, 2, null);
             model.weights().write(model.parameters().initialValues(5));
@@ -236,7 +236,7 @@ class GeneratorTest {
         int[][] prompts = {{1}, {7}, {12}};
         try (Arena arena = backend.newArena();
                 Generator generator = generator(Models.TRANSFORMER)) {
-            Backend several = Together.atMost(T - 1, backend);
+            Backend several = RepetitionsPerLaunch.atMost(T - 1, backend);
             LanguageModel model = LanguageModel.forGeneration(config(Models.TRANSFORMER), several, arena, batch, null);
             model.weights().write(model.parameters().initialValues(5));
             try (Decoder decoder = new Decoder(several, model, batch, Sampling.PLAIN, 42)) {

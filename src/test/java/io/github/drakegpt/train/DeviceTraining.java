@@ -9,7 +9,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.Precision;
-import io.github.drakegpt.backend.Together;
+import io.github.drakegpt.backend.RepetitionsPerLaunch;
 import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpus;
@@ -144,7 +144,7 @@ abstract class DeviceTraining {
         List<String> expected = new ArrayList<>();
         try (Backend backend = Backends.create(device, 1);
                 TrainingStep step = TrainingStep.create(backend, model, config, CORPUS.train())) {
-            assertThat(step.together()).isEqualTo(8);
+            assertThat(step.stepsPerLaunch()).isEqualTo(8);
             while (expected.size() < 24) {
                 step.run(expected.size() + 1);
                 expected.add(step.loss() + " " + step.gradNorm());
@@ -153,8 +153,8 @@ abstract class DeviceTraining {
         for (int most : new int[] {5, 8}) {
             List<String> steps = new ArrayList<>();
             try (Backend backend = Backends.create(device, 1);
-                    TrainingStep step =
-                            TrainingStep.create(Together.atMost(most, backend), model, config, CORPUS.train())) {
+                    TrainingStep step = TrainingStep.create(
+                            RepetitionsPerLaunch.atMost(most, backend), model, config, CORPUS.train())) {
                 while (steps.size() < 24) {
                     for (TrainingListener.Step done : step.run(steps.size() + 1, steps.size() / 8 * 8 + 8)) {
                         steps.add(done.loss() + " " + done.gradNorm());
@@ -173,7 +173,7 @@ abstract class DeviceTraining {
         BackendOptions options = new BackendOptions(1, precision, true);
         ModelConfig model = model(Models.TRANSFORMER, 0.2f);
         Checkpoint whole = train(options, model, "whole", UnaryOperator.identity(), NEVER);
-        UnaryOperator<Backend> oneByOne = backend -> Together.atMost(1, backend);
+        UnaryOperator<Backend> oneByOne = backend -> RepetitionsPerLaunch.atMost(1, backend);
         int step = 0;
         for (int steps : new int[] {3, 17, 11}) {
             int[] left = {steps};

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
-import io.github.drakegpt.backend.Together;
+import io.github.drakegpt.backend.RepetitionsPerLaunch;
 import io.github.drakegpt.backend.cuda.CudaException;
 import io.github.drakegpt.backend.cuda.Simt;
 import io.github.drakegpt.backend.cuda.SimtPanel;
@@ -80,7 +80,7 @@ class SimtTrainingTest extends DeviceTraining {
     private static long callsOfDraw(int together) {
         ModelConfig model = model(Models.TRANSFORMER, 0);
         Pass pass = Pass.generation(1, 1);
-        try (Backend backend = Together.atMost(together, Backends.create("simt", 1));
+        try (Backend backend = RepetitionsPerLaunch.atMost(together, Backends.create("simt", 1));
                 Arena arena = backend.newArena()) {
             LanguageModel loaded = LanguageModel.forGeneration(model, backend, arena, 1, null);
             loaded.weights().write(loaded.parameters().initialValues(1));

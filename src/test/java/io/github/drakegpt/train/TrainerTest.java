@@ -8,7 +8,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
-import io.github.drakegpt.backend.Together;
+import io.github.drakegpt.backend.RepetitionsPerLaunch;
 import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.Safetensors;
@@ -226,7 +226,7 @@ class TrainerTest {
         TrainConfig config = config(c -> c.put("iters", 110).put("eval_interval", 15));
         List<String> expected = new ArrayList<>();
         train(model, config, CORPUS, "single", 1, NEVER, record(expected), metrics("single"));
-        view = backend -> Together.atMost(together, backend);
+        view = backend -> RepetitionsPerLaunch.atMost(together, backend);
         List<String> told = new ArrayList<>();
         int[] asked = new int[1];
         BooleanSupplier count = () -> {
@@ -268,17 +268,17 @@ class TrainerTest {
         ModelConfig model = model(Models.TRANSFORMER, 0.2f);
         TrainConfig config = config(c -> c.put("iters", 60).put("eval_interval", 20));
         train(model, config, CORPUS, "whole", 1, NEVER);
-        view = backend -> Together.atMost(8, backend);
+        view = backend -> RepetitionsPerLaunch.atMost(8, backend);
         int[] asked = new int[1];
         TrainingResult result = train(model, config, CORPUS, "stopped", 1, () -> asked[0]++ == 2);
         assertThat(result.end()).isEqualTo(TrainingResult.End.INTERRUPTED);
         assertThat(result.state().step()).isEqualTo(16);
         assertThat(state("stopped").step()).isEqualTo(16);
         asked[0] = 0;
-        view = backend -> Together.atMost(3, backend); // four steps are left before the evaluation
+        view = backend -> RepetitionsPerLaunch.atMost(3, backend); // four steps are left before the evaluation
         train(model, config, CORPUS, "stopped", 1, () -> asked[0]++ == 1);
         assertThat(state("stopped").step()).isEqualTo(19);
-        view = backend -> Together.atMost(10, backend);
+        view = backend -> RepetitionsPerLaunch.atMost(10, backend);
         train(model, config, CORPUS, "stopped", 1, NEVER);
         assertSameRun("stopped", "whole", model);
     }
@@ -286,7 +286,7 @@ class TrainerTest {
     @Test
     void aLossThatIsNoNumberIsSeenWhereItIsWithoutTakingStepsTogether() throws IOException {
         ModelConfig model = model(Models.TRANSFORMER, 0);
-        view = backend -> Together.atMost(10, backend);
+        view = backend -> RepetitionsPerLaunch.atMost(10, backend);
         assertThatThrownBy(() -> train(model, diverging(), CORPUS, "run", 1, NEVER))
                 .isInstanceOf(DivergedException.class)
                 .hasMessageStartingWith("The loss is not a number at step 20, so training has stopped (");

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
-import io.github.drakegpt.backend.Together;
+import io.github.drakegpt.backend.RepetitionsPerLaunch;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
@@ -44,7 +44,8 @@ class TrainingStepTest {
         List<String> expected = new ArrayList<>();
         float[] weights = train(backend, 1, expected);
         List<String> steps = new ArrayList<>();
-        assertThat(train(Together.atMost(together, backend), ITERS, steps)).containsExactly(weights);
+        assertThat(train(RepetitionsPerLaunch.atMost(together, backend), ITERS, steps))
+                .containsExactly(weights);
         assertThat(steps).isEqualTo(expected).hasSize(ITERS);
     }
 
@@ -68,9 +69,9 @@ class TrainingStepTest {
 
     @Test
     void asManyAsFitAreTakenTogetherAndTheRestOneByOne() {
-        Backend sevens = Together.atMost(7, backend);
+        Backend sevens = RepetitionsPerLaunch.atMost(7, backend);
         try (TrainingStep step = TrainingStep.create(sevens, model(), config(), TOKENS)) {
-            assertThat(step.together()).isEqualTo(7);
+            assertThat(step.stepsPerLaunch()).isEqualTo(7);
             assertThat(step.run(1, 6)).hasSize(1);
             assertThat(step.run(2, 8)).hasSize(7);
             step.run(9);
@@ -80,7 +81,7 @@ class TrainingStepTest {
             assertThat(step.number()).isEqualTo(23);
         }
         try (TrainingStep step = TrainingStep.create(backend, model(), config(), TOKENS)) {
-            assertThat(step.together()).isOne();
+            assertThat(step.stepsPerLaunch()).isOne();
             assertThat(step.run(1, 30)).hasSize(1);
         }
     }
@@ -90,7 +91,7 @@ class TrainingStepTest {
     void anEvaluationSeesTheWholeRounding() {
         double[] losses = new double[2];
         for (int i = 0; i < 2; i++) {
-            Backend some = Together.atMost(1 + 4 * i, backend);
+            Backend some = RepetitionsPerLaunch.atMost(1 + 4 * i, backend);
             try (TrainingStep step = TrainingStep.create(some, model(), config(), TOKENS)) {
                 for (int number = 0; number < 5; number = step.number()) {
                     step.run(number + 1, 5);
@@ -117,7 +118,8 @@ class TrainingStepTest {
             step.run(20);
             first = step.weights().toFloats();
         }
-        try (TrainingStep step = TrainingStep.create(Together.atMost(3, backend), model(), config(), TOKENS)) {
+        try (TrainingStep step =
+                TrainingStep.create(RepetitionsPerLaunch.atMost(3, backend), model(), config(), TOKENS)) {
             float[] initial = step.weights().toFloats();
             step.run(1, 3);
             step.weights().write(initial);

@@ -249,7 +249,7 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
-    public int together(int times, double flops) {
+    public int repetitionsPerLaunch(int times, double flops) {
         int most = (int) Math.max(1, Math.min(MOST_TOGETHER, MOST_FLOPS_TOGETHER / flops));
         return times / Grid.blocks(times, most); // equal parts, so that few are left over
     }

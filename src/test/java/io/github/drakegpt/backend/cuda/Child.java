@@ -41,8 +41,9 @@ final class Child {
                 BackendOptions options = new BackendOptions(1, Precision.of(name.substring(6)), true);
                 try (Backend backend = PROVIDERS.get("cuda").create(options)) {
                     KernelBenchmark.run(backend, model, 2, 1e-3, result -> {
-                        if (result.by() != null) {
-                            System.out.println(result.operation() + " by " + result.by());
+                        if (result.subject().by() != null) {
+                            System.out.println(result.subject().operation() + " by "
+                                    + result.subject().by());
                         }
                     });
                 }
