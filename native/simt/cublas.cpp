@@ -49,7 +49,7 @@ bool is_handle(Handle* handle) {
 struct Matrix {
     const void* data;
     int type;
-    long long ld, stride;
+    long long ld;
     bool transposed;
 };
 
@@ -59,8 +59,7 @@ struct Product {
     Matrix a, b;
     void* c;
     int c_type;
-    long long ldc, stride_c;
-    int batches;
+    long long ldc;
     // Read when the work runs if they lie on the device; copied at the call if they lie on the host.
     const void* alpha_on_device;
     const void* beta_on_device;
@@ -169,16 +168,14 @@ size_t span(long long rows, long long columns, long long ld, int type) {
     return rows == 0 || columns == 0 ? 0 : size_t((columns - 1) * ld + rows) * bytes_of(type);
 }
 
-bool check_matrix(const Product& p, const Matrix& matrix, int rows, int columns, int batch) {
-    auto data = static_cast<const char*>(matrix.data) + batch * matrix.stride * (long long)bytes_of(matrix.type);
+bool check_matrix(const Product& p, const Matrix& matrix, int rows, int columns) {
     size_t bytes = matrix.transposed ? span(columns, rows, matrix.ld, matrix.type) : span(rows, columns, matrix.ld, matrix.type);
-    return simt::check_range(p.name, data, bytes, false);
+    return simt::check_range(p.name, matrix.data, bytes, false);
 }
 
-Lines lines_of(const Matrix& matrix, int batch, bool along_rows) {
-    auto data = static_cast<const char*>(matrix.data) + batch * matrix.stride * (long long)bytes_of(matrix.type);
+Lines lines_of(const Matrix& matrix, bool along_rows) {
     bool contiguous = along_rows == matrix.transposed;
-    return {data, matrix.type, contiguous ? size_t(matrix.ld) : 1, contiguous ? 1 : size_t(matrix.ld)};
+    return {matrix.data, matrix.type, contiguous ? size_t(matrix.ld) : 1, contiguous ? 1 : size_t(matrix.ld)};
 }
 
 void run(const Product& p) {
@@ -195,19 +192,16 @@ void run(const Product& p) {
             beta = *static_cast<const float*>(p.beta_on_device);
         }
     }
-    for (int batch = 0; batch < p.batches; batch++) {
-        void* c = static_cast<char*>(p.c) + batch * p.stride_c * (long long)bytes_of(p.c_type);
-        bool valid = simt::check_range(p.name, c, span(p.m, p.n, p.ldc, p.c_type), true)
-                && (p.k == 0 || (check_matrix(p, p.a, p.m, p.k, batch) && check_matrix(p, p.b, p.k, p.n, batch)));
-        if (!valid) {
-            return;
-        }
-        Lines a = lines_of(p.a, batch, true), b = lines_of(p.b, batch, false);
-        if (p.integer) {
-            multiply_integers(p, a, b, c, int(alpha), int(beta));
-        } else {
-            multiply_floats(p, a, b, c, alpha, beta);
-        }
+    bool valid = simt::check_range(p.name, p.c, span(p.m, p.n, p.ldc, p.c_type), true)
+            && (p.k == 0 || (check_matrix(p, p.a, p.m, p.k) && check_matrix(p, p.b, p.k, p.n)));
+    if (!valid) {
+        return;
+    }
+    Lines a = lines_of(p.a, true), b = lines_of(p.b, false);
+    if (p.integer) {
+        multiply_integers(p, a, b, p.c, int(alpha), int(beta));
+    } else {
+        multiply_floats(p, a, b, p.c, alpha, beta);
     }
 }
 
@@ -226,8 +220,7 @@ bool is_bit(const void* integer) { return (*static_cast<const int*>(integer) & ~
 bool aligned(const void* data, int type) { return uintptr_t(data) % bytes_of(type) == 0; }
 
 Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int a_type, long long lda,
-        long long stride_a, const void* b, int b_type, long long ldb, long long stride_b, const void* beta, void* c, int c_type,
-        long long ldc, long long stride_c, int batches, int compute) {
+        const void* b, int b_type, long long ldb, const void* beta, void* c, int c_type, long long ldc, int compute) {
     if (!is_handle(handle)) {
         return NOT_INITIALIZED;
     }
@@ -241,18 +234,17 @@ Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, 
         return NOT_SUPPORTED;
     }
     bool transpose_a = op_a != 0, transpose_b = op_b != 0;
-    if (op_a < 0 || op_a > 2 || op_b < 0 || op_b > 2 || m < 0 || n < 0 || k < 0 || batches < 0 || alpha == nullptr || beta == nullptr
+    if (op_a < 0 || op_a > 2 || op_b < 0 || op_b > 2 || m < 0 || n < 0 || k < 0 || alpha == nullptr || beta == nullptr
             || lda < std::max(1, transpose_a ? k : m) || ldb < std::max(1, transpose_b ? n : k) || ldc < std::max(1, m)
             || !aligned(a, a_type) || !aligned(b, b_type) || !aligned(c, c_type)) {
         return INVALID_VALUE;
     }
     // What NVIDIA's documentation says of int8: A and B at multiples of 4 bytes, their leading dimensions too, and alpha and beta 1 or 0.
-    bool strides = batches <= 1 || (stride_a % 4 == 0 && stride_b % 4 == 0);
-    if (integer && (uintptr_t(a) % 4 != 0 || uintptr_t(b) % 4 != 0 || lda % 4 != 0 || ldb % 4 != 0 || !strides
+    if (integer && (uintptr_t(a) % 4 != 0 || uintptr_t(b) % 4 != 0 || lda % 4 != 0 || ldb % 4 != 0
             || (handle->pointer_mode == 0 && !(is_bit(alpha) && is_bit(beta))))) {
         return NOT_SUPPORTED;
     }
-    if (m == 0 || n == 0 || batches == 0) {
+    if (m == 0 || n == 0) {
         return SUCCESS;
     }
     if (simt::product_refused()) {
@@ -263,8 +255,8 @@ Status gemm(Handle* handle, const char* name, int op_a, int op_b, int m, int n, 
                 " one with cublasSetWorkspace after cublasSetStream, which takes it away\n", name);
         return NOT_SUPPORTED;
     }
-    Product product{name, m, n, k, {a, a_type, lda, stride_a, transpose_a}, {b, b_type, ldb, stride_b, transpose_b}, c, c_type, ldc, stride_c,
-            batches, nullptr, nullptr, 0, 0, integer};
+    Product product{name, m, n, k, {a, a_type, lda, transpose_a}, {b, b_type, ldb, transpose_b}, c, c_type, ldc,
+            nullptr, nullptr, 0, 0, integer};
     if (handle->pointer_mode == 1) {
         product.alpha_on_device = alpha;
         product.beta_on_device = beta;
@@ -375,26 +367,12 @@ const char* cublasGetStatusString(Status status) { return cublasGetStatusName(st
 
 Status cublasGemmEx(Handle* handle, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int a_type, int lda, const void* b,
         int b_type, int ldb, const void* beta, void* c, int c_type, int ldc, int compute, int) {
-    return gemm(handle, "cublasGemmEx", op_a, op_b, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta, c, c_type, ldc, 0, 1, compute);
-}
-
-Status cublasGemmStridedBatchedEx(Handle* handle, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int a_type, int lda,
-        long long stride_a, const void* b, int b_type, int ldb, long long stride_b, const void* beta, void* c, int c_type, int ldc,
-        long long stride_c, int batches, int compute, int) {
-    return gemm(handle, "cublasGemmStridedBatchedEx", op_a, op_b, m, n, k, alpha, a, a_type, lda, stride_a, b, b_type, ldb, stride_b, beta, c,
-            c_type, ldc, stride_c, batches, compute);
+    return gemm(handle, "cublasGemmEx", op_a, op_b, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, compute);
 }
 
 Status cublasSgemm_v2(Handle* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, const float* a, int lda, const float* b, int ldb,
         const float* beta, float* c, int ldc) {
-    return gemm(handle, "cublasSgemm", op_a, op_b, m, n, k, alpha, a, FP32, lda, 0, b, FP32, ldb, 0, beta, c, FP32, ldc, 0, 1, COMPUTE_32F);
-}
-
-Status cublasSgemmStridedBatched(Handle* handle, int op_a, int op_b, int m, int n, int k, const float* alpha, const float* a, int lda,
-        long long stride_a, const float* b, int ldb, long long stride_b, const float* beta, float* c, int ldc, long long stride_c,
-        int batches) {
-    return gemm(handle, "cublasSgemmStridedBatched", op_a, op_b, m, n, k, alpha, a, FP32, lda, stride_a, b, FP32, ldb, stride_b, beta, c, FP32,
-            ldc, stride_c, batches, COMPUTE_32F);
+    return gemm(handle, "cublasSgemm", op_a, op_b, m, n, k, alpha, a, FP32, lda, b, FP32, ldb, beta, c, FP32, ldc, COMPUTE_32F);
 }
 
 // y = alpha op(A) x + beta y is a product whose B has one row in memory, of elements incx apart.
@@ -404,8 +382,7 @@ Status cublasSgemv_v2(Handle* handle, int op, int m, int n, const float* alpha, 
         return incx == 0 || incy == 0 ? INVALID_VALUE : NOT_SUPPORTED;
     }
     int rows = op == 0 ? m : n, inner = op == 0 ? n : m;
-    return gemm(handle, "cublasSgemv", op, 1, rows, 1, inner, alpha, a, FP32, lda, 0, x, FP32, incx, 0, beta, y, FP32, std::max(1, rows), 0, 1,
-            COMPUTE_32F);
+    return gemm(handle, "cublasSgemv", op, 1, rows, 1, inner, alpha, a, FP32, lda, x, FP32, incx, beta, y, FP32, std::max(1, rows), COMPUTE_32F);
 }
 
 }

@@ -72,8 +72,6 @@ int cublasCreate_v2(void**);
 int cublasSetStream_v2(void*, void*);
 int cublasSetWorkspace_v2(void*, void*, size_t);
 int cublasGemmEx(void*, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*, void*, int, int, int, int);
-int cublasGemmStridedBatchedEx(void*, int, int, int, int, int, const void*, const void*, int, int, long long, const void*, int, int,
-        long long, const void*, void*, int, int, long long, int, int, int);
 int cublasSgemv_v2(void*, int, int, int, const float*, const float*, int, const float*, int, const float*, float*, int);
 }
 
