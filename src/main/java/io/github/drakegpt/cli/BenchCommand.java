@@ -37,15 +37,14 @@ import picocli.CommandLine.Parameters;
         description = {
             "Times training steps, generated characters and single operations on random text: median, 10th and 90th"
                     + " percentile.",
-            "Of a training step it also shows the most memory that was taken, beside what parameters, gradients, AdamW's"
-                    + " moments and the activations that the backward pass needs take; and on a GPU whose peak is known the"
-                    + " share of it that is used (MFU), counted as in PaLM: 6 operations for each parameter that is no"
-                    + " embedding and each character, and all of the attention.",
+            "Of a training step it also shows the peak memory, beside the size of parameters, gradients, AdamW's moments and"
+                    + " the activations that the backward pass needs; and on a GPU whose peak rate is known the share of it"
+                    + " that is used (MFU), counted as in PaLM: 6 operations for each parameter that is no embedding and each"
+                    + " character, and all of the attention.",
             "Characters are generated for one text (as generate does it) and for 64 at once.",
-            "The operations are those of training and generating, at the sizes they have there; behind some is the same by"
-                    + " a library. The GB/s count each tensor that an operation reads or writes once, and are told in"
-                    + " percent of those of a copy from memory to memory; small operands stay in a cache, and may exceed"
-                    + " that."
+            "The operations are those of training and generating, at the sizes they have there; some are followed by the same"
+                    + " operation of a library. The GB/s count each tensor that an operation reads or writes once, also in"
+                    + " percent of a copy from memory to memory; small operands stay in a cache, and may exceed that."
         })
 final class BenchCommand implements Callable<Integer> {
     private static final int VOCAB_SIZE = 65;
@@ -88,7 +87,7 @@ final class BenchCommand implements Callable<Integer> {
 
     @Option(
             names = "--json",
-            description = "Print JSON lines: what measures, then each result as it comes; with `error` if it failed.")
+            description = "Print JSON lines: the machine, then each result as it comes; with `error` if it failed.")
     private boolean json;
 
     @Mixin

@@ -25,7 +25,7 @@ final class DeviceOptions {
     @Option(
             names = "--precision",
             paramLabel = "NAME",
-            description = "What a GPU computes in: fp32, tf32 or bf16 (default: fp32); the CPU has fp32.")
+            description = "Precision of a GPU: fp32, tf32 or bf16 (default: fp32); the CPU has fp32.")
     private String precision;
 
     /** Copies the given options into a run's settings. */

@@ -18,7 +18,7 @@ import picocli.CommandLine.Option;
 @Command(
         name = "doctor",
         mixinStandardHelpOptions = true,
-        description = "Shows what this machine has for DrakeGPT, what is missing, and what mends it.")
+        description = "Checks this machine for DrakeGPT: shows what is there, what is missing, and how to fix it.")
 final class DoctorCommand implements Callable<Integer> {
     @Option(names = "--json", description = "Print one JSON object.")
     private boolean json;

@@ -34,7 +34,7 @@ import picocli.CommandLine.Option;
         name = "profile",
         mixinStandardHelpOptions = true,
         description = {
-            "Compares runs on the same text, the first of which is what the others are held against: speed of reading a prompt"
+            "Compares runs on the same text, with the first as the baseline: speed of reading a prompt"
                     + " (prefill) and of drawing characters (decode) at batch 1, 8 and 64, memory, loss, how often the most"
                     + " likely next character is the same, and the time of each group of operations. Each run's folder keeps its"
                     + " figures as profile.json, for `report`.",
