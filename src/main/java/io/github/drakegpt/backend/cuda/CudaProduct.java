@@ -10,10 +10,9 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Random;
-import jcuda.driver.CUdeviceptr;
 
 /** cuBLAS at a precision, as a product to compare. */
-record CudaProduct(CudaBackend backend, Gemm gemm, Kind kind) implements MatrixProduct {
+record CudaProduct(Gemm gemm, Kind kind) implements MatrixProduct {
     /** What is multiplied: sums are float32, but for int8, whose sums are int32. */
     enum Kind {
         FP32(DType.F32),
@@ -49,37 +48,26 @@ record CudaProduct(CudaBackend backend, Gemm gemm, Kind kind) implements MatrixP
 
     @Override
     public Prepared prepare(Arena arena, int out, int in, int weights) {
-        List<CUdeviceptr> prepared = new ArrayList<>();
+        List<DeviceMatrix> prepared = new ArrayList<>();
         for (int i = 0; i < weights; i++) {
             prepared.add(random(arena, out, in));
         }
-        return (ofRows, rows) -> products(ofRows, prepared, rows, out, in);
+        return (ofRows, rows) -> products(ofRows, prepared, rows);
     }
 
-    private List<Runnable> products(Arena arena, List<CUdeviceptr> weights, int rows, int out, int in) {
-        CUdeviceptr x = random(arena, rows, in);
-        CUdeviceptr y = DeviceStorage.pointer(
-                arena.allocate(kind == Kind.INT8 ? DType.I32 : DType.F32, Shape.of(rows, out)),
-                kind == Kind.INT8 ? DType.I32 : DType.F32,
-                (long) rows * out);
+    private List<Runnable> products(Arena arena, List<DeviceMatrix> weights, int rows) {
+        DeviceMatrix first = weights.get(0);
+        DeviceMatrix x = random(arena, rows, first.columns());
+        DType sums = kind == Kind.INT8 ? DType.I32 : DType.F32;
+        DeviceMatrix y = DeviceMatrix.of(arena.allocate(sums, Shape.of(rows, first.rows())), rows);
         List<Runnable> products = new ArrayList<>();
-        for (CUdeviceptr w : weights) {
-            products.add(() -> {
-                switch (kind) {
-                    case FP32 -> multiply(FloatType.F32, x, w, y, rows, out, in);
-                    case BF16 -> multiply(FloatType.BF16, x, w, y, rows, out, in);
-                    case INT8 -> gemm.multiplyInt8(x, w, y, rows, out, in);
-                }
-            });
+        for (DeviceMatrix w : weights) {
+            products.add(() -> gemm.multiply(x, w.transpose(), y));
         }
         return products;
     }
 
-    private void multiply(FloatType type, CUdeviceptr x, CUdeviceptr w, CUdeviceptr y, int rows, int out, int in) {
-        gemm.multiply(type, FloatType.F32, x, false, w, true, y, rows, out, in);
-    }
-
-    private CUdeviceptr random(Arena arena, int rows, int columns) {
+    private DeviceMatrix random(Arena arena, int rows, int columns) {
         Tensor tensor = arena.allocate(kind.dtype, Shape.of(rows, columns));
         float[] values = MatrixProduct.random(rows * columns);
         switch (kind) {
@@ -90,6 +78,6 @@ record CudaProduct(CudaBackend backend, Gemm gemm, Kind kind) implements MatrixP
                 tensor.write(bytes);
             }
         }
-        return DeviceStorage.pointer(tensor, kind.dtype, (long) rows * columns);
+        return DeviceMatrix.of(tensor, rows);
     }
 }

@@ -111,7 +111,7 @@ final class Cudnn implements LibraryOperations {
     }
 
     private static CUdeviceptr pointer(Tensor tensor, int rows, int c) {
-        return DeviceStorage.pointer(tensor, tensor.dtype(), (long) rows * c);
+        return DeviceStorage.pointer(tensor, (long) rows * c);
     }
 
     private cudnnTensorDescriptor descriptor(DType dtype, int rows, int c) {

@@ -22,14 +22,13 @@ final class DeviceStorage implements Storage {
     /**
      * Where a tensor begins.
      *
-     * @param dtype what the tensor should be made of
      * @param elements how many it should have at least
-     * @throws IllegalArgumentException if it is another one, or not on a GPU
+     * @throws IllegalArgumentException if it has fewer, or is not on a GPU
      */
-    static CUdeviceptr pointer(Tensor tensor, DType dtype, long elements) {
-        if (tensor.dtype() != dtype || tensor.size() < elements) {
+    static CUdeviceptr pointer(Tensor tensor, long elements) {
+        if (tensor.size() < elements) {
             throw new IllegalArgumentException(
-                    "A tensor " + tensor + " was given where " + elements + " elements " + dtype + " are needed.");
+                    "A tensor " + tensor + " was given where " + elements + " elements are needed.");
         }
         if (!(tensor.storage() instanceof DeviceStorage storage)) {
             throw new IllegalArgumentException("A tensor " + tensor
@@ -43,18 +42,12 @@ final class DeviceStorage implements Storage {
      *
      * @throws IllegalArgumentException also if it begins at no multiple of 16 bytes of its memory, which itself does
      */
-    static CUdeviceptr aligned(Tensor tensor, DType dtype, long elements) {
-        CUdeviceptr pointer = pointer(tensor, dtype, elements);
-        if (tensor.offset() * dtype.bytes() % 16 != 0) {
+    static CUdeviceptr aligned(Tensor tensor) {
+        if (tensor.offset() * tensor.dtype().bytes() % 16 != 0) {
             throw new IllegalArgumentException("A tensor " + tensor + " was given that begins at element "
                     + tensor.offset() + " of its memory; it has to begin at a multiple of 16 bytes.");
         }
-        return pointer;
-    }
-
-    /** The address of a tensor's first element, checked as by {@link #pointer}. */
-    static long address(Tensor tensor, DType dtype, long elements) {
-        return address(pointer(tensor, dtype, elements));
+        return pointer(tensor, 0);
     }
 
     /** The address that a pointer stands for. */

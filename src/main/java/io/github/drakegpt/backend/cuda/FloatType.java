@@ -2,7 +2,6 @@ package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
-import jcuda.driver.CUdeviceptr;
 
 /** A type that rows can be made of. Each kernel over rows is there for both, and its name ends with the type's. */
 enum FloatType {
@@ -37,10 +36,5 @@ enum FloatType {
     /** Elements of 16 bytes. */
     int pack() {
         return 16 / dtype.bytes();
-    }
-
-    /** Where a tensor of this type begins, of at least so many elements. */
-    CUdeviceptr pointer(Tensor tensor, long elements) {
-        return DeviceStorage.pointer(tensor, dtype, elements);
     }
 }

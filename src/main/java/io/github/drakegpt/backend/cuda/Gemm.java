@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
+import io.github.drakegpt.tensor.DType;
 import jcuda.Pointer;
 import jcuda.cudaDataType;
 import jcuda.driver.CUdeviceptr;
@@ -57,36 +58,63 @@ final class Gemm implements AutoCloseable {
     }
 
     /**
-     * c (m, n) = a b, with a (m, k) and b (k, n), or their transposed where said. Sums are float32.
+     * product (m, n) = a b, with a (m, k) and b (k, n). Of factors F32 it is F32, of BF16 either, with sums in float32; of I8 it is
+     * I32 and exact.
      *
-     * @param factors the type of a and b
-     * @param product the type of c: that of the factors, or float32
-     * @param transposedA whether a lies in memory as (k, m)
-     * @param transposedB whether b lies in memory as (n, k)
+     * <p>Factors I8 begin at multiples of 4 bytes, better of 16, and k is a multiple of 4: cuBLAS documents that much for the
+     * leading dimensions of int8. For its kernels on tensor cores it also wants a and the transposed of b as they lie in memory,
+     * and n to be a multiple of 4; m may be any.
      */
-    void multiply(
-            FloatType factors,
-            FloatType product,
-            CUdeviceptr a,
-            boolean transposedA,
-            CUdeviceptr b,
-            boolean transposedB,
-            CUdeviceptr c,
-            int m,
-            int n,
-            int k) {
-        Types types;
-        if (factors == FloatType.F32) {
-            types = tf32 ? Types.TF32 : Types.FP32;
-        } else {
-            types = product == FloatType.F32 ? Types.BF16_TO_FP32 : Types.BF16;
+    void multiply(DeviceMatrix a, DeviceMatrix b, DeviceMatrix product) {
+        Types types = types(a.dtype(), product.dtype());
+        context.enter();
+        context.launching("cublasGemmEx");
+        check(
+                JCublas2.cublasGemmEx_new(
+                        handle,
+                        operation(b),
+                        operation(a),
+                        product.columns(),
+                        product.rows(),
+                        a.columns(),
+                        types.one,
+                        b.data(),
+                        types.factors,
+                        b.stride(),
+                        a.data(),
+                        types.factors,
+                        a.stride(),
+                        types.zero,
+                        product.data(),
+                        types.product,
+                        product.stride(),
+                        types.compute,
+                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
+                "multiplying " + types.title + "matrices " + a.shape() + " and " + b.shape());
+        context.launched("cublasGemmEx");
+    }
+
+    private static int operation(DeviceMatrix matrix) {
+        return matrix.transposed() ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N;
+    }
+
+    private Types types(DType factors, DType product) {
+        if (factors == DType.F32 && product == DType.F32) {
+            return tf32 ? Types.TF32 : Types.FP32;
+        } else if (factors == DType.BF16 && product == DType.BF16) {
+            return Types.BF16;
+        } else if (factors == DType.BF16 && product == DType.F32) {
+            return Types.BF16_TO_FP32;
+        } else if (factors == DType.I8 && product == DType.I32) {
+            return Types.INT8;
         }
-        multiply(types, a, transposedA, b, transposedB, c, m, n, k);
+        throw new IllegalArgumentException("Matrices " + factors + " cannot be multiplied into " + product
+                + " on the GPU; give the product the type of the factors.");
     }
 
     /**
-     * c[i] = a[i] b[i] for {@code batch} products of matrices that lie in memory one after another; the rest as in
-     * {@link #multiply}.
+     * c[i] = a[i] b[i] for {@code batch} products of matrices F32 that lie in memory one after another: a (m, k), b (k, n),
+     * or their transposed where said.
      */
     void multiplyBatched(
             CUdeviceptr a,
@@ -127,15 +155,6 @@ final class Gemm implements AutoCloseable {
                         cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
                 "multiplying " + batch + " times matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
         context.launched("cublasGemmStridedBatchedEx");
-    }
-
-    /**
-     * c (m, n) = a b^T exactly, with int8 a (m, k) and b (n, k), int32 c. Both begin at multiples of 4 bytes, better of 16, and k
-     * is a multiple of 4: cuBLAS documents that much for the leading dimensions of int8. For its kernels on tensor cores it
-     * also wants b^T a^T with just these operands transposed, and n to be a multiple of 4; m may be any.
-     */
-    void multiplyInt8(CUdeviceptr a, CUdeviceptr b, CUdeviceptr c, int m, int n, int k) {
-        multiply(Types.INT8, a, false, b, true, c, m, n, k);
     }
 
     /** What is multiplied, and what it is added up in. */
@@ -185,43 +204,6 @@ final class Gemm implements AutoCloseable {
             this.one = one;
             this.zero = zero;
         }
-    }
-
-    private void multiply(
-            Types types,
-            CUdeviceptr a,
-            boolean transposedA,
-            CUdeviceptr b,
-            boolean transposedB,
-            CUdeviceptr c,
-            int m,
-            int n,
-            int k) {
-        context.enter();
-        context.launching("cublasGemmEx");
-        check(
-                JCublas2.cublasGemmEx_new(
-                        handle,
-                        transposedB ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
-                        transposedA ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
-                        n,
-                        m,
-                        k,
-                        types.one,
-                        b,
-                        types.factors,
-                        transposedB ? k : n,
-                        a,
-                        types.factors,
-                        transposedA ? m : k,
-                        types.zero,
-                        c,
-                        types.product,
-                        n,
-                        types.compute,
-                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
-                "multiplying " + types.title + "matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
-        context.launched("cublasGemmEx");
     }
 
     private void check(int status, String doing) {

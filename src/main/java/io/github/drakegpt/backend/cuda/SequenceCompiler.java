@@ -19,18 +19,12 @@ final class SequenceCompiler {
     private static final double MULTIPLICATIONS_PER_MICRO = 80_000; // of one block
     private static final double BYTES_PER_MICRO = 2e6;
 
-    private final CudaContext context;
-    private final Kernels kernels;
-    private final Staging staging;
-    private final Scratch scratch;
+    private final CudaResources resources;
     /** Whether the driver has refused the kernels. */
     private boolean refused;
 
-    SequenceCompiler(CudaContext context, Kernels kernels, Staging staging, Scratch scratch) {
-        this.context = context;
-        this.kernels = kernels;
-        this.staging = staging;
-        this.scratch = scratch;
+    SequenceCompiler(CudaResources resources) {
+        this.resources = resources;
     }
 
     /** A program that does a segment; empty where its operations are better launched one by one. */
@@ -39,7 +33,7 @@ final class SequenceCompiler {
             return Optional.empty();
         }
         try {
-            kernels.load(SequenceProgram.FILE);
+            resources.kernels().load(SequenceProgram.FILE);
         } catch (CudaException e) {
             if (e.lost() || e.error().equals(OUT_OF_MEMORY)) {
                 throw e; // other kernels would not load either
@@ -49,7 +43,7 @@ final class SequenceCompiler {
             return Optional.empty();
         }
         try {
-            return Optional.of(new SequenceProgram(context, kernels, staging, scratch, segment));
+            return Optional.of(new SequenceProgram(resources, segment));
         } catch (OutOfMemoryException e) {
             log.warn("There is no memory to launch operations together; they are launched one by one, which is slower");
             return Optional.empty();
@@ -64,7 +58,7 @@ final class SequenceCompiler {
             together += MICROS_PER_OPERATION + operation.cost().multiplications() / MULTIPLICATIONS_PER_MICRO;
         }
         int batch = segment.pass().batch();
-        together *= Grid.blocks(batch, context.multiprocessors());
+        together *= Grid.blocks(batch, resources.context().multiprocessors());
         // parts are written and read again, also where gradients lie far from each other
         together += 2 * MICROS_PER_LAUNCH
                 + 2.0 * batch * SequenceProgram.gradients(segment).bytes() / BYTES_PER_MICRO;

@@ -193,7 +193,7 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
         return new Argument(
                 part(kind, operand),
                 operand.access(),
-                DeviceStorage.address(operand.tensor(), dtype, elements),
+                DeviceStorage.address(DeviceStorage.pointer(operand.tensor(), elements)),
                 elements * dtype.bytes(),
                 Math.toIntExact(operand.extent() == Extent.ROWS ? operand.each() : 0));
     }
@@ -285,7 +285,7 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
     }
 
     private static long step(RandomStream stream) {
-        return DeviceStorage.address(stream.step(), DType.I32, 1);
+        return DeviceStorage.address(Arguments.pointer(stream.step()));
     }
 
     private static Cost cost(Operation operation, Pass pass) {

@@ -1,5 +1,8 @@
 package io.github.drakegpt.backend.cuda;
 
+import static io.github.drakegpt.backend.cuda.Arguments.pointer;
+import static io.github.drakegpt.backend.cuda.Arguments.pointers;
+
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.backend.cuda.SequenceOp.Argument;
 import io.github.drakegpt.backend.cuda.SequenceOp.Part;
@@ -7,7 +10,6 @@ import io.github.drakegpt.backend.cuda.SequenceOp.Random;
 import io.github.drakegpt.backend.cuda.SequenceRegion.Segment;
 import io.github.drakegpt.ops.Access;
 import io.github.drakegpt.ops.AdamWOp;
-import io.github.drakegpt.ops.AdamWSettings;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.OutOfMemoryException;
 import io.github.drakegpt.tensor.Tensor;
@@ -17,7 +19,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
-import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 
 /**
@@ -57,13 +58,10 @@ final class SequenceProgram implements AutoCloseable {
     private final long stride; // from the gradients of a sequence to the next one's
     private final CUdeviceptr parts; // (B, stride) gradients, (losses, B, T), then a sum of squares for each block
 
-    /**
-     * @param scratch gives memory that operations use one after another
-     * @throws OutOfMemoryException if there is too little
-     */
-    SequenceProgram(CudaContext context, Kernels kernels, Staging staging, Scratch scratch, Segment segment) {
-        this.context = context;
-        this.kernels = kernels;
+    /** @throws OutOfMemoryException if there is too little memory */
+    SequenceProgram(CudaResources resources, Segment segment) {
+        this.context = resources.context();
+        this.kernels = resources.kernels();
         this.segment = segment;
         this.batch = segment.pass().batch();
         this.length = segment.pass().length();
@@ -73,14 +71,14 @@ final class SequenceProgram implements AutoCloseable {
         this.gradCount = Math.toIntExact(gradients.bytes() / Float.BYTES);
         this.stride = (gradCount + QUAD - 1L) / QUAD * QUAD;
         long floats = batch * stride + lossRows() + gradBlocks();
-        this.parts = floats == 0 ? new CUdeviceptr() : scratch.of(floats * Float.BYTES);
+        this.parts = floats == 0 ? new CUdeviceptr() : resources.scratch().of(floats * Float.BYTES);
 
         Map<Argument, Integer> places = new HashMap<>();
         this.sharedBytes = assignSharedMemory(places, context.sharedMemory() - RESERVED_BYTES);
         byte[] program = encode(places);
         this.memory = context.allocate(program.length, "a list of operations");
         try {
-            staging.write(memory, DType.I8, program, 0, program.length);
+            resources.staging().write(memory, DType.I8, program, 0, program.length);
         } catch (RuntimeException e) {
             context.free(memory);
             throw e;
@@ -94,7 +92,7 @@ final class SequenceProgram implements AutoCloseable {
     static Range gradients(Segment segment) {
         if (segment.gradNorm() != null) {
             Tensor x = segment.gradNorm().x();
-            return new Range(DeviceStorage.address(x, DType.F32, x.size()), x.size() * Float.BYTES);
+            return new Range(DeviceStorage.address(Arguments.pointer(x)), x.size() * Float.BYTES);
         }
         long from = Long.MAX_VALUE;
         long to = 0;
@@ -211,68 +209,44 @@ final class SequenceProgram implements AutoCloseable {
 
     /** Does the work. */
     void launch() {
-        kernels.launch(
-                FILE,
-                "sequence_f32",
-                new Grid(batch, 1, WARP, WARPS, sharedBytes),
-                memory,
-                segment.operations().size(),
-                length,
-                stride);
+        int operations = segment.operations().size();
+        Grid sequences = new Grid(batch, 1, WARP, WARPS, sharedBytes);
+        kernels.launch(FILE, "sequence_f32", sequences, memory, operations, length, stride);
         if (gradCount == 0 && losses.isEmpty()) {
             return;
         }
-        long operationBytes = (long) segment.operations().size() * OPERATION_BYTES;
+        boolean norm = segment.gradNorm() != null;
         long lossOffset = batch * stride * Float.BYTES;
-        CUdeviceptr mask = memory.withByteOffset(operationBytes);
+        CUdeviceptr lossParts = parts.withByteOffset(lossOffset);
         CUdeviceptr squares = parts.withByteOffset(lossOffset + lossRows() * Float.BYTES);
-        kernels.launch(
-                FILE,
-                "sequence_sums_f32",
-                new Grid(gradBlocks() + losses.size(), 1, SUM_THREADS, 1),
-                parts,
-                stride,
-                batch,
-                mask,
-                grads,
-                gradCount,
-                segment.gradNorm() == null ? new Pointer() : squares,
-                parts.withByteOffset(lossOffset),
-                mask.withByteOffset(16L * Grid.blocks(Grid.blocks(gradCount, Integer.SIZE), QUAD)),
-                batch * length);
-        if (segment.gradNorm() == null) {
-            return;
+        CUdeviceptr mask = memory.withByteOffset((long) operations * OPERATION_BYTES);
+        CUdeviceptr totals = mask.withByteOffset(16L * Grid.blocks(Grid.blocks(gradCount, Integer.SIZE), QUAD));
+        Object[] ofGradients = {parts, stride, batch, mask, grads, gradCount, norm ? squares : Arguments.NULL};
+        Grid sums = new Grid(gradBlocks() + losses.size(), 1, SUM_THREADS, 1);
+        kernels.launch(FILE, "sequence_sums_f32", sums, ofGradients, lossParts, totals, batch * length);
+        if (norm) {
+            launchNorm(squares);
         }
-        CUdeviceptr norm = DeviceStorage.pointer(segment.gradNorm().norm(), DType.F32, 1);
-        if (segment.adamW() == null) {
+    }
+
+    /** Takes the norm of the squares' sum, and a step of AdamW if it follows. */
+    private void launchNorm(CUdeviceptr squares) {
+        CUdeviceptr norm = pointer(segment.gradNorm().norm());
+        AdamWOp adamW = segment.adamW();
+        if (adamW == null) {
             kernels.launch("adamw", "root_f32", new Grid(1, 1, WARP, 1), squares, norm, gradBlocks());
             return;
         }
-        AdamWOp adamW = segment.adamW();
-        AdamWSettings settings = adamW.settings();
+        AdamWOp.State state = adamW.state();
         kernels.launch(
                 "adamw",
                 "adamw_squares_f32",
                 Grid.of(gradCount, QUAD),
-                f32(adamW.state().params()),
-                grads,
-                f32(adamW.state().firstMoments()),
-                f32(adamW.state().secondMoments()),
-                f32(adamW.learningRate()),
-                DeviceStorage.pointer(adamW.step(), DType.I32, 1),
-                squares,
-                gradBlocks(),
-                norm,
-                settings.beta1(),
-                settings.beta2(),
-                settings.eps(),
-                settings.weightDecay(),
-                settings.clip(),
+                new Object[] {pointer(state.params()), grads},
+                pointers(state.firstMoments(), state.secondMoments(), adamW.learningRate(), adamW.step()),
+                new Object[] {squares, gradBlocks(), norm},
+                OptimizerKernels.constants(adamW.settings()),
                 gradCount);
-    }
-
-    private static CUdeviceptr f32(Tensor tensor) {
-        return DeviceStorage.pointer(tensor, DType.F32, tensor.size());
     }
 
     @Override

@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.DType;
 import java.util.function.Consumer;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUevent;
@@ -37,7 +38,7 @@ final class SideStream implements AutoCloseable {
             throw e;
         }
         try {
-            warmUp(precision == Precision.BF16 ? FloatType.BF16 : FloatType.F32);
+            warmUp(precision == Precision.BF16 ? DType.BF16 : DType.F32);
         } catch (RuntimeException e) {
             close();
             throw e;
@@ -48,15 +49,16 @@ final class SideStream implements AutoCloseable {
      * Multiplies as a backward pass does. cuBLAS sets a handle up at its first product, which would else lie in a capture, where
      * allocating and loading are forbidden.
      */
-    private void warmUp(FloatType factors) {
+    private void warmUp(DType factors) {
         long bytes = (long) WARM_UP * WARM_UP * Float.BYTES;
         CUdeviceptr memory = context.allocate(2 * bytes, "matrix products");
-        CUdeviceptr product = memory.withByteOffset(bytes);
+        DeviceMatrix factor = new DeviceMatrix(memory, factors, WARM_UP, WARM_UP);
+        DeviceMatrix product = new DeviceMatrix(memory.withByteOffset(bytes), DType.F32, WARM_UP, WARM_UP);
         CUstream first = context.stream();
         context.switchTo(stream);
         try {
             context.zero(memory, bytes);
-            gemm.multiply(factors, FloatType.F32, memory, true, memory, false, product, WARM_UP, WARM_UP, WARM_UP);
+            gemm.multiply(factor.transpose(), factor, product);
         } finally {
             context.switchTo(first);
         }

@@ -179,13 +179,14 @@ abstract class DeviceLayer {
             }
         }
         Tensor c = floats(new float[expected.length]);
-        backend.gemm()
+        backend.resources()
+                .gemm()
                 .multiplyBatched(
-                        DeviceStorage.pointer(floats(a), DType.F32, a.length),
+                        DeviceStorage.pointer(floats(a), a.length),
                         transposedA,
-                        DeviceStorage.pointer(floats(b), DType.F32, b.length),
+                        DeviceStorage.pointer(floats(b), b.length),
                         transposedB,
-                        DeviceStorage.pointer(c, DType.F32, expected.length),
+                        DeviceStorage.pointer(c, expected.length),
                         m,
                         n,
                         k,

@@ -296,7 +296,7 @@ class PtxTest {
                         launched.add(name + "_block" + type.suffix());
                         launched.add(name + "_long" + type.suffix());
                     }
-                    Arrays.stream(CudaBackend.HEAD_SIZES).forEach(size -> launched.add(name + size));
+                    Arrays.stream(AttentionKernels.HEAD_SIZES).forEach(size -> launched.add(name + size));
                     Arrays.stream(PackedPath.values()).forEach(path -> launched.add(name + path.rows()));
                 }
             }

@@ -98,7 +98,7 @@ class SimtDeviceTest extends DeviceLayer {
     void argumentsThatDoNotFitAKernelAreRefused() {
         Kernels kernels = backend.kernels();
         Kernels.Grid grid = Kernels.Grid.of(1, 1);
-        Object x = DeviceStorage.pointer(floats(1), DType.F32, 1);
+        Object x = DeviceStorage.pointer(floats(1), 1);
         long launches = SimtPanel.LAUNCHES.get();
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> kernels.launch("sum", "add_f32", grid, x, x, 1))
@@ -213,7 +213,7 @@ class SimtDeviceTest extends DeviceLayer {
     @Test
     void anAccessBesideATensorIsCaughtAndTheKernelNamed() {
         Tensor x = floats(1, 2, 3);
-        Object pointer = DeviceStorage.pointer(x, DType.F32, 3);
+        Object pointer = DeviceStorage.pointer(x, 3);
         Kernels.Grid grid = new Kernels.Grid(1, 1, 32, 8);
         backend.kernels().launch("relu", "relu_grad_f32", grid, pointer, pointer, new CUdeviceptr(), 1, 4, 1);
         assertThatExceptionOfType(CudaException.class)

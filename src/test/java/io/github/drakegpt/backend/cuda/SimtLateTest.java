@@ -55,7 +55,7 @@ class SimtLateTest {
             assertThat(JCudaDriver.cuMemAllocHost(pinned, Integer.BYTES)).isZero();
             ByteBuffer host = pinned.getByteBuffer(0, Integer.BYTES).order(ByteOrder.nativeOrder());
             host.putInt(0, 1);
-            context.copyToDevice(DeviceStorage.pointer(x, DType.I32, 1), pinned, Integer.BYTES);
+            context.copyToDevice(DeviceStorage.pointer(x, 1), pinned, Integer.BYTES);
             host.putInt(0, 2);
             assertThat(x.toInts()).containsExactly(2);
             assertThat(JCudaDriver.cuMemFreeHost(pinned)).isZero();

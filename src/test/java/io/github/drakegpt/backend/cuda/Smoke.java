@@ -431,7 +431,7 @@ final class Smoke {
 
         private void attention() {
             int rows = BATCH * CONTEXT;
-            for (int size : CudaBackend.HEAD_SIZES) { // of one head
+            for (int size : AttentionKernels.HEAD_SIZES) { // of one head
                 attempt("attention " + size, SEQUENCES, () -> attention(rows, size));
                 attempt("attentionGrad " + size, SEQUENCES, () -> {
                     return new AttentionGradOp(
