@@ -4,7 +4,8 @@
 // it may be written over the logits.
 #include "common/online_softmax.cuh"
 
-// losses (rows): -log p(target), in nats. dlogits (rows, v) or null = (softmax(logits) - onehot(target)) * grad_scale.
+// losses (rows): -log p(target), in nats; not a number where the target is no token. dlogits (rows, v) or null =
+// (softmax(logits) - onehot(target)) * grad_scale.
 template <typename T, int THREADS>
 __device__ void cross_entropy(const float* logits, const int* targets, float* losses, T* dlogits, float grad_scale,
                               int rows, int v) {
@@ -17,7 +18,8 @@ __device__ void cross_entropy(const float* logits, const int* targets, float* lo
     int target = targets[row];
     Softmax softmax = row_softmax<float, THREADS>(logits + start, v, wide);
     if (threadIdx.x == 0) {
-        losses[row] = logf(softmax.denominator) - (logits[start + target] - softmax.max);
+        float logit = unsigned(target) < unsigned(v) ? logits[start + target] : NAN;
+        losses[row] = logf(softmax.denominator) - (logit - softmax.max);
     }
     if (dlogits == nullptr) {
         return;

@@ -5,10 +5,11 @@
 #include "common/pack.cuh"
 #include "common/reduce.cuh"
 
-// out (B, T, C) = wte[tokens] + wpe[position + t]; wpe and position may be null. A thread takes PACK channels.
+// out (B, T, C) = wte[tokens] + wpe[position + t]; wpe and position may be null. wte (V, C); the row of what is no token is not a
+// number. A thread takes PACK channels.
 template <typename T>
 __device__ void embedding(const int* tokens, const float* wte, const float* wpe, const int* position, T* out, int rows,
-                          int t, int c) {
+                          int t, int v, int c) {
     int packs = (c + PACK<T> - 1) / PACK<T>;
     long long index = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     int row = int(index / packs);
@@ -18,7 +19,15 @@ __device__ void embedding(const int* tokens, const float* wte, const float* wpe,
     }
     bool wide = c % PACK<T> == 0 && is_wide(wte) && is_wide(wpe) && is_wide(out);
     float values[PACK<T>];
-    load_floats<T>(wte + (long long)tokens[row] * c + j, c - j, wide, values);
+    int token = tokens[row];
+    if (unsigned(token) < unsigned(v)) {
+        load_floats<T>(wte + (long long)token * c + j, c - j, wide, values);
+    } else {
+#pragma unroll
+        for (int k = 0; k < PACK<T>; k++) {
+            values[k] = NAN;
+        }
+    }
     if (wpe != nullptr) {
         int place = (position == nullptr ? 0 : *position) + row % t;
         float positions[PACK<T>];
@@ -33,8 +42,8 @@ __device__ void embedding(const int* tokens, const float* wte, const float* wpe,
 
 #define EMBEDDING(T, TYPE)                                                                                            \
     KERNEL(256, embedding_##TYPE, const int* tokens, const float* wte, const float* wpe, const int* position, T* out, \
-           int rows, int t, int c) {                                                                                  \
-        embedding(tokens, wte, wpe, position, out, rows, t, c);                                                       \
+           int rows, int t, int v, int c) {                                                                           \
+        embedding(tokens, wte, wpe, position, out, rows, t, v, c);                                                    \
     }
 
 EMBEDDING(float, f32)

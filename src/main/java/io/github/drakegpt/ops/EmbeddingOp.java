@@ -6,7 +6,7 @@ import io.github.drakegpt.tensor.Tensor;
  * Embeddings: out[b, t] = wte[tokens[b, t]] + wpe[first + t], where first is the position in a
  * {@linkplain Pass#cached cached} pass, and 0 in others.
  *
- * @param tokens I32 (B, T), from 0 to V - 1
+ * @param tokens I32 (B, T), from 0 to V - 1; the row of another one is NaN where it cannot be reported, as on a GPU
  * @param wte (V, C)
  * @param wpe (context, C), or null
  * @param position I32 (1); null if no pass is cached

@@ -242,6 +242,27 @@ public abstract class Bf16Operations {
         });
     }
 
+    /** A GPU cannot say so; nothing is read for it. */
+    @ParameterizedTest
+    @ValueSource(ints = {-1, 11, Integer.MIN_VALUE, Integer.MAX_VALUE})
+    void theEmbeddingOfWhatIsNoTokenIsNotANumber(int token) {
+        int c = 40;
+        eachPlace(() -> {
+            Tensor tokens = guarded.intRows(10, token, 0);
+            Tensor wte = f32(11, c);
+            for (Tensor wpe : new Tensor[] {null, f32(3, c)}) {
+                for (DType type : TYPES) {
+                    Tensor out = guarded.outputRows(type, 3, c);
+                    guarded.run(new EmbeddingOp(tokens, wte, wpe, null, out), Pass.evaluation(1, 3));
+                    float[] values = read(out, 3 * c);
+                    for (int i = 0; i < 3 * c; i++) {
+                        assertThat(Float.isNaN(values[i])).as("element %d", i).isEqualTo(i / c == 1);
+                    }
+                }
+            }
+        });
+    }
+
     @ParameterizedTest
     @CsvSource({
         "1,1",
@@ -390,6 +411,24 @@ public abstract class Bf16Operations {
             Tensor targets = guarded.intRows(random.ints(rows, 0, v).toArray());
             Tensor loss = guarded.output(DType.F32, 1);
             both(rows, v, 1, (type, dlogits) -> new CrossEntropyOp(logits, targets, loss, dlogits, 0.01f));
+        });
+    }
+
+    /** In rows for a warp, and in those for a block. */
+    @ParameterizedTest
+    @CsvSource({"40,-1", "40,40", "40,-2147483648", "40,2147483647", "1030,-1", "1030,1030"})
+    void theLossOfATargetThatIsNoTokenIsNotANumber(int v, int target) {
+        eachPlace(() -> {
+            Tensor logits = rows(DType.F32, exact(3 * v), 3);
+            Tensor targets = guarded.intRows(0, target, v - 1);
+            Tensor loss = guarded.output(DType.F32, 1);
+            guarded.run(new CrossEntropyOp(logits, targets, loss, null, 1), pass(3));
+            assertThat(loss.toFloats()).containsOnly(Float.NaN);
+            for (DType type : TYPES) {
+                Tensor dlogits = guarded.outputRows(type, 3, v);
+                guarded.run(new CrossEntropyOp(logits, targets, loss, dlogits, 1), pass(3));
+                assertThat(loss.toFloats()).containsOnly(Float.NaN);
+            }
         });
     }
 

@@ -83,8 +83,7 @@ final class OptimizerKernels {
     }
 
     static Object[] constants(AdamWSettings settings) {
-        return new Object[] {
-            settings.beta1(), settings.beta2(), settings.eps(), settings.weightDecay(), settings.clip()
+        return new Object[] {settings.beta1(), settings.beta2(), settings.eps(), settings.weightDecay(), settings.clip()
         };
     }
 }

@@ -45,7 +45,7 @@ final class TokenKernels {
         Pointer position = pass.cached() ? orNull(op.position()) : NULL;
         Grid grid = Grid.of((long) rows * Grid.blocks(c, type.pack()), 1);
         Object[] tables = {pointer(op.tokens()), pointer(op.wte()), wpe, position};
-        Object[] out = {pointer(op.out()), rows, pass.length(), c};
+        Object[] out = {pointer(op.out()), rows, pass.length(), op.vocabSize(), c};
         launcher.launch("embedding", "embedding" + type.suffix(), grid, tables, out);
     }
 
