@@ -4,8 +4,7 @@ import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * A step of AdamW over flat buffers of one size, as {@link AdamWSettings} says; then matmulWeights = params rounded to
- * its type.
+ * A step of AdamW over flat buffers of one size, as {@link AdamWSettings} says; then matmulWeights = params rounded.
  *
  * @param learningRate (1), F32
  * @param step I32 (1), counted from 1
@@ -17,7 +16,7 @@ public record AdamWOp(State state, Tensor learningRate, Tensor step, Tensor grad
      * The parameters and the state of the optimizer; each (n).
      *
      * @param params F32
-     * @param matmulWeights params in the type of matrix products; {@code params} itself if that is F32
+     * @param matmulWeights BF16: params as matrix products take them; {@code params} itself if those take F32
      * @param grads F32
      * @param firstMoments F32, mean of the gradients
      * @param secondMoments F32, mean of the squared gradients
@@ -42,7 +41,7 @@ public record AdamWOp(State state, Tensor learningRate, Tensor step, Tensor grad
     private static Operands operands(State state, Tensor learningRate, Tensor step, Tensor gradNorm) {
         return new Operands("adamW")
                 .of(DType.F32, Access.UPDATE, "params", state.params, "n")
-                .any(Access.WRITE, "matmulWeights", state.rounds() ? state.matmulWeights : null, "n")
+                .of(DType.BF16, Access.WRITE, "matmulWeights", state.rounds() ? state.matmulWeights : null, "n")
                 .readF32("grads", state.grads, "n")
                 .of(DType.F32, Access.UPDATE, "firstMoments", state.firstMoments, "n")
                 .of(DType.F32, Access.UPDATE, "secondMoments", state.secondMoments, "n")

@@ -158,6 +158,11 @@ public final class Operands {
         if (rounded == null) {
             return write("out", out, ROWS, "c").writeF32("stats", stats, statsDims);
         }
+        DType rows = activations.tensor().dtype();
+        if (rows != DType.F32) {
+            throw new IllegalArgumentException(
+                    operation + ": " + activations.name() + " is " + rows + "; only F32 is rounded to 8 bits.");
+        }
         rounded.requireColumns(operation, out.shape().columns());
         return of(DType.F32, Access.SCRATCH, "out", out, ROWS, "c")
                 .of(DType.F32, Access.SCRATCH, "stats", stats, statsDims)

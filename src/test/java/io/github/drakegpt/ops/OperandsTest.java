@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatNoException;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.MeasuringArena;
@@ -73,6 +74,14 @@ class OperandsTest {
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> new GradNormOp(bf16(3), f32(1)))
                 .withMessage("gradNorm: x is BF16; it has to be F32.");
+        Int8Rows rounded = Int8Rows.allocate(arena, Quantization.B158, 3, 4);
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new RmsNormOp(bf16(3, 4), f32(4), f32(3, 4), f32(3), rounded))
+                .withMessage("rmsNorm: x is BF16; only F32 is rounded to 8 bits.");
+        AdamWOp.State state = new AdamWOp.State(f32(3), f32(3), f32(3), f32(3), f32(3));
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new AdamWOp(state, f32(1), i32(1), f32(1), null))
+                .withMessage("adamW: matmulWeights is F32; it has to be BF16.");
         assertThatNoException()
                 .isThrownBy(() -> new LinearOp(bf16(3, 4), bf16(5, 4), null, false, f32(3, 5))); // logits
     }
