@@ -1,7 +1,10 @@
 package io.github.drakegpt.backend;
 
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeInt8Op;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
@@ -24,18 +27,12 @@ public record PackedMatrixProduct(
     /** A way to do what {@link Backend#packedLinear} does. */
     @FunctionalInterface
     public interface Multiply {
-        void run(Int8Rows x, PackedWeights w, Tensor y, int rows);
+        void run(PackedLinearOp op, Pass pass);
     }
 
     /** {@link Backend#packedLinear} itself. */
     public PackedMatrixProduct(Backend backend, Quantization quantization) {
-        this(
-                quantization.label(),
-                quantization,
-                backend,
-                1,
-                Integer.MAX_VALUE,
-                (x, w, y, rows) -> backend.packedLinear(x, w, null, false, y, rows));
+        this(quantization.label(), quantization, backend, 1, Integer.MAX_VALUE, backend::packedLinear);
     }
 
     @Override
@@ -64,17 +61,21 @@ public record PackedMatrixProduct(
             w.write(matrix);
             prepared.add(w);
         }
-        return (ofRows, rows) -> products(ofRows, prepared, rows, out, in);
+        return (ofRows, rows) -> products(ofRows, prepared, rows, in);
     }
 
-    private List<Runnable> products(Arena arena, List<PackedWeights> weights, int rows, int out, int in) {
+    private List<Runnable> products(Arena arena, List<PackedWeights> weights, int rows, int in) {
         Int8Rows x = Int8Rows.allocate(arena, quantization, rows, in);
         Tensor values = arena.allocate(DType.F32, Shape.of(rows, in));
         values.write(MatrixProduct.random(rows * in));
-        backend.quantizeInt8(values, x, rows, in);
-        Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
+        Pass pass = Pass.evaluation(1, rows);
+        backend.quantizeInt8(new QuantizeInt8Op(values, x), pass);
+        Tensor y = arena.allocate(DType.F32, Shape.of(rows, weights.get(0).out()));
         List<Runnable> products = new ArrayList<>();
-        weights.forEach(w -> products.add(() -> multiply.run(x, w, y, rows)));
+        for (PackedWeights w : weights) {
+            PackedLinearOp op = new PackedLinearOp(x, w, null, false, y);
+            products.add(() -> multiply.run(op, pass));
+        }
         return products;
     }
 }

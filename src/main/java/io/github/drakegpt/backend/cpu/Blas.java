@@ -1,27 +1,20 @@
 package io.github.drakegpt.backend.cpu;
 
-/** The matrix products of OpenBLAS on row-major matrices in Java arrays: {@code o} is an offset, {@code ld} a row's length. */
-interface Blas {
-    /** c (m, n) = alpha * op(a) (m, k) op(b) (k, n) + beta * c, where op transposes if asked. */
-    void gemm(
-            boolean transA,
-            boolean transB,
-            int m,
-            int n,
-            int k,
-            float alpha,
-            float[] a,
-            int ao,
-            int lda,
-            float[] b,
-            int bo,
-            int ldb,
-            float beta,
-            float[] c,
-            int co,
-            int ldc);
+import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
+import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
-    /** y = op(a) x + beta * y for a (m, n): y has m elements, or n if a is transposed. */
-    void gemv(
-            boolean transA, int m, int n, float[] a, int ao, int lda, float[] x, int xo, float beta, float[] y, int yo);
+import io.github.drakegpt.tensor.Tensor;
+
+/** The matrix products of OpenBLAS on Java arrays. */
+interface Blas {
+    /** c = alpha * a b + beta * c. */
+    void gemm(float alpha, Matrix a, Matrix b, float beta, Matrix c);
+
+    /** y = a x + beta * y: {@code xo} and {@code yo} are where the vectors begin. */
+    void gemv(Matrix a, float[] x, int xo, float beta, float[] y, int yo);
+
+    /** sums (columns) = the sum of the rows of x: it transposed, times a vector of ones. */
+    default void columnSums(Matrix x, Tensor sums) {
+        gemv(x.transposed(), Scratch.get().ones(x.rows), 0, 0, floats(sums), start(sums));
+    }
 }

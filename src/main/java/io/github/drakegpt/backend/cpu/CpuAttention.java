@@ -1,10 +1,17 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.ops.Dropout;
+import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
+import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
+import static io.github.drakegpt.backend.cpu.HeapStorage.start;
+
+import io.github.drakegpt.ops.AttentionCachedOp;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.Pass;
+import java.util.Arrays;
 
 /**
- * Causal self-attention on arrays: q, k and v lie side by side in the rows of qkv, heads side by side within each. The
- * weights of one head are worked out block by block in scratch memory and again for the gradient; only the
+ * Causal self-attention. The weights of one head are worked out block by block in scratch memory and again for the gradient; only the
  * maximum and the inverse denominator of each softmax are kept.
  *
  * <p>From {@link #BLAS_FROM} tokens on it is matrix products of OpenBLAS over blocks of rows, each as wide as the causal
@@ -22,137 +29,45 @@ final class CpuAttention {
         this.kernels = kernels;
     }
 
-    void forward(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        int width = heads * headSize;
-        if (t < BLAS_FROM) {
-            kernels.attention(qkv, qo, out, oo, stats, so, dropout, firstSequence, batch, t, heads, headSize);
+    void attention(AttentionOp op, Pass pass) {
+        op.rows(pass);
+        if (pass.length() < BLAS_FROM) {
+            kernels.attention(op, pass);
             return;
         }
-        for (int b = 0; b < batch; b++) {
-            int q = qo + b * t * 3 * width;
-            int o = oo + b * t * width;
-            int s = so + b * heads * t * 2;
-            for (int h = 0; h < heads; h++) {
-                forwardBlocks(
-                        qkv,
-                        q,
-                        out,
-                        o,
-                        stats,
-                        s + 2 * h * t,
-                        dropout,
-                        (firstSequence + b) * heads + h,
-                        h,
-                        t,
-                        width,
-                        headSize);
+        for (int b = 0; b < pass.batch(); b++) {
+            for (int h = 0; h < op.heads(); h++) {
+                forward(op, pass, b, h);
             }
         }
     }
 
-    void backward(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            float[] dout,
-            int go,
-            float[] dqkv,
-            int dqo,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        int width = heads * headSize;
-        if (t < BLAS_FROM) {
-            kernels.attentionGrad(
-                    qkv,
-                    qo,
-                    out,
-                    oo,
-                    stats,
-                    so,
-                    dout,
-                    go,
-                    dqkv,
-                    dqo,
-                    dropout,
-                    firstSequence,
-                    batch,
-                    t,
-                    heads,
-                    headSize);
+    void attentionGrad(AttentionGradOp op, Pass pass) {
+        op.rows(pass);
+        if (pass.length() < BLAS_FROM) {
+            kernels.attentionGrad(op, pass);
             return;
         }
-        for (int b = 0; b < batch; b++) {
-            int q = qo + b * t * 3 * width;
-            int dq = dqo + b * t * 3 * width;
-            int o = oo + b * t * width;
-            int g = go + b * t * width;
-            int s = so + b * heads * t * 2;
-            for (int h = 0; h < heads; h++) {
-                backwardBlocks(
-                        qkv,
-                        q,
-                        out,
-                        o,
-                        stats,
-                        s + 2 * h * t,
-                        dout,
-                        g,
-                        dqkv,
-                        dq,
-                        dropout,
-                        (firstSequence + b) * heads + h,
-                        h,
-                        t,
-                        width,
-                        headSize);
+        for (int b = 0; b < pass.batch(); b++) {
+            for (int h = 0; h < op.forward().heads(); h++) {
+                backward(op, pass, b, h);
             }
         }
-    }
-
-    /** The mask of a stretch of weights, or null if nothing is dropped. */
-    private static float[] mask(Dropout dropout, long first, int n) {
-        if (dropout == null) {
-            return null;
-        }
-        return Scratch.get().masks().get(dropout, first, n);
     }
 
     // ---------------------------------------------------------------- blocks of rows of one head
 
-    private void forwardBlocks(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            Dropout dropout,
-            long sequenceHead,
-            int head,
-            int t,
-            int width,
-            int headSize) {
+    /** Head h of sequence b. */
+    private void forward(AttentionOp op, Pass pass, int b, int h) {
+        int t = pass.length();
+        int headSize = op.headSize();
+        int width = op.heads() * headSize;
         int stride = 3 * width;
-        int q = qo + head * headSize;
+        float[] qkv = floats(op.qkv());
+        float[] stats = floats(op.stats());
+        int q = start(op.qkv()) + b * t * stride + h * headSize;
+        int o = start(op.out()) + b * t * width + h * headSize;
+        int so = start(op.stats()) + (b * op.heads() + h) * t * 2;
         float scale = (float) (1 / Math.sqrt(headSize));
         Scratch scratch = Scratch.get();
         float[] p = scratch.floats(0, BLOCK_ROWS * t);
@@ -160,24 +75,10 @@ final class CpuAttention {
         for (int i0 = 0; i0 < t; i0 += BLOCK_ROWS) {
             int end = Math.min(i0 + BLOCK_ROWS, t); // the columns that the last row of the block sees
             int m = end - i0;
-            float[] mask = mask(dropout, (sequenceHead * t + i0) * t, m * t);
-            blas.gemm(
-                    false,
-                    true,
-                    m,
-                    end,
-                    headSize,
-                    scale,
-                    qkv,
-                    q + i0 * stride,
-                    stride,
-                    qkv,
-                    q + width,
-                    stride,
-                    0,
-                    p,
-                    0,
-                    end);
+            float[] mask = mask(op, pass, b, h, i0, m);
+            Matrix queries = scratch.matrix(0, qkv, q + i0 * stride, m, headSize, stride);
+            Matrix keys = scratch.matrix(1, qkv, q + width, end, headSize, stride);
+            blas.gemm(scale, queries, keys.transposed(), 0, scratch.matrix(2, p, 0, m, end, end));
             for (int r = 0; r < m; r++) {
                 int i = i0 + r;
                 int row = r * end;
@@ -199,49 +100,38 @@ final class CpuAttention {
                         p[row + j] *= factor * mask[r * t + j];
                     }
                 }
-                java.util.Arrays.fill(p, row + i + 1, row + end, 0f);
+                Arrays.fill(p, row + i + 1, row + end, 0f);
             }
-            blas.gemm(
-                    false,
-                    false,
-                    m,
-                    headSize,
-                    end,
-                    1,
-                    p,
-                    0,
-                    end,
-                    qkv,
-                    q + 2 * width,
-                    stride,
-                    0,
-                    out,
-                    oo + i0 * width + head * headSize,
-                    width);
+            Matrix weights = scratch.matrix(0, p, 0, m, end, end);
+            Matrix values = scratch.matrix(1, qkv, q + 2 * width, end, headSize, stride);
+            Matrix out = scratch.matrix(2, floats(op.out()), o + i0 * width, m, headSize, width);
+            blas.gemm(1, weights, values, 0, out);
         }
     }
 
-    private void backwardBlocks(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            float[] dout,
-            int go,
-            float[] dqkv,
-            int dqo,
-            Dropout dropout,
-            long sequenceHead,
-            int head,
-            int t,
-            int width,
-            int headSize) {
+    /** The mask of the weights of rows i0 to i0 + m - 1 of a head, or null if nothing is dropped. */
+    private static float[] mask(AttentionOp op, Pass pass, int b, int h, int i0, int m) {
+        int t = pass.length();
+        long head = (pass.firstSequence() + b) * op.heads() + h;
+        return Scratch.get().masks().get(op.dropout(), pass, (head * t + i0) * t, m * t);
+    }
+
+    /** Head h of sequence b. */
+    private void backward(AttentionGradOp op, Pass pass, int b, int h) {
+        AttentionOp forward = op.forward();
+        int t = pass.length();
+        int headSize = forward.headSize();
+        int width = forward.heads() * headSize;
         int stride = 3 * width;
-        int q = qo + head * headSize;
-        int dq = dqo + head * headSize;
-        int column = head * headSize;
+        float[] qkv = floats(forward.qkv());
+        float[] stats = floats(forward.stats());
+        float[] dout = floats(op.dout());
+        float[] dqkv = floats(op.dqkv());
+        int q = start(forward.qkv()) + b * t * stride + h * headSize;
+        int dq = start(op.dqkv()) + b * t * stride + h * headSize;
+        int o = start(forward.out()) + b * t * width + h * headSize;
+        int go = start(op.dout()) + b * t * width + h * headSize;
+        int so = start(forward.stats()) + (b * forward.heads() + h) * t * 2;
         float scale = (float) (1 / Math.sqrt(headSize));
         Scratch scratch = Scratch.get();
         float[] p = scratch.floats(0, BLOCK_ROWS * t);
@@ -252,11 +142,16 @@ final class CpuAttention {
         for (int i0 = lastBlock; i0 >= 0; i0 -= BLOCK_ROWS) {
             int end = Math.min(i0 + BLOCK_ROWS, t);
             int m = end - i0;
-            float[] mask = mask(dropout, (sequenceHead * t + i0) * t, m * t);
+            float[] mask = mask(forward, pass, b, h, i0, m);
             int rows = q + i0 * stride;
-            int g = go + i0 * width + column;
-            blas.gemm(false, true, m, end, headSize, scale, qkv, rows, stride, qkv, q + width, stride, 0, p, 0, end);
-            blas.gemm(false, true, m, end, headSize, 1, dout, g, width, qkv, q + 2 * width, stride, 0, ds, 0, end);
+            int g = go + i0 * width;
+            // p = scale q k^T, ds = dout v^T
+            Matrix queries = scratch.matrix(0, qkv, rows, m, headSize, stride);
+            Matrix keys = scratch.matrix(1, qkv, q + width, end, headSize, stride);
+            blas.gemm(scale, queries, keys.transposed(), 0, scratch.matrix(2, p, 0, m, end, end));
+            Matrix douts = scratch.matrix(0, dout, g, m, headSize, width);
+            Matrix values = scratch.matrix(1, qkv, q + 2 * width, end, headSize, stride);
+            blas.gemm(1, douts, values.transposed(), 0, scratch.matrix(2, ds, 0, m, end, end));
             for (int r = 0; r < m; r++) {
                 int i = i0 + r;
                 int row = r * end;
@@ -266,7 +161,7 @@ final class CpuAttention {
                     p[row + j] -= max;
                 }
                 VectorMath.exp(p, row, i + 1, bits);
-                float inner = VectorMath.dot(dout, go + i * width + column, out, oo + i * width + column, headSize);
+                float inner = VectorMath.dot(dout, go + i * width, floats(forward.out()), o + i * width, headSize);
                 for (int j = 0; j <= i; j++) {
                     p[row + j] *= factor;
                 }
@@ -280,59 +175,46 @@ final class CpuAttention {
                         p[row + j] *= mask[r * t + j];
                     }
                 }
-                java.util.Arrays.fill(p, row + i + 1, row + end, 0f);
-                java.util.Arrays.fill(ds, row + i + 1, row + end, 0f);
+                Arrays.fill(p, row + i + 1, row + end, 0f);
+                Arrays.fill(ds, row + i + 1, row + end, 0f);
             }
             float beta = i0 == lastBlock ? 0 : 1;
-            blas.gemm(
-                    false,
-                    false,
-                    m,
-                    headSize,
-                    end,
-                    1,
-                    ds,
-                    0,
-                    end,
-                    qkv,
-                    q + width,
-                    stride,
-                    0,
-                    dqkv,
-                    dq + i0 * stride,
-                    stride);
-            blas.gemm(true, false, end, headSize, m, 1, ds, 0, end, qkv, rows, stride, beta, dqkv, dq + width, stride);
-            blas.gemm(true, false, end, headSize, m, 1, p, 0, end, dout, g, width, beta, dqkv, dq + 2 * width, stride);
+            // dq = ds k, dk += ds^T q, dv += p^T dout
+            Matrix scores = scratch.matrix(0, ds, 0, m, end, end);
+            keys = scratch.matrix(1, qkv, q + width, end, headSize, stride);
+            blas.gemm(1, scores, keys, 0, scratch.matrix(2, dqkv, dq + i0 * stride, m, headSize, stride));
+            queries = scratch.matrix(1, qkv, rows, m, headSize, stride);
+            Matrix dkeys = scratch.matrix(2, dqkv, dq + width, end, headSize, stride);
+            blas.gemm(1, scores.transposed(), queries, beta, dkeys);
+            Matrix weights = scratch.matrix(0, p, 0, m, end, end);
+            douts = scratch.matrix(1, dout, g, m, headSize, width);
+            Matrix dvalues = scratch.matrix(2, dqkv, dq + 2 * width, end, headSize, stride);
+            blas.gemm(1, weights.transposed(), douts, beta, dvalues);
         }
     }
 
     // ---------------------------------------------------------------- with a cache of keys and values
 
-    void cached(
-            float[] qkv,
-            int qo,
-            float[] cache,
-            int co,
-            float[] out,
-            int oo,
-            int batch,
-            int t,
-            int position,
-            int context,
-            int heads,
-            int headSize) {
-        int width = heads * headSize;
+    static void attentionCached(AttentionCachedOp op, Pass pass) {
+        op.rows(pass);
+        int t = pass.length();
+        int headSize = op.headSize();
+        int width = op.heads() * headSize;
+        int position = ints(op.position())[start(op.position())];
+        float[] qkv = floats(op.qkv());
+        float[] cache = floats(op.cache());
         float scale = (float) (1 / Math.sqrt(headSize));
         Scratch scratch = Scratch.get();
         float[] p = scratch.floats(0, position + t);
         float[] bits = scratch.floats(1, position + t);
-        for (int b = 0; b < batch; b++) {
-            int rows = co + b * context * 2 * width;
+        for (int b = 0; b < pass.batch(); b++) {
+            int rows = start(op.cache()) + b * op.context() * 2 * width;
             for (int i = 0; i < t; i++) {
-                int row = qo + (b * t + i) * 3 * width;
+                int row = start(op.qkv()) + (b * t + i) * 3 * width;
+                int out = start(op.out()) + (b * t + i) * width;
                 System.arraycopy(qkv, row + width, cache, rows + (position + i) * 2 * width, 2 * width);
                 int visible = position + i + 1;
-                for (int h = 0; h < heads; h++) {
+                for (int h = 0; h < op.heads(); h++) {
                     int column = h * headSize;
                     int keys = rows + column;
                     for (int j = 0; j < visible; j++) {
@@ -347,18 +229,8 @@ final class CpuAttention {
                     for (int j = 0; j < visible; j++) {
                         p[j] *= factor;
                     }
-                    VectorMath.weightedSum(
-                            1,
-                            p,
-                            0,
-                            1,
-                            cache,
-                            keys + width,
-                            2 * width,
-                            visible,
-                            out,
-                            oo + (b * t + i) * width + column,
-                            headSize);
+                    Matrix values = scratch.matrix(0, cache, keys + width, visible, headSize, 2 * width);
+                    VectorMath.weightedSum(p, values, floats(op.out()), out + column);
                 }
             }
         }

@@ -29,10 +29,12 @@ record CpuFp32Product(CpuBackend backend, Blas blas) implements MatrixProduct {
             w.write(random);
             prepared.add(w);
         }
-        return (ofRows, rows) -> products(ofRows, prepared, rows, out, in);
+        return (ofRows, rows) -> products(ofRows, prepared, rows);
     }
 
-    private List<Runnable> products(Arena arena, List<Tensor> weights, int rows, int out, int in) {
+    private List<Runnable> products(Arena arena, List<Tensor> weights, int rows) {
+        int out = weights.get(0).shape().dim(0);
+        int in = weights.get(0).shape().dim(1);
         Tensor x = arena.allocate(DType.F32, Shape.of(rows, in));
         x.write(MatrixProduct.random(rows * in));
         Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
@@ -41,21 +43,24 @@ record CpuFp32Product(CpuBackend backend, Blas blas) implements MatrixProduct {
         for (Tensor w : weights) {
             products.add(() -> backend.parallel(parts, part -> {
                 int from = part * out / parts;
-                multiply(x, w, y, rows, in, out, from, (part + 1) * out / parts - from);
+                multiply(x, w, y, from, (part + 1) * out / parts - from);
             }));
         }
         return products;
     }
 
     /** y[:, from ..] = x w[from ..]^T for some rows of w. */
-    private void multiply(Tensor x, Tensor w, Tensor y, int rows, int in, int out, int from, int count) {
-        float[] xs = HeapStorage.floats(x);
-        float[] ws = HeapStorage.floats(w);
+    private void multiply(Tensor x, Tensor w, Tensor y, int from, int count) {
+        int rows = x.shape().dim(0);
+        int in = x.shape().dim(1);
+        Scratch scratch = Scratch.get();
+        Matrix some = scratch.matrix(1, HeapStorage.floats(w), from * in, count, in, in);
         float[] ys = HeapStorage.floats(y);
         if (rows == 1) {
-            blas.gemv(false, count, in, ws, from * in, in, xs, 0, 0, ys, from);
+            blas.gemv(some, HeapStorage.floats(x), 0, 0, ys, from);
         } else {
-            blas.gemm(false, true, rows, count, in, 1, xs, 0, in, ws, from * in, in, 0, ys, from, out);
+            Matrix columns = scratch.matrix(2, ys, from, rows, count, y.shape().dim(1));
+            blas.gemm(1, scratch.matrix(0, x, rows, in), some.transposed(), 0, columns);
         }
     }
 }

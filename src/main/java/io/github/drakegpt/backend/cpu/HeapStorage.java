@@ -25,20 +25,24 @@ final class HeapStorage implements Storage {
         };
     }
 
+    static Object array(Tensor tensor) {
+        return ((HeapStorage) tensor.storage()).array;
+    }
+
     static float[] floats(Tensor tensor) {
-        return (float[]) ((HeapStorage) tensor.storage()).array;
+        return (float[]) array(tensor);
     }
 
     static int[] ints(Tensor tensor) {
-        return (int[]) ((HeapStorage) tensor.storage()).array;
+        return (int[]) array(tensor);
     }
 
     static char[] chars(Tensor tensor) {
-        return (char[]) ((HeapStorage) tensor.storage()).array;
+        return (char[]) array(tensor);
     }
 
     static byte[] bytes(Tensor tensor) {
-        return (byte[]) ((HeapStorage) tensor.storage()).array;
+        return (byte[]) array(tensor);
     }
 
     /** Index of the tensor's first element in its array. */
@@ -53,7 +57,7 @@ final class HeapStorage implements Storage {
      * @throws IndexOutOfBoundsException if the array has less
      */
     static int start(Tensor tensor, long elements) {
-        int length = Array.getLength(((HeapStorage) tensor.storage()).array);
+        int length = Array.getLength(array(tensor));
         return (int) Objects.checkFromIndexSize(tensor.offset(), elements, length);
     }
 

@@ -3,25 +3,30 @@ package io.github.drakegpt.backend.cpu;
 import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
-import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 
 /** In Java, of whose long loops the JIT compiler makes vector code. */
 final class JavaLayerKernels implements LayerKernels {
     @Override
-    public void norm(Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, int rows, int c, float eps) {
+    public void norm(LayerNormOp op, int rows) {
+        int c = op.columns();
         int n = rows * c;
         Scratch scratch = Scratch.get();
-        float[] xs = Flat.in(x, n, scratch, 0);
-        float[] outs = Flat.out(out, n, scratch, 1);
+        float[] xs = Flat.in(op.x(), n, scratch, 0);
+        float[] outs = Flat.out(op.out(), n, scratch, 1);
         float[] scales = scratch.floats(2, n);
         float[] weights = scratch.floats(3, n);
         float[] biases = scratch.floats(4, n);
-        float[] stat = floats(stats);
-        int so = start(stats);
-        fill(weights, weight, rows, c);
-        fill(biases, bias, rows, c);
+        float[] stat = floats(op.stats());
+        int so = start(op.stats());
+        fill(weights, op.weight(), rows, c);
+        fill(biases, op.bias(), rows, c);
         for (int r = 0; r < rows; r++) {
             float mean = VectorMath.sum(xs, r * c, c) / c;
             stat[so + 2 * r] = mean;
@@ -30,28 +35,28 @@ final class JavaLayerKernels implements LayerKernels {
         VectorMath.subtract(xs, scales, outs, n);
         for (int r = 0; r < rows; r++) {
             float variance = VectorMath.dot(outs, r * c, outs, r * c, c) / c;
-            float rstd = (float) (1 / Math.sqrt(variance + eps));
+            float rstd = (float) (1 / Math.sqrt(variance + NORM_EPS));
             stat[so + 2 * r + 1] = rstd;
             Arrays.fill(scales, r * c, r * c + c, rstd);
         }
         for (int i = 0; i < n; i++) {
             outs[i] = outs[i] * scales[i] * weights[i] + biases[i];
         }
-        Flat.store(outs, out, n);
+        Flat.store(outs, op.out(), n);
     }
 
     @Override
-    public void normGrad(
-            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, float[] products, int rows, int c) {
+    public void normGrad(LayerNormGradOp op, float[] products, int rows) {
+        int c = op.columns();
         int n = rows * c;
         Scratch scratch = Scratch.get();
-        float[] xs = Flat.in(x, n, scratch, 0);
-        float[] douts = Flat.in(dout, n, scratch, 1);
-        float[] dxs = Flat.in(dx, n, scratch, 2);
+        float[] xs = Flat.in(op.norm().x(), n, scratch, 0);
+        float[] douts = Flat.in(op.dout(), n, scratch, 1);
+        float[] dxs = Flat.in(op.dx(), n, scratch, 2);
         float[] normed = scratch.floats(3, n); // (x - mean) * rstd
         float[] scaled = scratch.floats(4, n); // dout * weight
-        float[] stat = floats(stats);
-        int so = start(stats);
+        float[] stat = floats(op.norm().stats());
+        int so = start(op.norm().stats());
         for (int r = 0; r < rows; r++) {
             Arrays.fill(normed, r * c, r * c + c, stat[so + 2 * r]);
             Arrays.fill(products, r * c, r * c + c, stat[so + 2 * r + 1]);
@@ -62,7 +67,7 @@ final class JavaLayerKernels implements LayerKernels {
         for (int i = 0; i < n; i++) {
             products[i] = douts[i] * normed[i];
         }
-        fill(scaled, weight, rows, c);
+        fill(scaled, op.norm().weight(), rows, c);
         for (int i = 0; i < n; i++) {
             scaled[i] *= douts[i];
         }
@@ -75,65 +80,17 @@ final class JavaLayerKernels implements LayerKernels {
                 dxs[j] += rstd * (scaled[j] - a - normed[j] * b);
             }
         }
-        Flat.store(dxs, dx, n);
+        Flat.store(dxs, op.dx(), n);
     }
 
     @Override
-    public void attention(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        Scratch.get()
-                .shortAttention()
-                .forward(qkv, qo, out, oo, stats, so, dropout, firstSequence, batch, t, heads, headSize);
+    public void attention(AttentionOp op, Pass pass) {
+        Scratch.get().shortAttention().forward(op, pass);
     }
 
     @Override
-    public void attentionGrad(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            float[] dout,
-            int go,
-            float[] dqkv,
-            int dqo,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        Scratch.get()
-                .shortAttention()
-                .backward(
-                        qkv,
-                        qo,
-                        out,
-                        oo,
-                        stats,
-                        so,
-                        dout,
-                        go,
-                        dqkv,
-                        dqo,
-                        dropout,
-                        firstSequence,
-                        batch,
-                        t,
-                        heads,
-                        headSize);
+    public void attentionGrad(AttentionGradOp op, Pass pass) {
+        Scratch.get().shortAttention().backward(op, pass);
     }
 
     /** Each row of rows (rows, c) = the vector. */

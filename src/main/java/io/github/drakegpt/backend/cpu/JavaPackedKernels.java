@@ -6,6 +6,7 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.tensor.Tensor;
@@ -27,11 +28,12 @@ final class JavaPackedKernels implements PackedKernels {
             for (int j = 0; j < c; j++) {
                 magnitudes[j] = Math.abs(xs[xo + j]);
             }
-            float largest = Math.max(VectorMath.max(magnitudes, 0, c), CpuBackend.SMALLEST_SCALE);
+            float largest = Math.max(VectorMath.max(magnitudes, 0, c), CpuQuantization.SMALLEST_SCALE);
             float scale = 127 / largest;
             int sum = 0;
             for (int j = 0; j < c; j++) {
-                int value = (int) (xs[xo + j] * scale + CpuBackend.ROUNDING - CpuBackend.ROUNDING); // 0 for NaN
+                int value =
+                        (int) (xs[xo + j] * scale + CpuQuantization.ROUNDING - CpuQuantization.ROUNDING); // 0 for NaN
                 values[qo + j] = (byte) value;
                 sum += value;
             }
@@ -46,8 +48,9 @@ final class JavaPackedKernels implements PackedKernels {
      * vector code.
      */
     @Override
-    public void packedLinear(
-            Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows, int fromTile, int toTile) {
+    public void packedLinear(PackedLinearOp op, int rows, int fromTile, int toTile) {
+        Int8Rows x = op.x();
+        PackedWeights w = op.w();
         int bits = PackedMatrix.bits(w.quantization());
         int stride = x.stride();
         Scratch scratch = Scratch.get();
@@ -74,10 +77,10 @@ final class JavaPackedKernels implements PackedKernels {
                     // for 0
                     int product = (bits == 1 ? 2 * products : products) - sum;
                     float value = product * (floats(w.scales())[start(w.scales()) + n] * scale);
-                    if (bias != null) {
-                        value += floats(bias)[start(bias) + n];
+                    if (op.bias() != null) {
+                        value += floats(op.bias())[start(op.bias()) + n];
                     }
-                    floats(y)[start(y) + m * w.out() + n] = relu ? Math.max(value, 0f) : value;
+                    floats(op.y())[start(op.y()) + m * w.out() + n] = op.relu() ? Math.max(value, 0f) : value;
                 }
             }
         }

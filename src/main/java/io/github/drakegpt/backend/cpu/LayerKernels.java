@@ -1,52 +1,29 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.ops.Dropout;
-import io.github.drakegpt.tensor.Tensor;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.Pass;
 
 /** The loops that take most of a small model's time beside the matrix products, to the last bit the same in all classes. */
 interface LayerKernels {
-    /** {@link Backend#layerNorm}. */
-    void norm(Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, int rows, int c, float eps);
+    /** What norms add to the variance. */
+    float NORM_EPS = 1e-5f;
+
+    /** The norm of a {@link LayerNormOp} alone. */
+    void norm(LayerNormOp op, int rows);
 
     /**
-     * {@link Backend#layerNormGrad} but for the sums over rows.
+     * The gradients of the norm alone, but for the sums over rows.
      *
      * @param products gets dout * (x - mean) * rstd, whose sums are dweight; (rows, c) from the array's beginning
      */
-    void normGrad(Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, float[] products, int rows, int c);
+    void normGrad(LayerNormGradOp op, float[] products, int rows);
 
-    /** {@link Backend#attention} over sequences too short for matrix products: {@code o} are offsets into the arrays. */
-    void attention(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize);
+    /** Attention over sequences too short for matrix products. */
+    void attention(AttentionOp op, Pass pass);
 
-    /** {@link Backend#attentionGrad} over such sequences. */
-    void attentionGrad(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            float[] dout,
-            int go,
-            float[] dqkv,
-            int dqo,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize);
+    /** Its gradient. */
+    void attentionGrad(AttentionGradOp op, Pass pass);
 }

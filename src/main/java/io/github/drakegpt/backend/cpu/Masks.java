@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.tensor.RandomStream;
 import java.util.Arrays;
@@ -35,8 +36,11 @@ final class Masks {
         Arrays.setAll(kept, i -> new Mask());
     }
 
-    /** Begins with the factors of elements {@code first} to {@code first + n - 1}; only to be read. */
-    float[] get(Dropout dropout, long first, int n) {
+    /** Begins with the factors of elements {@code first} to {@code first + n - 1}; only to be read. Null where the pass drops none. */
+    float[] get(Dropout dropout, Pass pass, long first, int n) {
+        if (dropout == null || !pass.training()) {
+            return null;
+        }
         RandomStream stream = dropout.stream();
         int step = HeapStorage.ints(stream.step())[HeapStorage.start(stream.step())];
         int threshold = dropout.threshold();

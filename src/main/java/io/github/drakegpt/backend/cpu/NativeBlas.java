@@ -38,55 +38,49 @@ final class NativeBlas implements Blas {
     }
 
     @Override
-    public void gemm(
-            boolean transA,
-            boolean transB,
-            int m,
-            int n,
-            int k,
-            float alpha,
-            float[] a,
-            int ao,
-            int lda,
-            float[] b,
-            int bo,
-            int ldb,
-            float beta,
-            float[] c,
-            int co,
-            int ldc) {
-        check(a, ao, transA ? k : m, transA ? m : k, lda);
-        check(b, bo, transB ? n : k, transB ? k : n, ldb);
-        check(c, co, m, n, ldc);
-        sgemm(transA, transB, m, n, k, alpha, a, ao, lda, b, bo, ldb, beta, c, co, ldc);
+    public void gemm(float alpha, Matrix a, Matrix b, float beta, Matrix c) {
+        check(a, c.rows, a.width());
+        check(b, a.width(), c.columns);
+        check(c, c.rows, c.columns);
+        sgemm(
+                a.transposed,
+                b.transposed,
+                c.rows,
+                c.columns,
+                a.width(),
+                alpha,
+                a.array,
+                a.offset,
+                a.stride,
+                b.array,
+                b.offset,
+                b.stride,
+                beta,
+                c.array,
+                c.offset,
+                c.stride);
     }
 
     @Override
-    public void gemv(
-            boolean transA,
-            int m,
-            int n,
-            float[] a,
-            int ao,
-            int lda,
-            float[] x,
-            int xo,
-            float beta,
-            float[] y,
-            int yo) {
-        check(a, ao, m, n, lda);
-        check(x, xo, 1, transA ? m : n, 0);
-        check(y, yo, 1, transA ? n : m, 0);
-        sgemv(transA, m, n, a, ao, lda, x, xo, beta, y, yo);
+    public void gemv(Matrix a, float[] x, int xo, float beta, float[] y, int yo) {
+        check(a, a.height(), a.width());
+        Objects.checkFromIndexSize(xo, a.width(), x.length);
+        Objects.checkFromIndexSize(yo, a.height(), y.length);
+        sgemv(a.transposed, a.rows, a.columns, a.array, a.offset, a.stride, x, xo, beta, y, yo);
     }
 
-    /** Refuses a matrix (rows, columns) that does not lie within its array: native code would write anywhere. */
-    private static void check(float[] array, int offset, int rows, int columns, int ld) {
-        if (rows < 0 || columns < 0 || rows > 1 && ld < columns) {
-            throw new IllegalArgumentException("no matrix has " + rows + " rows of " + columns + ", " + ld + " apart");
+    /** Refuses a matrix that is not of the product's size or not within its array: native code would write anywhere. */
+    private static void check(Matrix x, int height, int width) {
+        if (x.height() != height || x.width() != width) {
+            throw new IllegalArgumentException(
+                    "a matrix (" + x.height() + ", " + x.width() + ") is not (" + height + ", " + width + ")");
         }
-        if (rows > 0) {
-            Objects.checkFromIndexSize(offset, (rows - 1L) * ld + columns, (long) array.length);
+        if (x.rows < 0 || x.columns < 0 || x.rows > 1 && x.stride < x.columns) {
+            throw new IllegalArgumentException(
+                    "no matrix has " + x.rows + " rows of " + x.columns + ", " + x.stride + " apart");
+        }
+        if (x.rows > 0) {
+            Objects.checkFromIndexSize(x.offset, (x.rows - 1L) * x.stride + x.columns, (long) x.array.length);
         }
     }
 

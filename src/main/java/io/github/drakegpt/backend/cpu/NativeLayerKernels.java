@@ -4,7 +4,11 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
-import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Objects;
 
@@ -20,134 +24,87 @@ final class NativeLayerKernels implements LayerKernels {
     }
 
     @Override
-    public void norm(Tensor x, Tensor weight, Tensor bias, Tensor out, Tensor stats, int rows, int c, float eps) {
+    public void norm(LayerNormOp op, int rows) {
+        int c = op.columns();
         long n = (long) rows * c;
         norm(
                 instructions.ordinal(),
-                floats(x),
-                start(x, n),
-                floats(weight),
-                start(weight, c),
-                floats(bias),
-                start(bias, c),
-                floats(out),
-                start(out, n),
-                floats(stats),
-                start(stats, 2L * rows),
+                floats(op.x()),
+                start(op.x(), n),
+                floats(op.weight()),
+                start(op.weight(), c),
+                floats(op.bias()),
+                start(op.bias(), c),
+                floats(op.out()),
+                start(op.out(), n),
+                floats(op.stats()),
+                start(op.stats(), 2L * rows),
                 rows,
                 c,
-                eps);
+                NORM_EPS);
     }
 
     @Override
-    public void normGrad(
-            Tensor x, Tensor weight, Tensor stats, Tensor dout, Tensor dx, float[] products, int rows, int c) {
+    public void normGrad(LayerNormGradOp op, float[] products, int rows) {
+        LayerNormOp norm = op.norm();
+        int c = op.columns();
         long n = (long) rows * c;
         Objects.checkFromIndexSize(0, n, (long) products.length);
         normGrad(
                 instructions.ordinal(),
-                floats(x),
-                start(x, n),
-                floats(weight),
-                start(weight, c),
-                floats(stats),
-                start(stats, 2L * rows),
-                floats(dout),
-                start(dout, n),
-                floats(dx),
-                start(dx, n),
+                floats(norm.x()),
+                start(norm.x(), n),
+                floats(norm.weight()),
+                start(norm.weight(), c),
+                floats(norm.stats()),
+                start(norm.stats(), 2L * rows),
+                floats(op.dout()),
+                start(op.dout(), n),
+                floats(op.dx()),
+                start(op.dx(), n),
                 products,
                 rows,
                 c);
     }
 
     @Override
-    public void attention(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        run(qkv, qo, out, oo, stats, so, null, 0, null, 0, dropout, firstSequence, batch, t, heads, headSize);
+    public void attention(AttentionOp op, Pass pass) {
+        run(op, pass, null, null);
     }
 
     @Override
-    public void attentionGrad(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            float[] dout,
-            int go,
-            float[] dqkv,
-            int dqo,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        long n = (long) batch * t * heads * headSize;
-        Objects.checkFromIndexSize(go, n, (long) dout.length);
-        Objects.checkFromIndexSize(dqo, 3 * n, (long) dqkv.length);
-        run(qkv, qo, out, oo, stats, so, dout, go, dqkv, dqo, dropout, firstSequence, batch, t, heads, headSize);
+    public void attentionGrad(AttentionGradOp op, Pass pass) {
+        run(op.forward(), pass, op.dout(), op.dqkv());
     }
 
     /** The gradient if dout and dqkv are not null. */
-    private void run(
-            float[] qkv,
-            int qo,
-            float[] out,
-            int oo,
-            float[] stats,
-            int so,
-            float[] dout,
-            int go,
-            float[] dqkv,
-            int dqo,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        long rows = (long) batch * t * heads;
-        Objects.checkFromIndexSize(qo, 3 * rows * headSize, (long) qkv.length);
-        Objects.checkFromIndexSize(oo, rows * headSize, (long) out.length);
-        Objects.checkFromIndexSize(so, 2 * rows, (long) stats.length);
+    private void run(AttentionOp op, Pass pass, Tensor dout, Tensor dqkv) {
+        int t = pass.length();
+        int heads = op.heads();
+        int headSize = op.headSize();
+        long rows = (long) pass.rows() * heads;
+        long n = rows * headSize;
         Scratch scratch = Scratch.get();
         // q, k, v, out and the gradients of all four; the weights of a row; stats; the mask; up to a vector's beginning
         int vectors = 8 * t * headSize + t + 2 * t + t * t + 1;
         float[] memory = scratch.floats(0, Math.multiplyExact(vectors, MOST_LANES));
-        float[] mask = dropout == null
-                ? null
-                : scratch.masks().get(dropout, firstSequence * heads * t * t, Math.toIntExact(rows * t));
-        float scale = (float) (1 / Math.sqrt(headSize));
+        long firstWeight = pass.firstSequence() * heads * t * t;
         attention(
                 instructions.ordinal(),
-                qkv,
-                qo,
-                out,
-                oo,
-                stats,
-                so,
-                dout,
-                go,
-                dqkv,
-                dqo,
-                mask,
+                floats(op.qkv()),
+                start(op.qkv(), 3 * n),
+                floats(op.out()),
+                start(op.out(), n),
+                floats(op.stats()),
+                start(op.stats(), 2 * rows),
+                dout == null ? null : floats(dout),
+                dout == null ? 0 : start(dout, n),
+                dqkv == null ? null : floats(dqkv),
+                dqkv == null ? 0 : start(dqkv, 3 * n),
+                scratch.masks().get(op.dropout(), pass, firstWeight, Math.toIntExact(rows * t)),
                 memory,
-                scale,
-                batch,
+                (float) (1 / Math.sqrt(headSize)),
+                pass.batch(),
                 t,
                 heads,
                 headSize);

@@ -7,6 +7,7 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.Int8Rows;
+import io.github.drakegpt.ops.PackedLinearOp;
 import io.github.drakegpt.ops.PackedWeights;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.tensor.Tensor;
@@ -40,14 +41,12 @@ final class NativePackedKernels implements PackedKernels {
     }
 
     @Override
-    public void packedLinear(
-            Int8Rows x, PackedWeights w, Tensor bias, boolean relu, Tensor y, int rows, int fromTile, int toTile) {
+    public void packedLinear(PackedLinearOp op, int rows, int fromTile, int toTile) {
+        Int8Rows x = op.x();
+        PackedWeights w = op.w();
+        Tensor bias = op.bias();
         int out = w.out();
-        int stride = PackedMatrix.paddedColumns(w.quantization(), w.in());
-        if (x.stride() != stride) {
-            throw new IllegalArgumentException(
-                    "the rows have " + x.stride() + " values where the weights take " + stride);
-        }
+        int stride = x.stride();
         Objects.checkFromToIndex(fromTile, toTile, PackedMatrix.tiles(out));
         multiply(
                 instructions.ordinal(),
@@ -63,13 +62,13 @@ final class NativePackedKernels implements PackedKernels {
                 start(w.scales(), out),
                 bias == null ? null : floats(bias),
                 bias == null ? 0 : start(bias, out),
-                floats(y),
-                start(y, (long) rows * out),
+                floats(op.y()),
+                start(op.y(), (long) rows * out),
                 PackedMatrix.bits(w.quantization()),
                 rows,
                 stride,
                 out,
-                relu,
+                op.relu(),
                 fromTile,
                 toTile);
     }

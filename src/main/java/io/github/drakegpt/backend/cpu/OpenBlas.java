@@ -134,30 +134,14 @@ final class OpenBlas {
         }
 
         @Override
-        public void gemm(
-                boolean transA,
-                boolean transB,
-                int m,
-                int n,
-                int k,
-                float alpha,
-                float[] a,
-                int ao,
-                int lda,
-                float[] b,
-                int bo,
-                int ldb,
-                float beta,
-                float[] c,
-                int co,
-                int ldc) {
-            if (wholeRows(a, ao, transA ? k : m, lda)
-                    && wholeRows(b, bo, transB ? n : k, ldb)
-                    && wholeRows(c, co, m, ldc)) {
+        public void gemm(float alpha, Matrix a, Matrix b, float beta, Matrix c) {
+            if (hasWholeRows(a) && hasWholeRows(b) && hasWholeRows(c)) {
                 // c^T = op(b)^T op(a)^T
-                blas.sgemm(op(transB), op(transA), n, m, k, alpha, b, bo, ldb, a, ao, lda, beta, c, co, ldc);
+                blas.sgemm(
+                        op(b), op(a), c.columns, c.rows, a.width(), alpha, b.array, b.offset, b.stride, a.array,
+                        a.offset, a.stride, beta, c.array, c.offset, c.stride);
             } else {
-                copying.gemm(transA, transB, m, n, k, alpha, a, ao, lda, b, bo, ldb, beta, c, co, ldc);
+                copying.gemm(alpha, a, b, beta, c);
             }
         }
 
@@ -165,28 +149,18 @@ final class OpenBlas {
          * Whether the array holds the last row up to its full length, on which netlib insists also where a matrix is only
          * some columns of a tensor. {@link HeapArena} sees to it for whole tensors; slices may lack it.
          */
-        private static boolean wholeRows(float[] array, int offset, int rows, int ld) {
-            return offset + (long) rows * ld <= array.length;
+        private static boolean hasWholeRows(Matrix x) {
+            return x.offset + (long) x.rows * x.stride <= x.array.length;
         }
 
         @Override
-        public void gemv(
-                boolean transA,
-                int m,
-                int n,
-                float[] a,
-                int ao,
-                int lda,
-                float[] x,
-                int xo,
-                float beta,
-                float[] y,
-                int yo) {
-            blas.sgemv(op(!transA), n, m, 1, a, ao, lda, x, xo, 1, beta, y, yo, 1);
+        public void gemv(Matrix a, float[] x, int xo, float beta, float[] y, int yo) {
+            String op = a.transposed ? "N" : "T";
+            blas.sgemv(op, a.columns, a.rows, 1, a.array, a.offset, a.stride, x, xo, 1, beta, y, yo, 1);
         }
 
-        private static String op(boolean transpose) {
-            return transpose ? "T" : "N";
+        private static String op(Matrix x) {
+            return x.transposed ? "T" : "N";
         }
     }
 
@@ -195,48 +169,36 @@ final class OpenBlas {
         private final ThreadLocal<FloatPointer[]> buffers = ThreadLocal.withInitial(() -> new FloatPointer[3]);
 
         @Override
-        public void gemm(
-                boolean transA,
-                boolean transB,
-                int m,
-                int n,
-                int k,
-                float alpha,
-                float[] a,
-                int ao,
-                int lda,
-                float[] b,
-                int bo,
-                int ldb,
-                float beta,
-                float[] c,
-                int co,
-                int ldc) {
-            FloatPointer pa = copyIn(0, a, ao, transA ? extent(k, m, lda) : extent(m, k, lda));
-            FloatPointer pb = copyIn(1, b, bo, transB ? extent(n, k, ldb) : extent(k, n, ldb));
-            FloatPointer pc = copyIn(2, c, co, extent(m, n, ldc));
-            cblas_sgemm(CblasRowMajor, op(transA), op(transB), m, n, k, alpha, pa, lda, pb, ldb, beta, pc, ldc);
-            pc.get(c, co, extent(m, n, ldc));
+        public void gemm(float alpha, Matrix a, Matrix b, float beta, Matrix c) {
+            int n = c.columns;
+            FloatPointer pa = copyIn(0, a.array, a.offset, extent(a));
+            FloatPointer pb = copyIn(1, b.array, b.offset, extent(b));
+            FloatPointer pc = copyIn(2, c.array, c.offset, extent(c));
+            cblas_sgemm(
+                    CblasRowMajor,
+                    op(a),
+                    op(b),
+                    c.rows,
+                    n,
+                    a.width(),
+                    alpha,
+                    pa,
+                    a.stride,
+                    pb,
+                    b.stride,
+                    beta,
+                    pc,
+                    c.stride);
+            pc.get(c.array, c.offset, extent(c));
         }
 
         @Override
-        public void gemv(
-                boolean transA,
-                int m,
-                int n,
-                float[] a,
-                int ao,
-                int lda,
-                float[] x,
-                int xo,
-                float beta,
-                float[] y,
-                int yo) {
-            FloatPointer pa = copyIn(0, a, ao, extent(m, n, lda));
-            FloatPointer px = copyIn(1, x, xo, transA ? m : n);
-            FloatPointer py = copyIn(2, y, yo, transA ? n : m);
-            cblas_sgemv(CblasRowMajor, op(transA), m, n, 1, pa, lda, px, 1, beta, py, 1);
-            py.get(y, yo, transA ? n : m);
+        public void gemv(Matrix a, float[] x, int xo, float beta, float[] y, int yo) {
+            FloatPointer pa = copyIn(0, a.array, a.offset, extent(a));
+            FloatPointer px = copyIn(1, x, xo, a.width());
+            FloatPointer py = copyIn(2, y, yo, a.height());
+            cblas_sgemv(CblasRowMajor, op(a), a.rows, a.columns, 1, pa, a.stride, px, 1, beta, py, 1);
+            py.get(y, yo, a.height());
         }
 
         private FloatPointer copyIn(int slot, float[] array, int offset, int length) {
@@ -247,12 +209,12 @@ final class OpenBlas {
             return pointers[slot].put(array, offset, length);
         }
 
-        private static int extent(int rows, int columns, int ld) {
-            return (rows - 1) * ld + columns;
+        private static int extent(Matrix x) {
+            return (x.rows - 1) * x.stride + x.columns;
         }
 
-        private static int op(boolean transpose) {
-            return transpose ? CblasTrans : CblasNoTrans;
+        private static int op(Matrix x) {
+            return x.transposed ? CblasTrans : CblasNoTrans;
         }
     }
 }

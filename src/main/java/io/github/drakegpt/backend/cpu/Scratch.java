@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.tensor.Philox;
+import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 
 /** Arrays that a thread keeps between operations, so that operations allocate nothing once they have run. */
@@ -13,6 +14,7 @@ final class Scratch {
     private final Masks masks = new Masks();
     private final ShortAttention shortAttention = new ShortAttention();
     private final int[][] ints = new int[2][0];
+    private final Matrix[] matrices = {new Matrix(), new Matrix(), new Matrix()};
     private float[] ones = new float[0];
 
     private Scratch() {}
@@ -27,6 +29,23 @@ final class Scratch {
             floats[slot] = new float[length];
         }
         return floats[slot];
+    }
+
+    /** A matrix in an array, until the slot is asked for another one. */
+    Matrix matrix(int slot, float[] array, int offset, int rows, int columns, int stride) {
+        Matrix matrix = matrices[slot];
+        matrix.array = array;
+        matrix.offset = offset;
+        matrix.rows = rows;
+        matrix.columns = columns;
+        matrix.stride = stride;
+        matrix.transposed = false;
+        return matrix;
+    }
+
+    /** A tensor (rows, columns) as a matrix. */
+    Matrix matrix(int slot, Tensor tensor, int rows, int columns) {
+        return matrix(slot, HeapStorage.floats(tensor), HeapStorage.start(tensor), rows, columns, columns);
     }
 
     /** At least n ones, never to be written to. */

@@ -1,6 +1,12 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.ops.Dropout;
+import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
+import static io.github.drakegpt.backend.cpu.HeapStorage.start;
+
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 
 /**
@@ -55,28 +61,18 @@ final class ShortAttention {
     private float[] movedWeights;
     private float[] exponents; // scratch for exp
 
-    /** Arguments as those of {@link CpuAttention#forward}. */
-    void forward(
-            float[] qkv,
-            int qo,
-            float[] outs,
-            int oo,
-            float[] stats,
-            int so,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        int width = heads * headSize;
-        int group = groupSize(batch, t, heads);
+    void forward(AttentionOp op, Pass pass) {
+        int batch = pass.batch();
+        int t = pass.length();
+        int width = op.heads() * op.headSize();
+        float[] stats = floats(op.stats());
+        int group = groupSize(batch, t, op.heads());
         for (int b = 0; b < batch; b += group) {
-            prepare(Math.min(group, batch - b), t, heads, headSize);
-            float[] mask = mask(dropout, firstSequence + b);
-            load(qkv, qo + b * t * 3 * width, width);
+            prepare(Math.min(group, batch - b), t, op.heads(), op.headSize());
+            float[] mask = mask(op, pass, b);
+            load(op.qkv(), b, width);
             softmax();
-            int s = so + b * heads * t * 2;
+            int s = start(op.stats()) + b * heads * t * 2;
             for (int r = 0; r < lanes; r++) {
                 stats[s + statsAt[r]] = max[r];
                 stats[s + statsAt[r] + 1] = factor[r];
@@ -89,37 +85,25 @@ final class ShortAttention {
                 moveLater(v, from);
                 addScaled(weights, moved, out, from, lanes);
             }
-            out.scatter(outs, oo + b * t * width, outAt);
+            out.scatter(floats(op.out()), start(op.out()) + b * t * width, outAt);
         }
     }
 
-    /** Arguments as those of {@link CpuAttention#backward}. */
-    void backward(
-            float[] qkv,
-            int qo,
-            float[] outs,
-            int oo,
-            float[] stats,
-            int so,
-            float[] douts,
-            int go,
-            float[] dqkv,
-            int dqo,
-            Dropout dropout,
-            long firstSequence,
-            int batch,
-            int t,
-            int heads,
-            int headSize) {
-        int width = heads * headSize;
-        int group = groupSize(batch, t, heads);
+    void backward(AttentionGradOp op, Pass pass) {
+        AttentionOp forward = op.forward();
+        int batch = pass.batch();
+        int t = pass.length();
+        int width = forward.heads() * forward.headSize();
+        float[] stats = floats(forward.stats());
+        float[] dqkv = floats(op.dqkv());
+        int group = groupSize(batch, t, forward.heads());
         for (int b = 0; b < batch; b += group) {
-            prepare(Math.min(group, batch - b), t, heads, headSize);
-            float[] mask = mask(dropout, firstSequence + b);
-            load(qkv, qo + b * t * 3 * width, width);
-            out.gather(outs, oo + b * t * width, outAt);
-            dout.gather(douts, go + b * t * width, outAt);
-            int s = so + b * heads * t * 2;
+            prepare(Math.min(group, batch - b), t, forward.heads(), forward.headSize());
+            float[] mask = mask(forward, pass, b);
+            load(forward.qkv(), b, width);
+            out.gather(floats(forward.out()), start(forward.out()) + b * t * width, outAt);
+            dout.gather(floats(op.dout()), start(op.dout()) + b * t * width, outAt);
+            int s = start(forward.stats()) + b * heads * t * 2;
             for (int r = 0; r < lanes; r++) {
                 max[r] = stats[s + statsAt[r]];
                 factor[r] = stats[s + statsAt[r] + 1];
@@ -132,7 +116,7 @@ final class ShortAttention {
                 addGradients(distance, mask);
             }
             dq.multiply(scale());
-            int dqkvAt = dqo + b * t * 3 * width;
+            int dqkvAt = start(op.dqkv()) + b * t * 3 * width;
             dq.scatter(dqkv, dqkvAt, qkvAt);
             dk.scatter(dqkv, dqkvAt + width, qkvAt);
             dv.scatter(dqkv, dqkvAt + 2 * width, qkvAt);
@@ -192,19 +176,20 @@ final class ShortAttention {
         }
     }
 
-    private void load(float[] qkv, int qo, int width) {
-        q.gather(qkv, qo, qkvAt);
-        k.gather(qkv, qo + width, qkvAt);
-        v.gather(qkv, qo + 2 * width, qkvAt);
+    /** From the sequence of that number on. */
+    private void load(Tensor qkv, int sequence, int width) {
+        float[] array = floats(qkv);
+        int o = start(qkv) + sequence * t * 3 * width;
+        q.gather(array, o, qkvAt);
+        k.gather(array, o + width, qkvAt);
+        v.gather(array, o + 2 * width, qkvAt);
         q.multiply(scale());
     }
 
-    /** The mask of the weights (sequences, H, T, T), or null if nothing is dropped. */
-    private float[] mask(Dropout dropout, long firstSequence) {
-        if (dropout == null) {
-            return null;
-        }
-        return Scratch.get().masks().get(dropout, firstSequence * heads * t * t, lanes * t);
+    /** The mask of the weights (sequences, H, T, T) from a sequence of the pass on, or null if nothing is dropped. */
+    private float[] mask(AttentionOp op, Pass pass, int sequence) {
+        long first = (pass.firstSequence() + sequence) * heads * t * t;
+        return Scratch.get().masks().get(op.dropout(), pass, first, lanes * t);
     }
 
     private void applyMask(float[] mask, int distance, float[] y) {

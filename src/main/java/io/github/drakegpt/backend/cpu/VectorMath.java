@@ -2,6 +2,9 @@ package io.github.drakegpt.backend.cpu;
 
 /** Loops over arrays, written so that the JIT compiler makes vector code of them, or fills the pipelines where it cannot. */
 final class VectorMath {
+    /** Times its square, the smallest positive number is above 1. */
+    static final float HUGE = 1e30f;
+
     private static final float LOG2_E = 1.44269504f;
     // ln 2 in two parts, the first with few enough bits that multiples of it are exact
     private static final float LN_2_HIGH = 0.693359375f;
@@ -36,6 +39,13 @@ final class VectorMath {
         for (int i = 0; i < n; i++) {
             int exponent = Float.floatToRawIntBits(scratch[o + i]) << 23;
             x[o + i] = Float.intBitsToFloat(Float.floatToRawIntBits(x[o + i]) + exponent);
+        }
+    }
+
+    /** Adds n elements of x, from xo on, to those of y. */
+    static void add(float[] y, int yo, float[] x, int xo, int n) {
+        for (int i = 0; i < n; i++) {
+            y[yo + i] += x[xo + i];
         }
     }
 
@@ -180,24 +190,10 @@ final class VectorMath {
         return bits ^ bits >> 31 & 0x7FFFFFFF;
     }
 
-    /**
-     * out[0..width) = factor * sum over i in [0, n) of weights[i * ws] * rows[i * rs .. i * rs + width). Eight columns at a time
-     * stay in registers over all rows.
-     */
-    static void weightedSum(
-            float factor,
-            float[] weights,
-            int wo,
-            int ws,
-            float[] rows,
-            int ro,
-            int rs,
-            int n,
-            float[] out,
-            int oo,
-            int width) {
+    /** out (columns) = the sum of the rows times their weights. Eight columns at a time stay in registers over all rows. */
+    static void weightedSum(float[] weights, Matrix rows, float[] out, int oo) {
         int d = 0;
-        for (; d < width - 7; d += 8) {
+        for (; d < rows.columns - 7; d += 8) {
             float s0 = 0;
             float s1 = 0;
             float s2 = 0;
@@ -206,34 +202,35 @@ final class VectorMath {
             float s5 = 0;
             float s6 = 0;
             float s7 = 0;
-            for (int i = 0; i < n; i++) {
-                float w = weights[wo + i * ws];
-                int r = ro + i * rs + d;
-                s0 += w * rows[r];
-                s1 += w * rows[r + 1];
-                s2 += w * rows[r + 2];
-                s3 += w * rows[r + 3];
-                s4 += w * rows[r + 4];
-                s5 += w * rows[r + 5];
-                s6 += w * rows[r + 6];
-                s7 += w * rows[r + 7];
+            float[] x = rows.array;
+            for (int i = 0; i < rows.rows; i++) {
+                float w = weights[i];
+                int r = rows.offset + i * rows.stride + d;
+                s0 += w * x[r];
+                s1 += w * x[r + 1];
+                s2 += w * x[r + 2];
+                s3 += w * x[r + 3];
+                s4 += w * x[r + 4];
+                s5 += w * x[r + 5];
+                s6 += w * x[r + 6];
+                s7 += w * x[r + 7];
             }
             int o = oo + d;
-            out[o] = factor * s0;
-            out[o + 1] = factor * s1;
-            out[o + 2] = factor * s2;
-            out[o + 3] = factor * s3;
-            out[o + 4] = factor * s4;
-            out[o + 5] = factor * s5;
-            out[o + 6] = factor * s6;
-            out[o + 7] = factor * s7;
+            out[o] = s0;
+            out[o + 1] = s1;
+            out[o + 2] = s2;
+            out[o + 3] = s3;
+            out[o + 4] = s4;
+            out[o + 5] = s5;
+            out[o + 6] = s6;
+            out[o + 7] = s7;
         }
-        for (; d < width; d++) {
+        for (; d < rows.columns; d++) {
             float s = 0;
-            for (int i = 0; i < n; i++) {
-                s += weights[wo + i * ws] * rows[ro + i * rs + d];
+            for (int i = 0; i < rows.rows; i++) {
+                s += weights[i] * rows.array[rows.offset + i * rows.stride + d];
             }
-            out[oo + d] = factor * s;
+            out[oo + d] = s;
         }
     }
 }

@@ -5,7 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
+import io.github.drakegpt.ops.AttentionGradOp;
+import io.github.drakegpt.ops.AttentionOp;
 import io.github.drakegpt.ops.Dropout;
+import io.github.drakegpt.ops.LayerNormGradOp;
+import io.github.drakegpt.ops.LayerNormOp;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
@@ -52,8 +57,11 @@ class NativeLayerKernelsTest {
                 Tensor stats = tensor(untouched(2 * rows), rows, 2);
                 Tensor dxs = tensor(dx, rows, c);
                 float[] products = new float[rows * c];
-                each.norm(xs, weight, bias, out, stats, rows, c, 1e-5f);
-                each.normGrad(xs, weight, stats, douts, dxs, products, rows, c);
+                LayerNormOp norm = new LayerNormOp(null, xs, weight, bias, out, stats, null);
+                Tensor dweight = tensor(untouched(c), c); // of no interest here, as dbias
+                Tensor dbias = tensor(untouched(c), c);
+                each.norm(norm, rows);
+                each.normGrad(new LayerNormGradOp(norm, douts, dxs, dweight, dbias, null), products, rows);
                 results.add(List.of(floats(out), floats(stats), floats(dxs), products));
             }
             assertSame(results, "c = " + c);
@@ -82,7 +90,10 @@ class NativeLayerKernelsTest {
         int t = size[1];
         int heads = size[2];
         int headSize = size[3];
-        int n = batch * t * heads * headSize;
+        int rows = batch * t;
+        int width = heads * headSize;
+        int n = rows * width;
+        Pass pass = Pass.training(batch, t, 5);
         Tensor step = new Tensor(DType.I32, Shape.of(1), new HeapStorage(DType.I32, 1), 0);
         step.write(7);
         for (Dropout dropout : new Dropout[] {null, new Dropout(0.3f, new RandomStream(42, 1, step))}) {
@@ -96,14 +107,13 @@ class NativeLayerKernelsTest {
                 }
                 List<List<float[]>> results = new ArrayList<>();
                 for (LayerKernels each : List.of(java, kernels)) {
-                    float[] out = untouched(n);
-                    float[] stats = untouched(2 * batch * heads * t);
-                    float[] dqkv = untouched(3 * n);
-                    each.attention(qkv, OFFSET, out, OFFSET, stats, OFFSET, dropout, 5, batch, t, heads, headSize);
-                    each.attentionGrad(
-                            qkv, OFFSET, out, OFFSET, stats, OFFSET, dout, OFFSET, dqkv, OFFSET, dropout, 5, batch, t,
-                            heads, headSize);
-                    results.add(List.of(out, stats, dqkv));
+                    Tensor out = tensor(untouched(n), rows, width);
+                    Tensor stats = tensor(untouched(2 * rows * heads), rows, 2 * heads);
+                    Tensor dqkv = tensor(untouched(3 * n), rows, 3 * width);
+                    AttentionOp op = new AttentionOp(tensor(qkv, rows, 3 * width), out, stats, dropout, heads);
+                    each.attention(op, pass);
+                    each.attentionGrad(new AttentionGradOp(op, tensor(dout, rows, width), dqkv), pass);
+                    results.add(List.of(floats(out), floats(stats), floats(dqkv)));
                 }
                 assertSame(results, "dropout " + dropout + ", finite " + finite);
             }
@@ -114,19 +124,24 @@ class NativeLayerKernelsTest {
     @EnumSource
     void refusesArraysThatAreTooShort(Instructions instructions) throws IOException {
         LayerKernels kernels = new NativeLayerKernels(NativeInstructions.orSkip(instructions));
-        float[] enough = new float[100];
-        float[] tooShort = new float[3 * 2 * 4 * 2 - 1];
-        assertThatThrownBy(() -> kernels.attention(tooShort, 0, enough, 0, enough, 0, null, 0, 1, 2, 4, 2))
+        AttentionOp attention = new AttentionOp(row(3 * 8), row(8), row(2 * 2), null, 2);
+        AttentionGradOp attentionGrad = new AttentionGradOp(attention, row(8), row(3 * 8));
+        LayerNormOp norm = new LayerNormOp(null, row(4), row(4), row(4), row(4), row(2), null);
+        LayerNormGradOp normGrad = new LayerNormGradOp(norm, row(4), row(4), row(4), row(4), null);
+        Pass tooLong = Pass.training(1, 2, 0);
+        assertThatThrownBy(() -> kernels.attention(attention, tooLong)).isInstanceOf(IndexOutOfBoundsException.class);
+        assertThatThrownBy(() -> kernels.attentionGrad(attentionGrad, tooLong))
                 .isInstanceOf(IndexOutOfBoundsException.class);
-        assertThatThrownBy(() -> kernels.attentionGrad(
-                        enough, 0, enough, 0, enough, 0, enough, 0, tooShort, 0, null, 0, 1, 2, 4, 2))
+        assertThatThrownBy(() -> kernels.norm(norm, 2)).isInstanceOf(IndexOutOfBoundsException.class);
+        assertThatThrownBy(() -> kernels.normGrad(normGrad, new float[8], 2))
                 .isInstanceOf(IndexOutOfBoundsException.class);
-        Tensor row = tensor(new float[OFFSET + 4], 4);
-        Tensor stats = tensor(new float[OFFSET + 4], 2, 2);
-        assertThatThrownBy(() -> kernels.norm(row, row, row, row, stats, 2, 4, 1e-5f))
+        assertThatThrownBy(() -> kernels.normGrad(normGrad, new float[3], 1))
                 .isInstanceOf(IndexOutOfBoundsException.class);
-        assertThatThrownBy(() -> kernels.normGrad(row, row, stats, row, row, new float[3], 1, 4))
-                .isInstanceOf(IndexOutOfBoundsException.class);
+    }
+
+    /** A row with nothing behind it. */
+    private static Tensor row(int n) {
+        return new Tensor(DType.F32, Shape.of(1, n), new HeapStorage(DType.F32, n), 0);
     }
 
     private static void assertSame(List<List<float[]>> results, String what) {
