@@ -136,8 +136,8 @@ public abstract class BackendOperations {
             for (boolean withBias : new boolean[] {false, true}) {
                 Tensor y = guarded.outputRows(rows, out);
                 guarded.run(new LinearOp(tx, tw, withBias ? tbias : null, relu, y), Pass.evaluation(1, rows));
-                double[] expected = ReferenceOperations.linear(
-                        doubles(x), doubles(w), withBias ? doubles(bias) : null, relu, rows, in, out);
+                double[] expected =
+                        ReferenceOperations.linear(doubles(x), doubles(w), withBias ? doubles(bias) : null, relu, in);
                 assertClose("y", read(y, rows * out), expected, in);
             }
         }
@@ -265,12 +265,12 @@ public abstract class BackendOperations {
                     new EmbeddingOp(ids, guarded.of(wte, vocabSize, c), twpe, guarded.ints(position), out);
             guarded.run(embedding, Pass.generation(batch, t));
             double[] expected = ReferenceOperations.embedding(
-                    tokens, doubles(wte), positions ? doubles(wpe) : null, batch, t, c, position);
+                    tokens, doubles(wte), positions ? doubles(wpe) : null, t, c, position);
             assertClose("out", read(out, batch * t * c), expected, 1);
             Pass pass = Pass.training(batch, t, 0); // where the position does not count
             guarded.run(embedding, pass);
-            double[] atStart = ReferenceOperations.embedding(
-                    tokens, doubles(wte), positions ? doubles(wpe) : null, batch, t, c, 0);
+            double[] atStart =
+                    ReferenceOperations.embedding(tokens, doubles(wte), positions ? doubles(wpe) : null, t, c, 0);
             assertClose("out at the start", read(out, batch * t * c), atStart, 1);
 
             float[] dout = gaussian(batch * t * c);
@@ -278,7 +278,7 @@ public abstract class BackendOperations {
             Tensor dwpe = positions ? guarded.output(context, c) : null;
             guarded.run(new EmbeddingGradOp(ids, guarded.rows(dout, batch * t, c), dwte, dwpe), pass);
             ReferenceOperations.EmbeddingGrad grad =
-                    ReferenceOperations.embeddingGrad(tokens, doubles(dout), vocabSize, context, batch, t, c);
+                    ReferenceOperations.embeddingGrad(tokens, doubles(dout), vocabSize, context, t, c);
             assertClose("dwte", dwte.toFloats(), grad.dwte(), batch * t);
             if (positions) {
                 assertClose("dwpe", dwpe.toFloats(), grad.dwpe(), batch);
@@ -705,9 +705,9 @@ public abstract class BackendOperations {
                 Dropout dropout = dropout(probability);
                 double[] mask = mask(dropout, firstSequence * heads * t * t, batch * heads * t * t);
                 ReferenceOperations.Attention expected =
-                        ReferenceOperations.attention(doubles(qkv), mask, batch, t, heads, headSize);
+                        ReferenceOperations.attention(doubles(qkv), mask, batch, t, heads);
                 double[] dexpected =
-                        ReferenceOperations.attentionGrad(doubles(qkv), doubles(dout), mask, batch, t, heads, headSize);
+                        ReferenceOperations.attentionGrad(doubles(qkv), doubles(dout), mask, batch, t, heads);
 
                 Pass pass = Pass.training(batch, t, firstSequence);
                 AttentionOp attention = attention(qkv, dropout, heads, rows);
@@ -779,10 +779,8 @@ public abstract class BackendOperations {
                 }
             }
             float[] dout = gaussian(t * headSize);
-            ReferenceOperations.Attention expected =
-                    ReferenceOperations.attention(doubles(qkv), null, 1, t, 1, headSize);
-            double[] dexpected =
-                    ReferenceOperations.attentionGrad(doubles(qkv), doubles(dout), null, 1, t, 1, headSize);
+            ReferenceOperations.Attention expected = ReferenceOperations.attention(doubles(qkv), null, 1, t, 1);
+            double[] dexpected = ReferenceOperations.attentionGrad(doubles(qkv), doubles(dout), null, 1, t, 1);
             Pass pass = Pass.training(1, t, 0);
             AttentionOp attention = attention(qkv, null, 1, t);
             guarded.run(attention, pass);
@@ -873,8 +871,7 @@ public abstract class BackendOperations {
                 new AttentionCachedOp(tqkv, keysAndValues, guarded.ints(position), out, heads),
                 Pass.generation(batch, t));
         double[] expectedCache = doubles(cache);
-        double[] expected = ReferenceOperations.attentionCached(
-                doubles(qkv), expectedCache, batch, t, position, context, heads, headSize);
+        double[] expected = ReferenceOperations.attentionCached(doubles(qkv), expectedCache, batch, t, position, heads);
         assertClose("out", read(out, batch * t * width), expected, position + t + headSize);
         assertExact("cache", read(keysAndValues, cache.length), expectedCache);
     }
@@ -1010,9 +1007,10 @@ public abstract class BackendOperations {
             RandomStream stream = new RandomStream(SEED, RandomStream.TRAIN_BATCH, guarded.ints(step));
             Tensor x = guarded.intRows(new int[batch * t]);
             Tensor y = guarded.intRows(new int[batch * t]);
-            guarded.run(new GatherBatchOp(tokens, stream, x, y), Pass.training(batch, t, firstSequence));
-            ReferenceOperations.Batch expected = ReferenceOperations.gatherBatch(
-                    corpus, SEED, RandomStream.TRAIN_BATCH, step, firstSequence, batch, t);
+            Pass pass = Pass.training(batch, t, firstSequence);
+            guarded.run(new GatherBatchOp(tokens, stream, x, y), pass);
+            ReferenceOperations.Batch expected =
+                    ReferenceOperations.gatherBatch(corpus, SEED, RandomStream.TRAIN_BATCH, step, pass);
             assertThat(readInts(x, batch * t)).isEqualTo(expected.x());
             assertThat(readInts(y, batch * t)).isEqualTo(expected.y());
         }
@@ -1116,7 +1114,8 @@ public abstract class BackendOperations {
         double[] p = doubles(params);
         double[] m = doubles(first);
         double[] v = doubles(second);
-        ReferenceOperations.adamW(p, doubles(grads), m, v, learningRate, step, gradNorm, settings);
+        ReferenceOperations.adamW(
+                new ReferenceOperations.AdamWState(p, m, v), doubles(grads), learningRate, step, gradNorm, settings);
         AdamWOp.State state = adamWState(params, grads, first, second);
         adamW(state, learningRate, step, gradNorm, settings);
         assertClose("params", state.params().toFloats(), p, 4);

@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend;
 
 import io.github.drakegpt.ops.AdamWSettings;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.Sampling;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -26,7 +27,9 @@ public final class ReferenceOperations {
     public record LinearGrad(double[] dx, double[] dw, double[] dbias) {}
 
     /** y[r][o] = sum over i of x[r][i] w[o][i], plus bias[o] if there is one, then ReLU if asked. */
-    public static double[] linear(double[] x, double[] w, double[] bias, boolean relu, int rows, int in, int out) {
+    public static double[] linear(double[] x, double[] w, double[] bias, boolean relu, int in) {
+        int rows = x.length / in;
+        int out = w.length / in;
         double[] y = new double[rows * out];
         for (int r = 0; r < rows; r++) {
             for (int o = 0; o < out; o++) {
@@ -68,31 +71,26 @@ public final class ReferenceOperations {
     public record EmbeddingGrad(double[] dwte, double[] dwpe) {}
 
     /** The token's row of wte, plus the position's row of wpe if there is one. */
-    public static double[] embedding(int[] tokens, double[] wte, double[] wpe, int batch, int t, int c, int position) {
-        double[] out = new double[batch * t * c];
-        for (int b = 0; b < batch; b++) {
-            for (int i = 0; i < t; i++) {
-                for (int j = 0; j < c; j++) {
-                    double token = wte[tokens[b * t + i] * c + j];
-                    out[(b * t + i) * c + j] = wpe == null ? token : token + wpe[(position + i) * c + j];
-                }
+    public static double[] embedding(int[] tokens, double[] wte, double[] wpe, int t, int c, int position) {
+        double[] out = new double[tokens.length * c];
+        for (int r = 0; r < tokens.length; r++) {
+            for (int j = 0; j < c; j++) {
+                double token = wte[tokens[r] * c + j];
+                out[r * c + j] = wpe == null ? token : token + wpe[(position + r % t) * c + j];
             }
         }
         return out;
     }
 
     /** A row's gradient is the sum over all places that used it. */
-    public static EmbeddingGrad embeddingGrad(
-            int[] tokens, double[] dout, int vocabSize, int context, int batch, int t, int c) {
+    public static EmbeddingGrad embeddingGrad(int[] tokens, double[] dout, int vocabSize, int context, int t, int c) {
         double[] dwte = new double[vocabSize * c];
         double[] dwpe = new double[context * c];
-        for (int b = 0; b < batch; b++) {
-            for (int i = 0; i < t; i++) {
-                for (int j = 0; j < c; j++) {
-                    double g = dout[(b * t + i) * c + j];
-                    dwte[tokens[b * t + i] * c + j] += g;
-                    dwpe[i * c + j] += g;
-                }
+        for (int r = 0; r < tokens.length; r++) {
+            for (int j = 0; j < c; j++) {
+                double g = dout[r * c + j];
+                dwte[tokens[r] * c + j] += g;
+                dwpe[r % t * c + j] += g;
             }
         }
         return new EmbeddingGrad(dwte, dwpe);
@@ -292,8 +290,9 @@ public final class ReferenceOperations {
     public record Attention(double[] out, double[] weights, double[] lse) {}
 
     /** qkv (B, T, 3A), mask (B, H, T, T) or null. */
-    public static Attention attention(double[] qkv, double[] mask, int batch, int t, int heads, int headSize) {
-        int width = heads * headSize;
+    public static Attention attention(double[] qkv, double[] mask, int batch, int t, int heads) {
+        int width = qkv.length / (3 * batch * t);
+        int headSize = width / heads;
         double[] out = new double[batch * t * width];
         double[] weights = new double[batch * heads * t * t];
         double[] lse = new double[batch * heads * t];
@@ -326,10 +325,10 @@ public final class ReferenceOperations {
     }
 
     /** dqkv (B, T, 3A), by the softmax's whole Jacobian: dp[j] / ds[k] = p[j] (1 if j = k - p[k]). */
-    public static double[] attentionGrad(
-            double[] qkv, double[] dout, double[] mask, int batch, int t, int heads, int headSize) {
-        int width = heads * headSize;
-        double[] weights = attention(qkv, mask, batch, t, heads, headSize).weights;
+    public static double[] attentionGrad(double[] qkv, double[] dout, double[] mask, int batch, int t, int heads) {
+        int width = qkv.length / (3 * batch * t);
+        int headSize = width / heads;
+        double[] weights = attention(qkv, mask, batch, t, heads).weights;
         double[] dqkv = new double[qkv.length];
         for (int b = 0; b < batch; b++) {
             for (int h = 0; h < heads; h++) {
@@ -369,9 +368,9 @@ public final class ReferenceOperations {
      * @param cache (B, context, 2A), whose rows from {@code position} on are overwritten with the new keys and values
      * @return (B, t, A)
      */
-    public static double[] attentionCached(
-            double[] qkv, double[] cache, int batch, int t, int position, int context, int heads, int headSize) {
-        int width = heads * headSize;
+    public static double[] attentionCached(double[] qkv, double[] cache, int batch, int t, int position, int heads) {
+        int width = qkv.length / (3 * batch * t);
+        int context = cache.length / (2 * batch * width);
         int all = position + t;
         double[] whole =
                 new double[batch * all * 3 * width]; // queries of cached tokens: any, nobody asks for their rows
@@ -385,7 +384,7 @@ public final class ReferenceOperations {
                 System.arraycopy(cache, (b * context + j) * 2 * width, whole, key(b, all, j, width), 2 * width);
             }
         }
-        double[] wholeOut = attention(whole, null, batch, all, heads, headSize).out;
+        double[] wholeOut = attention(whole, null, batch, all, heads).out;
         double[] out = new double[batch * t * width];
         for (int b = 0; b < batch; b++) {
             System.arraycopy(wholeOut, (b * all + position) * width, out, b * t * width, t * width);
@@ -443,16 +442,15 @@ public final class ReferenceOperations {
         return Math.sqrt(Arrays.stream(x).map(v -> v * v).sum());
     }
 
-    /** As Loshchilov and Hutter's algorithm 2 without a schedule; changes all arrays but the gradients. */
+    /** What AdamW keeps from step to step. */
+    public record AdamWState(double[] params, double[] firstMoments, double[] secondMoments) {}
+
+    /** As Loshchilov and Hutter's algorithm 2 without a schedule; changes the state. */
     public static void adamW(
-            double[] params,
-            double[] grads,
-            double[] firstMoments,
-            double[] secondMoments,
-            double learningRate,
-            int step,
-            double gradNorm,
-            AdamWSettings settings) {
+            AdamWState state, double[] grads, double learningRate, int step, double gradNorm, AdamWSettings settings) {
+        double[] params = state.params();
+        double[] firstMoments = state.firstMoments();
+        double[] secondMoments = state.secondMoments();
         double clip = settings.clip();
         double gradScale = clip > 0 && gradNorm > clip ? clip / (gradNorm + 1e-6) : 1;
         for (int i = 0; i < params.length; i++) {
@@ -469,12 +467,13 @@ public final class ReferenceOperations {
     /** x (B, T) and y (B, T). */
     public record Batch(int[] x, int[] y) {}
 
-    public static Batch gatherBatch(
-            int[] corpus, long seed, int purpose, long step, long firstSequence, int batch, int t) {
+    public static Batch gatherBatch(int[] corpus, long seed, int purpose, long step, Pass pass) {
+        int batch = pass.batch();
+        int t = pass.length();
         int[] x = new int[batch * t];
         int[] y = new int[batch * t];
         for (int b = 0; b < batch; b++) {
-            int place = below(philoxWord(seed, purpose, step, firstSequence + b), corpus.length - t);
+            int place = below(philoxWord(seed, purpose, step, pass.firstSequence() + b), corpus.length - t);
             for (int i = 0; i < t; i++) {
                 x[b * t + i] = corpus[place + i];
                 y[b * t + i] = corpus[place + i + 1];

@@ -142,10 +142,10 @@ final class ReferenceModels {
         String wpe = "position_embedding_table.weight";
         int t = config.contextLength();
         Variable out = new Variable(ReferenceOperations.embedding(
-                tokens, weights.get(wte), positions ? weights.get(wpe) : null, batch, t, width, 0));
+                tokens, weights.get(wte), positions ? weights.get(wpe) : null, t, width, 0));
         backward.push(() -> {
             ReferenceOperations.EmbeddingGrad grad =
-                    ReferenceOperations.embeddingGrad(tokens, out.grad, config.vocabSize(), t, batch, t, width);
+                    ReferenceOperations.embeddingGrad(tokens, out.grad, config.vocabSize(), t, t, width);
             add(grads.get(wte), grad.dwte());
             if (positions) {
                 add(grads.get(wpe), grad.dwpe());
@@ -158,7 +158,7 @@ final class ReferenceModels {
         double[] w = weights.get(name + ".weight");
         double[] bias = weights.get(name + ".bias");
         int in = x.value.length / tokens.length;
-        Variable y = new Variable(ReferenceOperations.linear(x.value, w, bias, false, tokens.length, in, bias.length));
+        Variable y = new Variable(ReferenceOperations.linear(x.value, w, bias, false, in));
         backward.push(() -> {
             ReferenceOperations.LinearGrad grad =
                     ReferenceOperations.linearGrad(x.value, w, y.grad, tokens.length, in, bias.length);
@@ -223,13 +223,13 @@ final class ReferenceModels {
         double[] merged = names.stream()
                 .flatMapToDouble(name -> Arrays.stream(weights.get(name)))
                 .toArray();
-        double[] qkv = ReferenceOperations.linear(x.value, merged, null, false, tokens.length, in, 3 * width);
+        double[] qkv = ReferenceOperations.linear(x.value, merged, null, false, in);
         int perSequence = heads.size() * t * t;
         double[] mask = mask(dropout, firstSequence * perSequence, batch * perSequence);
-        Variable out = new Variable(ReferenceOperations.attention(qkv, mask, batch, t, heads.size(), headSize)
-                .out());
+        Variable out = new Variable(
+                ReferenceOperations.attention(qkv, mask, batch, t, heads.size()).out());
         backward.push(() -> {
-            double[] dqkv = ReferenceOperations.attentionGrad(qkv, out.grad, mask, batch, t, heads.size(), headSize);
+            double[] dqkv = ReferenceOperations.attentionGrad(qkv, out.grad, mask, batch, t, heads.size());
             ReferenceOperations.LinearGrad grad =
                     ReferenceOperations.linearGrad(x.value, merged, dqkv, tokens.length, in, 3 * width);
             add(x.grad, grad.dx());

@@ -198,8 +198,8 @@ abstract class Bf16AttentionOperations {
             heads = sizes.heads;
             headSize = sizes.headSize;
             width = sizes.width();
-            forward = ReferenceOperations.attention(qkv, mask, batch, t, heads, headSize);
-            dqkv = ReferenceOperations.attentionGrad(qkv, dout, mask, batch, t, heads, headSize);
+            forward = ReferenceOperations.attention(qkv, mask, batch, t, heads);
+            dqkv = ReferenceOperations.attentionGrad(qkv, dout, mask, batch, t, heads);
             outError = new double[forward.out().length];
             dqkvError = new double[dqkv.length];
             for (int b = 0; b < batch; b++) {
@@ -421,8 +421,8 @@ abstract class Bf16AttentionOperations {
                     new AttentionCachedOp(rows(qkv, sizes), keysAndValues, guarded.ints(position), out, heads),
                     Pass.generation(batch, t));
             double[] expectedCache = doubles(cache);
-            double[] expected = ReferenceOperations.attentionCached(
-                    doubles(qkv), expectedCache, batch, t, position, context, heads, headSize);
+            double[] expected =
+                    ReferenceOperations.attentionCached(doubles(qkv), expectedCache, batch, t, position, heads);
             // The error of the last rows of attention over all tokens
             int all = position + t;
             double[] whole = new double[batch * all * 3 * width];
