@@ -9,8 +9,6 @@ import io.github.drakegpt.backend.PackedMatrixProduct;
 import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.ops.Operations;
-import io.github.drakegpt.ops.PackedLinearOp;
-import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import java.util.ArrayList;
@@ -211,8 +209,7 @@ public final class CudaBackend extends CudaOperations implements Backend {
                     this,
                     path.leastRows(),
                     path.mostRows(),
-                    (x, w, y, rows) ->
-                            packedLinear(path, new PackedLinearOp(x, w, null, false, y), Pass.evaluation(1, rows))));
+                    (op, pass) -> packedLinear(path, op, pass)));
         }
         return products;
     }
