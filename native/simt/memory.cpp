@@ -1,10 +1,12 @@
 // Allocations of device memory and their shadow.
 #include "memory.h"
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <map>
 #include <sys/mman.h>
+#include <unistd.h>
 
 namespace simt {
 
@@ -18,6 +20,9 @@ constexpr size_t GAP = 256;
 // Memory freed is not handed out again before this much has been freed, so that late uses of it are noticed.
 constexpr size_t QUARANTINE = size_t(256) << 20;
 constexpr size_t PAGE = 4096;
+// What is larger is not filled but mapped: cuBLAS's workspaces are most of the memory, and hardly any of it is touched.
+constexpr size_t LARGE = size_t(1) << 20;
+constexpr size_t BLANK_FILE = size_t(2) << 20;
 
 std::map<uintptr_t, Allocation> allocations;  // live ones and freed ones whose place is still unused
 std::map<uintptr_t, size_t> host_ranges;
@@ -47,9 +52,64 @@ bool reserve_region() {
     return false;
 }
 
+// Calls fill(address, bytes) for what lies before and behind the whole pages of a large stretch, and pages(address, bytes) for those;
+// fill for all of a smaller one.
+template <class Fill, class Pages> void by_pages(uintptr_t start, size_t bytes, Fill fill, Pages pages) {
+    if (bytes < LARGE) {
+        fill(start, bytes);
+        return;
+    }
+    uintptr_t first = (start + PAGE - 1) / PAGE * PAGE, last = (start + bytes) / PAGE * PAGE;
+    fill(start, first - start);
+    pages(first, last - first);
+    fill(last, start + bytes - last);
+}
+
+// Zeroes memory that was reserved.
+void clear(unsigned char* start, size_t bytes) {
+    auto fill = [](uintptr_t at, size_t count) { std::memset(reinterpret_cast<void*>(at), 0, count); };
+    by_pages(uintptr_t(start), bytes, fill, [&](uintptr_t at, size_t count) {
+        if (madvise(reinterpret_cast<void*>(at), count, MADV_DONTNEED) != 0) {
+            fill(at, count);
+        }
+    });
+}
+
+// A file of BLANK_FILE times 0xff in memory, or -1.
+int open_blank_file() {
+    int file = memfd_create("simt-blank", MFD_CLOEXEC);
+    if (file >= 0) {
+        std::string blank(BLANK_FILE, '\xff');
+        if (write(file, blank.data(), blank.size()) != ssize_t(blank.size())) {
+            close(file);
+            file = -1;
+        }
+    }
+    return file;
+}
+
+// Puts 0xff into every byte of device memory: whole pages of a large stretch are those of the file, and copied when they are written.
+void make_blank(uintptr_t start, size_t bytes) {
+    static const int file = open_blank_file();
+    auto fill = [](uintptr_t at, size_t count) { std::memset(reinterpret_cast<void*>(at), 0xff, count); };
+    by_pages(start, bytes, fill, [&](uintptr_t at, size_t count) {
+        for (uintptr_t end = at + count; at < end; at += BLANK_FILE) {
+            size_t piece = std::min(BLANK_FILE, end - at);
+            if (mmap(reinterpret_cast<void*>(at), piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0)
+                    == MAP_FAILED) {
+                fill(at, piece);
+            }
+        }
+    });
+}
+
 void set_shadow(uintptr_t start, size_t bytes, bool valid) {
     unsigned char* shadow = region.shadow + (start - region.base) / 16;
-    std::memset(shadow, valid ? 16 : 0, bytes / 16);
+    if (valid) {
+        std::memset(shadow, 16, bytes / 16);
+    } else {
+        clear(shadow, bytes / 16);
+    }
     if (bytes % 16 != 0) {
         shadow[bytes / 16] = valid ? bytes % 16 : 0;
     }
@@ -104,7 +164,11 @@ void mark_written(uintptr_t start, size_t bytes, bool written) {
     while (offset < end && offset % 8 != 0) {
         set_bit();
     }
-    std::memset(region.written + offset / 8, written ? 0xff : 0, (end - offset) / 8);
+    if (written) {
+        std::memset(region.written + offset / 8, 0xff, (end - offset) / 8);
+    } else {
+        clear(region.written + offset / 8, (end - offset) / 8);
+    }
     offset += (end - offset) / 8 * 8;
     while (offset < end) {
         set_bit();
@@ -135,7 +199,7 @@ void* allocate(size_t bytes, Kind kind, const void* owner) {
     allocations[start] = {start, bytes, kind, owner, false};
     set_shadow(start, bytes, true);
     mark_written(start, bytes, kind == Kind::HOST);
-    std::memset(reinterpret_cast<void*>(start), 0xff, bytes);
+    make_blank(start, bytes);
     if (kind == Kind::DEVICE) {
         device_count++;
         device_bytes += bytes;
