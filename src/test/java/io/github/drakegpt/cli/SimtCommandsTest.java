@@ -33,7 +33,7 @@ import org.junit.jupiter.api.io.TempDir;
 @Tag("simt")
 class SimtCommandsTest {
     private static final String[] TRANSFORMER = {
-        "--model", "TransformerLM", "--device", "simt", "--set", "train.batch_size=4"
+        "--model", "TransformerLM", "--device", "simt", "--set", "train.batch_size=4", "--set", "model.num_layers=1"
     };
     private static final String[] BIGRAM = {"--model", "BigramLM", "--device", "simt"};
 
@@ -282,7 +282,7 @@ class SimtCommandsTest {
 
     @Test
     void anAllocationThatFailsAtTheBeginningIsOneSentence() {
-        for (int n : new int[] {1, 2, 5, 40}) {
+        for (int n : new int[] {1, 2, 5, 20}) {
             SimtPanel.FAIL_ALLOCATION.set(n);
             Cli.Result result = Cli.run(args(corpus, temp.resolve("run" + n), TRANSFORMER));
             assertFails(result, 1, "memory");

@@ -29,7 +29,7 @@ import org.junit.jupiter.api.Test;
 @Tag("simt")
 class SimtTrainingTest extends DeviceTraining {
     SimtTrainingTest() {
-        super("simt", 8, 60); // it takes the blocks of a launch one after another
+        super("simt", 4, 40); // it takes the blocks of a launch one after another
     }
 
     @BeforeAll
