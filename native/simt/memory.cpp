@@ -20,7 +20,7 @@ constexpr size_t GAP = 256;
 // Memory freed is not handed out again before this much has been freed, so that late uses of it are noticed.
 constexpr size_t QUARANTINE = size_t(256) << 20;
 constexpr size_t PAGE = 4096;
-// What is larger is not filled but mapped: cuBLAS's workspaces are most of the memory, and hardly any of it is touched.
+// Larger allocations are mapped, not filled: most of the memory is cuBLAS's workspaces, of which kernels touch hardly anything.
 constexpr size_t LARGE = size_t(1) << 20;
 constexpr size_t BLANK_FILE = size_t(2) << 20;
 
@@ -52,8 +52,7 @@ bool reserve_region() {
     return false;
 }
 
-// Calls fill(address, bytes) for what lies before and behind the whole pages of a large stretch, and pages(address, bytes) for those;
-// fill for all of a smaller one.
+// Calls pages(address, bytes) for the whole pages of a large range and fill(address, bytes) for its ends, or fill for all of a small range.
 template <class Fill, class Pages> void by_pages(uintptr_t start, size_t bytes, Fill fill, Pages pages) {
     if (bytes < LARGE) {
         fill(start, bytes);
@@ -65,7 +64,7 @@ template <class Fill, class Pages> void by_pages(uintptr_t start, size_t bytes, 
     fill(last, start + bytes - last);
 }
 
-// Zeroes memory that was reserved.
+// Zeroes reserved memory.
 void clear(unsigned char* start, size_t bytes) {
     auto fill = [](uintptr_t at, size_t count) { std::memset(reinterpret_cast<void*>(at), 0, count); };
     by_pages(uintptr_t(start), bytes, fill, [&](uintptr_t at, size_t count) {
@@ -75,7 +74,7 @@ void clear(unsigned char* start, size_t bytes) {
     });
 }
 
-// A file of BLANK_FILE times 0xff in memory, or -1.
+// A file in memory that holds BLANK_FILE bytes of 0xff; -1 if there is none.
 int open_blank_file() {
     int file = memfd_create("simt-blank", MFD_CLOEXEC);
     if (file >= 0) {
@@ -88,7 +87,7 @@ int open_blank_file() {
     return file;
 }
 
-// Puts 0xff into every byte of device memory: whole pages of a large stretch are those of the file, and copied when they are written.
+// Puts 0xff into every byte. Whole pages of a large range are private mappings of the file: the kernel copies them when they are written.
 void make_blank(uintptr_t start, size_t bytes) {
     static const int file = open_blank_file();
     auto fill = [](uintptr_t at, size_t count) { std::memset(reinterpret_cast<void*>(at), 0xff, count); };

@@ -47,6 +47,7 @@ class SimtGpuCheckTest {
                 .redirectErrorStream(true);
         builder.environment().put("GPU_CHECK_CLASSPATH", System.getProperty("java.class.path"));
         builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
+        builder.environment().put("DRAKEGPT_JAVA_OPTS", "-XX:TieredStopAtLevel=1"); // as in pom.xml
         Process process = builder.start();
         process.getOutputStream().close();
         String output = new String(process.getInputStream().readAllBytes());

@@ -36,7 +36,7 @@ import org.junit.platform.launcher.core.LauncherFactory;
  * Kernels that are broken on purpose are caught by the tests of the operations: each here is one change of a kernel's
  * source, compiled for the SIMT driver and tested in a JVM of its own.
  */
-@Tag("simt")
+@Tag("mutation")
 class KernelMutationTest {
     private static final Path KERNELS = Path.of("kernels");
 
