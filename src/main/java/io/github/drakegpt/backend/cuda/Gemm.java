@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.tensor.DType;
+import java.util.Arrays;
 import jcuda.Pointer;
 import jcuda.cudaDataType;
 import jcuda.driver.CUdeviceptr;
@@ -66,7 +67,8 @@ final class Gemm implements AutoCloseable {
      * and n to be a multiple of 4; m may be any.
      */
     void multiply(DeviceMatrix a, DeviceMatrix b, DeviceMatrix product) {
-        Types types = types(a.dtype(), product.dtype());
+        Types types = Types.of(a.dtype(), product.dtype(), tf32);
+        int factorType = Types.cudaType(types.factors);
         context.enter();
         context.launching("cublasGemmEx");
         check(
@@ -77,16 +79,16 @@ final class Gemm implements AutoCloseable {
                         product.columns(),
                         product.rows(),
                         a.columns(),
-                        types.one,
+                        types.one(),
                         b.data(),
-                        types.factors,
+                        factorType,
                         b.stride(),
                         a.data(),
-                        types.factors,
+                        factorType,
                         a.stride(),
-                        types.zero,
+                        types.zero(),
                         product.data(),
-                        types.product,
+                        Types.cudaType(types.product),
                         product.stride(),
                         types.compute,
                         cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
@@ -98,111 +100,51 @@ final class Gemm implements AutoCloseable {
         return matrix.transposed() ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N;
     }
 
-    private Types types(DType factors, DType product) {
-        if (factors == DType.F32 && product == DType.F32) {
-            return tf32 ? Types.TF32 : Types.FP32;
-        } else if (factors == DType.BF16 && product == DType.BF16) {
-            return Types.BF16;
-        } else if (factors == DType.BF16 && product == DType.F32) {
-            return Types.BF16_TO_FP32;
-        } else if (factors == DType.I8 && product == DType.I32) {
-            return Types.INT8;
-        }
-        throw new IllegalArgumentException("Matrices " + factors + " cannot be multiplied into " + product
-                + " on the GPU; give the product the type of the factors.");
-    }
-
-    /**
-     * c[i] = a[i] b[i] for {@code batch} products of matrices F32 that lie in memory one after another: a (m, k), b (k, n),
-     * or their transposed where said.
-     */
-    void multiplyBatched(
-            CUdeviceptr a,
-            boolean transposedA,
-            CUdeviceptr b,
-            boolean transposedB,
-            CUdeviceptr c,
-            int m,
-            int n,
-            int k,
-            int batch) {
-        context.enter();
-        context.launching("cublasGemmStridedBatchedEx");
-        check(
-                JCublas2.cublasGemmStridedBatchedEx_new(
-                        handle,
-                        transposedB ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
-                        transposedA ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N,
-                        n,
-                        m,
-                        k,
-                        ONE,
-                        b,
-                        cudaDataType.CUDA_R_32F,
-                        transposedB ? k : n,
-                        (long) k * n,
-                        a,
-                        cudaDataType.CUDA_R_32F,
-                        transposedA ? m : k,
-                        (long) m * k,
-                        ZERO,
-                        c,
-                        cudaDataType.CUDA_R_32F,
-                        n,
-                        (long) m * n,
-                        batch,
-                        cublasComputeType.CUBLAS_COMPUTE_32F,
-                        cublasGemmAlgo.CUBLAS_GEMM_DEFAULT),
-                "multiplying " + batch + " times matrices (" + m + ", " + k + ") and (" + k + ", " + n + ")");
-        context.launched("cublasGemmStridedBatchedEx");
-    }
-
     /** What is multiplied, and what it is added up in. */
     private enum Types {
-        FP32("", cudaDataType.CUDA_R_32F, cudaDataType.CUDA_R_32F, cublasComputeType.CUBLAS_COMPUTE_32F, ONE, ZERO),
-        TF32(
-                "tf32 ",
-                cudaDataType.CUDA_R_32F,
-                cudaDataType.CUDA_R_32F,
-                cublasComputeType.CUBLAS_COMPUTE_32F_FAST_TF32,
-                ONE,
-                ZERO),
-        BF16(
-                "bf16 ",
-                cudaDataType.CUDA_R_16BF,
-                cudaDataType.CUDA_R_16BF,
-                cublasComputeType.CUBLAS_COMPUTE_32F,
-                ONE,
-                ZERO),
-        BF16_TO_FP32(
-                "bf16 ",
-                cudaDataType.CUDA_R_16BF,
-                cudaDataType.CUDA_R_32F,
-                cublasComputeType.CUBLAS_COMPUTE_32F,
-                ONE,
-                ZERO),
-        INT8(
-                "int8 ",
-                cudaDataType.CUDA_R_8I,
-                cudaDataType.CUDA_R_32I,
-                cublasComputeType.CUBLAS_COMPUTE_32I,
-                INT_ONE,
-                INT_ZERO);
+        FP32("", DType.F32, DType.F32, cublasComputeType.CUBLAS_COMPUTE_32F),
+        TF32("tf32 ", DType.F32, DType.F32, cublasComputeType.CUBLAS_COMPUTE_32F_FAST_TF32),
+        BF16("bf16 ", DType.BF16, DType.BF16, cublasComputeType.CUBLAS_COMPUTE_32F),
+        BF16_TO_FP32("bf16 ", DType.BF16, DType.F32, cublasComputeType.CUBLAS_COMPUTE_32F),
+        INT8("int8 ", DType.I8, DType.I32, cublasComputeType.CUBLAS_COMPUTE_32I);
 
         private final String title;
-        private final int factors;
-        private final int product;
+        private final DType factors;
+        private final DType product;
         private final int compute;
-        private final Pointer one;
-        private final Pointer zero;
 
-        Types(String title, int factors, int product, int compute, Pointer one, Pointer zero) {
+        Types(String title, DType factors, DType product, int compute) {
             this.title = title;
             this.factors = factors;
             this.product = product;
             this.compute = compute;
-            this.one = one;
-            this.zero = zero;
+        }
+
+        static Types of(DType factors, DType product, boolean tf32) {
+            return Arrays.stream(values())
+                    .filter(types -> types.factors == factors && types.product == product)
+                    .filter(types -> factors != DType.F32 || (types == TF32) == tf32)
+                    .findFirst()
+                    .orElseThrow(() -> new IllegalArgumentException("Matrices " + factors
+                            + " cannot be multiplied into " + product + " on the GPU; give all of them one type."));
+        }
+
+        private static int cudaType(DType dtype) {
+            return switch (dtype) {
+                case F32 -> cudaDataType.CUDA_R_32F;
+                case BF16 -> cudaDataType.CUDA_R_16BF;
+                case I8 -> cudaDataType.CUDA_R_8I;
+                case I32 -> cudaDataType.CUDA_R_32I;
+                case U16 -> throw new IllegalArgumentException("cuBLAS multiplies no matrices " + dtype + ".");
+            };
+        }
+
+        Pointer one() {
+            return this == INT8 ? INT_ONE : ONE;
+        }
+
+        Pointer zero() {
+            return this == INT8 ? INT_ZERO : ZERO;
         }
     }
 

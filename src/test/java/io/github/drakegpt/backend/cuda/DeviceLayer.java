@@ -152,48 +152,6 @@ abstract class DeviceLayer {
         assertThat(sum.toFloats()).containsExactly(3);
     }
 
-    @ParameterizedTest
-    @CsvSource({"false,false", "false,true", "true,false", "true,true"})
-    void batchesOfProducts(boolean transposedA, boolean transposedB) {
-        int batch = 3;
-        int m = 5;
-        int n = 7;
-        int k = 4;
-        Random random = new Random(2);
-        float[] a = new float[batch * m * k];
-        float[] b = new float[batch * k * n];
-        for (int i = 0; i < a.length; i++) {
-            a[i] = random.nextInt(9) - 4;
-        }
-        for (int i = 0; i < b.length; i++) {
-            b[i] = random.nextInt(9) - 4;
-        }
-        float[] expected = new float[batch * m * n];
-        for (int i = 0; i < expected.length; i++) {
-            int matrix = i / (m * n);
-            int row = i / n % m;
-            int column = i % n;
-            for (int j = 0; j < k; j++) {
-                expected[i] += a[matrix * m * k + (transposedA ? j * m + row : row * k + j)]
-                        * b[matrix * k * n + (transposedB ? column * k + j : j * n + column)];
-            }
-        }
-        Tensor c = floats(new float[expected.length]);
-        backend.resources()
-                .gemm()
-                .multiplyBatched(
-                        DeviceStorage.pointer(floats(a), a.length),
-                        transposedA,
-                        DeviceStorage.pointer(floats(b), b.length),
-                        transposedB,
-                        DeviceStorage.pointer(c, expected.length),
-                        m,
-                        n,
-                        k,
-                        batch);
-        assertThat(c.toFloats()).isEqualTo(expected); // whole numbers: nothing is rounded
-    }
-
     @Test
     void recordedWorkIsLaunchedOnceThenCapturedThenReplayed() {
         Tensor counter = counter();
