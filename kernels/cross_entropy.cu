@@ -18,8 +18,7 @@ __device__ void cross_entropy(const float* logits, const int* targets, float* lo
     int target = targets[row];
     Softmax softmax = row_softmax<float, THREADS>(logits + start, v, wide);
     if (threadIdx.x == 0) {
-        float logit = unsigned(target) < unsigned(v) ? logits[start + target] : NAN;
-        losses[row] = logf(softmax.denominator) - (logit - softmax.max);
+        losses[row] = softmax.loss(logits + start, target, v);
     }
     if (dlogits == nullptr) {
         return;
@@ -40,7 +39,7 @@ __device__ void cross_entropy(const float* logits, const int* targets, float* lo
         load_floats<T>(logits + start + j, v - j, wide, values);
 #pragma unroll
         for (int k = 0; k < PACK<T>; k++) {
-            values[k] = Softmax::weight(values[k], softmax.max) * factor - (j + k == target ? grad_scale : 0.0f);
+            values[k] = softmax.loss_grad(values[k], j + k == target, factor, grad_scale);
         }
         store(dlogits + start + j, v - j, wide, values);
     }

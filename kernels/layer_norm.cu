@@ -9,8 +9,7 @@
 
 // x, branch, sum, out (rows, c); weight, bias (c); stats (rows, 2): mean and 1 / standard deviation, or null. branch null:
 // out = norm(x), and sum is not used. Else sum = x + dropout(branch + branch_bias) and out = norm(sum); sum may be x, and
-// branch_bias (c) null. Products
-// are rounded before they are added, as on a CPU: the compiler might fuse the two for one kind of output and not for the other.
+// branch_bias (c) null.
 template <typename T, int THREADS, int ELEMENTS, typename Output>
 __device__ void layer_norm(const T* x, const T* branch, const float* branch_bias, T* sum, const float* weight,
                            const float* bias, Output out, float* stats, int rows, int c, long long first_row,
@@ -21,56 +20,34 @@ __device__ void layer_norm(const T* x, const T* branch, const float* branch_bias
     }
     long long start = (long long)row * c;
     bool wide = c % PACK<T> == 0 && is_wide(x) && is_wide(branch) && out.wide() && (branch == nullptr || is_wide(sum));
-    Row<T, THREADS, ELEMENTS, 1> values;
-    float total = 0;
-    values.fill(c, [&](int, int j, float (&pack)[1][PACK<T>]) {
-        load(x + start + j, c - j, wide, pack[0]);
-        if (branch != nullptr) {
-            float added[PACK<T>];
-            load_branch(branch + start + j, branch_bias, j, c - j, wide, added);
-            if (dropout.active()) {
-                apply(dropout, (first_row + row) * c + j, added);
-            }
-#pragma unroll
-            for (int k = 0; k < PACK<T>; k++) {
-                pack[0][k] = as_stored<T>(__fadd_rn(pack[0][k], added[k]));
-            }
-            store(sum + start + j, c - j, wide, pack[0]);
-        }
-#pragma unroll
-        for (int k = 0; k < PACK<T>; k++) {
-            total += pack[0][k];  // 0 beyond the row's end
-        }
-    });
-    float mean = row_sum<THREADS>(total) / c;
-    float squares = 0;
-    values.each(c, [&](int, int j, float (&pack)[1][PACK<T>]) {
-#pragma unroll
-        for (int k = 0; k < PACK<T>; k++) {
-            if (j + k < c) {
-                pack[0][k] -= mean;
-                squares = __fadd_rn(squares, __fmul_rn(pack[0][k], pack[0][k]));
-            }
-        }
-    });
-    again<THREADS>();
-    float rstd = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + LAYER_NORM_EPS);
     bool wide_weights = is_wide(weight) && is_wide(bias);
-    values.each(c, [&](int, int j, float (&pack)[1][PACK<T>]) {
-        float w[PACK<T>];
-        float b[PACK<T>];
-        load_floats<T>(weight + j, c - j, wide_weights, w);
-        load_floats<T>(bias + j, c - j, wide_weights, b);
+    Row<T, THREADS, ELEMENTS, 1> values;
+    LayerNormStats normed = layer_norm_row<THREADS>(
+        values, c,
+        [&](int, int j, float (&pack)[PACK<T>]) {
+            load(x + start + j, c - j, wide, pack);
+            if (branch != nullptr) {
+                float added[PACK<T>];
+                load_branch(branch + start + j, branch_bias, j, c - j, wide, added);
+                if (dropout.active()) {
+                    apply(dropout, (first_row + row) * c + j, added);
+                }
 #pragma unroll
-        for (int k = 0; k < PACK<T>; k++) {
-            pack[0][k] = __fadd_rn(__fmul_rn(__fmul_rn(pack[0][k], rstd), w[k]), b[k]);
-        }
-        out.put(row, j, c, wide, pack[0]);
-    });
+                for (int k = 0; k < PACK<T>; k++) {
+                    pack[k] = as_stored<T>(__fadd_rn(pack[k], added[k]));
+                }
+                store(sum + start + j, c - j, wide, pack);
+            }
+        },
+        [&](int, int j, float (&w)[PACK<T>], float (&b)[PACK<T>]) {
+            load_floats<T>(weight + j, c - j, wide_weights, w);
+            load_floats<T>(bias + j, c - j, wide_weights, b);
+        },
+        [&](int, int j, float (&pack)[PACK<T>]) { out.put(row, j, c, wide, pack); });
     out.end(row, c, values);
     if (stats != nullptr && threadIdx.x == 0) {
-        stats[2 * row] = mean;
-        stats[2 * row + 1] = rstd;
+        stats[2 * row] = normed.mean;
+        stats[2 * row + 1] = normed.rstd;
     }
 }
 
@@ -108,60 +85,47 @@ __device__ void layer_norm_grad(const T* x, const float* weight, const float* st
     ColumnSums<T, THREADS, ELEMENTS> dbranch_bias(dbranch == nullptr ? nullptr : sums + 2 * (long long)c, c);
     for (unsigned row = row_index(); row < rows; row += gridDim.x * blockDim.y) {
         long long start = (long long)row * c;
-        float mean = stats[2 * row];
-        float rstd = stats[2 * row + 1];
-        Row<T, THREADS, ELEMENTS, 2> row_values;  // what was normed, and dout * weight
-        float sum = 0;
-        float product = 0;
-        row_values.fill(c, [&](int p, int j, float (&pack)[2][PACK<T>]) {
-            auto& [normed, scaled] = pack;
-            float grads[PACK<T>];
-            load(x + start + j, c - j, wide, normed);
-            load(dout + start + j, c - j, wide, grads);
-            float w[PACK<T>];
-            load_floats<T>(weight + j, c - j, wide_weights, w);
-            float products[PACK<T>];
-#pragma unroll
-            for (int k = 0; k < PACK<T>; k++) {
-                // beyond the row's end all of grads is 0
-                normed[k] = (normed[k] - mean) * rstd;
-                products[k] = grads[k] * normed[k];
-                scaled[k] = grads[k] * w[k];
-                sum += scaled[k];
-                product += scaled[k] * normed[k];
-            }
-            dweight.add(p, j, products);
-            dbias.add(p, j, grads);
-        });
-        again<THREADS>();
-        float a = row_sum<THREADS>(sum) / c;
-        again<THREADS>();
-        float b = row_sum<THREADS>(product) / c;
-        row_values.each(c, [&](int p, int j, float (&pack)[2][PACK<T>]) {
-            auto& [normed, scaled] = pack;
-            float grads[PACK<T>];
-            load(dx + start + j, c - j, wide, grads);
-#pragma unroll
-            for (int k = 0; k < PACK<T>; k++) {
-                grads[k] += rstd * (scaled[k] - a - normed[k] * b);
-            }
-            store(dx + start + j, c - j, wide, grads);
-            if (dbranch != nullptr) {
+        Row<T, THREADS, ELEMENTS, 2> values;
+        layer_norm_grad_row<THREADS>(
+            values, c, {stats[2 * row], stats[2 * row + 1]},
+            [&](int, int j, float (&xs)[PACK<T>], float (&grads)[PACK<T>], float (&w)[PACK<T>]) {
+                load(x + start + j, c - j, wide, xs);
+                load(dout + start + j, c - j, wide, grads);
+                load_floats<T>(weight + j, c - j, wide_weights, w);
+            },
+            [&](int p, int j, const float (&normed)[PACK<T>], const float (&grads)[PACK<T>]) {
+                float products[PACK<T>];
 #pragma unroll
                 for (int k = 0; k < PACK<T>; k++) {
-                    grads[k] = as_stored<T>(grads[k]);
+                    products[k] = grads[k] * normed[k];
                 }
-                if (dropout.active()) {
-                    apply(dropout, (first_row + row) * c + j, grads);
-                }
+                dweight.add(p, j, products);
+                dbias.add(p, j, grads);
+            },
+            [&](int p, int j, const float (&added)[PACK<T>]) {
+                float grads[PACK<T>];
+                load(dx + start + j, c - j, wide, grads);
 #pragma unroll
                 for (int k = 0; k < PACK<T>; k++) {
-                    grads[k] = as_stored<T>(grads[k]);
+                    grads[k] += added[k];
                 }
-                dbranch_bias.add(p, j, grads);
-                store(dbranch + start + j, c - j, wide, grads);
-            }
-        });
+                store(dx + start + j, c - j, wide, grads);
+                if (dbranch != nullptr) {
+#pragma unroll
+                    for (int k = 0; k < PACK<T>; k++) {
+                        grads[k] = as_stored<T>(grads[k]);
+                    }
+                    if (dropout.active()) {
+                        apply(dropout, (first_row + row) * c + j, grads);
+                    }
+#pragma unroll
+                    for (int k = 0; k < PACK<T>; k++) {
+                        grads[k] = as_stored<T>(grads[k]);
+                    }
+                    dbranch_bias.add(p, j, grads);
+                    store(dbranch + start + j, c - j, wide, grads);
+                }
+            });
     }
     dweight.end();
     dbias.end();

@@ -289,7 +289,7 @@ __device__ __noinline__ void drop(Sequence sequence, const Operation& op, int c,
 
 // ---------------------------------------------------------------------------------------------- norms
 
-// As layer_norm of layer_norm.cu, a row by a warp: x, branch or null, sum (B, T, c), weight, bias (c), out, stats (B, T, 2), the
+// A row by a warp: x, branch or null, sum (B, T, c), weight, bias (c), out, stats (B, T, 2), the
 // branch's bias (c) or null. Where there is a branch, residual has made the sum.
 __device__ __noinline__ void layer_norm(Sequence sequence, const Operation& op) {
     int c = op.sizes[LayerNormOp::C];
@@ -305,32 +305,17 @@ __device__ __noinline__ void layer_norm(Sequence sequence, const Operation& op) 
         bias[k] = j < c ? op.pointer<const float>(LayerNormOp::BIAS)[j] : 0.0f;
     }
     for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
-        float values[COLUMNS];
-        float total = 0;
-#pragma unroll
-        for (int k = 0; k < COLUMNS; k++) {
-            int j = k * WARP + int(threadIdx.x);
-            values[k] = j < c ? x.row(r)[j] : 0.0f;
-            total += values[k];
-        }
-        float mean = warp_sum(total) / c;
-        float squares = 0;
-#pragma unroll
-        for (int k = 0; k < COLUMNS; k++) {
-            values[k] -= mean;
-            squares += k * WARP + int(threadIdx.x) < c ? values[k] * values[k] : 0.0f;
-        }
-        float rstd = 1.0f / sqrtf(warp_sum(squares) / c + LAYER_NORM_EPS);
-#pragma unroll
-        for (int k = 0; k < COLUMNS; k++) {
-            int j = k * WARP + int(threadIdx.x);
-            if (j < c) {
-                out.put(r, j, values[k] * rstd * weight[k] + bias[k]);
-            }
-        }
+        LaneRow<COLUMNS, 1> values;
+        LayerNormStats normed = layer_norm_row<WARP>(
+            values, c, [&](int, int j, float (&pack)[1]) { pack[0] = x.row(r)[j]; },
+            [&](int p, int, float (&w)[1], float (&b)[1]) {
+                w[0] = weight[p];
+                b[0] = bias[p];
+            },
+            [&](int, int j, const float (&pack)[1]) { out.put(r, j, pack[0]); });
         if (threadIdx.x == 0) {
-            stats.put(r, 0, mean);
-            stats.put(r, 1, rstd);
+            stats.put(r, 0, normed.mean);
+            stats.put(r, 1, normed.rstd);
         }
     }
 }
@@ -351,29 +336,16 @@ __device__ __noinline__ void layer_norm_grad(Sequence sequence, const Operation&
         weight[k] = j < c ? op.pointer<const float>(LayerNormGradOp::WEIGHT)[j] : 0.0f;
     }
     for (int r = threadIdx.y; r < sequence.t; r += WARPS) {
-        float mean = stats.row(r)[0];
-        float rstd = stats.row(r)[1];
-        float normed[COLUMNS];
-        float scaled[COLUMNS];  // dout * weight
-        float sum = 0;
-        float product = 0;
-#pragma unroll
-        for (int k = 0; k < COLUMNS; k++) {
-            int j = k * WARP + int(threadIdx.x);
-            normed[k] = j < c ? (x.row(r)[j] - mean) * rstd : 0.0f;
-            scaled[k] = j < c ? dout.row(r)[j] * weight[k] : 0.0f;
-            sum += scaled[k];
-            product += scaled[k] * normed[k];
-        }
-        float a = warp_sum(sum) / c;
-        float b = warp_sum(product) / c;
-#pragma unroll
-        for (int k = 0; k < COLUMNS; k++) {
-            int j = k * WARP + int(threadIdx.x);
-            if (j < c) {
-                dx.put(r, j, dx.row(r)[j] + rstd * (scaled[k] - a - normed[k] * b));
-            }
-        }
+        LaneRow<COLUMNS, 2> values;
+        layer_norm_grad_row<WARP>(
+            values, c, {stats.row(r)[0], stats.row(r)[1]},
+            [&](int p, int j, float (&xs)[1], float (&grads)[1], float (&w)[1]) {
+                xs[0] = x.row(r)[j];
+                grads[0] = dout.row(r)[j];
+                w[0] = weight[p];
+            },
+            [&](int, int, const float (&)[1], const float (&)[1]) {},
+            [&](int, int j, const float (&added)[1]) { dx.put(r, j, dx.row(r)[j] + added[0]); });
     }
     float* dweight = sequence.gradient(op, LayerNormGradOp::DWEIGHT);
     float* dbias = sequence.gradient(op, LayerNormGradOp::DBIAS);
@@ -860,16 +832,14 @@ __device__ __noinline__ void cross_entropy(Sequence sequence, const Operation& o
         const float* row = logits.row(r);
         Softmax softmax = row_softmax<float, WARP>(row, v, logits.wide());
         if (threadIdx.x == 0) {
-            // of a target that is no token nothing is read: its loss is not a number
-            float logit = unsigned(target) < unsigned(v) ? row[target] : NAN;
-            op.pointer<float>(CrossEntropyOp::LOSS)[start + r] = logf(softmax.denominator) - (logit - softmax.max);
+            op.pointer<float>(CrossEntropyOp::LOSS)[start + r] = softmax.loss(row, target, v);
         }
         if (op.pointers[CrossEntropyOp::DLOGITS] != nullptr) {
             __syncwarp();  // the loss is read before another lane overwrites the target's logit
             float factor = op.number / softmax.denominator;
 #pragma unroll 1
             for (int j = threadIdx.x; j < v; j += WARP) {
-                dlogits.put(r, j, Softmax::weight(row[j], softmax.max) * factor - (j == target ? op.number : 0.0f));
+                dlogits.put(r, j, softmax.loss_grad(row[j], j == target, factor, op.number));
             }
         }
     }

@@ -25,6 +25,7 @@ constexpr float LAYER_NORM_EPS = 1e-5f;
 // passes say of it is work(p, j, values), the thread's p-th pack, from column j on. In registers: ELEMENTS a thread.
 template <typename T, int THREADS, int ELEMENTS, int N>
 struct Row {
+    static constexpr int PACKED = PACK<T>;
     float values[ELEMENTS / PACK<T>][N][PACK<T>];
 
     // The first pass, which leaves values behind.
@@ -49,6 +50,7 @@ struct Row {
 // In the N * c floats, c rounded up to packs of either type, that the launch gives a block: only their own thread uses them.
 template <typename T, int THREADS, int N>
 struct Row<T, THREADS, 0, N> {
+    static constexpr int PACKED = PACK<T>;
     float* row;
 
     __device__ __forceinline__ Row() {
@@ -87,6 +89,111 @@ private:
         }
     }
 };
+
+// The same for short rows in shared memory: a lane of a warp has every 32nd column, up to COLUMNS of them.
+template <int COLUMNS, int N>
+struct LaneRow {
+    static constexpr int PACKED = 1;
+    float values[COLUMNS][N][1];
+
+    template <typename Work>
+    __device__ __forceinline__ void fill(int c, Work work) {
+#pragma unroll
+        for (int p = 0; p < COLUMNS; p++) {
+            int j = p * WARP + int(threadIdx.x);
+            if (j < c) {
+                work(p, j, values[p]);
+            }
+        }
+    }
+
+    template <typename Work>
+    __device__ __forceinline__ void each(int c, Work work) {
+        fill(c, work);
+    }
+};
+
+struct LayerNormStats {
+    float mean;
+    float rstd;  // 1 / standard deviation
+};
+
+// Normalizes a row of c by the THREADS that share it: load(p, j, x) gives a pack, 0 beyond the row's end; weights(p, j, w, b) its
+// weights and biases; put(p, j, y) gets what comes of it. Products are rounded before they are added, as on a CPU: the compiler
+// might fuse the two for one kind of output and not for the other.
+template <int THREADS, typename Values, typename Load, typename Weights, typename Put>
+__device__ __forceinline__ LayerNormStats layer_norm_row(Values& row, int c, Load load, Weights weights, Put put) {
+    constexpr int N = Values::PACKED;
+    float total = 0;
+    row.fill(c, [&](int p, int j, float (&pack)[1][N]) {
+        load(p, j, pack[0]);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            total += pack[0][k];
+        }
+    });
+    float mean = row_sum<THREADS>(total) / c;
+    float squares = 0;
+    row.each(c, [&](int, int j, float (&pack)[1][N]) {
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            if (j + k < c) {
+                pack[0][k] -= mean;
+                squares = __fadd_rn(squares, __fmul_rn(pack[0][k], pack[0][k]));
+            }
+        }
+    });
+    again<THREADS>();
+    float rstd = 1.0f / sqrtf(row_sum<THREADS>(squares) / c + LAYER_NORM_EPS);
+    row.each(c, [&](int p, int j, float (&pack)[1][N]) {
+        float w[N];
+        float b[N];
+        weights(p, j, w, b);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            pack[0][k] = __fadd_rn(__fmul_rn(__fmul_rn(pack[0][k], rstd), w[k]), b[k]);
+        }
+        put(p, j, pack[0]);
+    });
+    return {mean, rstd};
+}
+
+// The gradient of a row's input: load(p, j, x, g, w) gives packs of the input, of the output's gradient, 0 beyond the row's end,
+// and of the weights; seen(p, j, normed, g) is told what the gradients of weights and biases are made of; put(p, j, dx) gets what
+// is to be added to the gradient.
+template <int THREADS, typename Values, typename Load, typename Seen, typename Put>
+__device__ __forceinline__ void layer_norm_grad_row(Values& row, int c, LayerNormStats stats, Load load, Seen seen, Put put) {
+    constexpr int N = Values::PACKED;
+    float sum = 0;
+    float product = 0;
+    row.fill(c, [&](int p, int j, float (&pack)[2][N]) {
+        auto& [normed, scaled] = pack;
+        float grads[N];
+        float w[N];
+        load(p, j, normed, grads, w);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            normed[k] = (normed[k] - stats.mean) * stats.rstd;
+            scaled[k] = grads[k] * w[k];
+            sum += scaled[k];
+            product += scaled[k] * normed[k];
+        }
+        seen(p, j, normed, grads);
+    });
+    again<THREADS>();
+    float a = row_sum<THREADS>(sum) / c;
+    again<THREADS>();
+    float b = row_sum<THREADS>(product) / c;
+    row.each(c, [&](int p, int j, float (&pack)[2][N]) {
+        auto& [normed, scaled] = pack;
+        float dx[N];
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            dx[k] = stats.rstd * (scaled[k] - a - normed[k] * b);
+        }
+        put(p, j, dx);
+    });
+}
 
 // What a block adds up for the columns of its rows, with the packs of a Row, into target (c), which belongs to the block: a
 // thread in registers, then the threads of a column one after another, so that the order does not change.

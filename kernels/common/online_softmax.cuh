@@ -15,6 +15,17 @@ struct Softmax {
         max = larger;
     }
 
+    // -log p(target), in nats, of logits (v); not a number where the target is no token.
+    __device__ float loss(const float* logits, int target, int v) const {
+        float logit = unsigned(target) < unsigned(v) ? logits[target] : NAN;
+        return logf(denominator) - (logit - max);
+    }
+
+    // The gradient of `scale` times the loss with respect to a logit; factor is scale / denominator.
+    __device__ float loss_grad(float logit, bool is_target, float factor, float scale) const {
+        return weight(logit, max) * factor - (is_target ? scale : 0.0f);
+    }
+
     // exp(x - max), and NaN for NaN even where max passed over it.
     __device__ static float weight(float x, float max) {
         return x == -INFINITY ? 0.0f : expf(x - max);
