@@ -5,7 +5,7 @@
 namespace layers {
 
 /** out = (x - mean) / deviation * weight + bias, by rows. x, out (rows, c), weight, bias (c), stats (rows, 2). */
-struct Norm {
+struct LayerNorm {
     const float* x;
     const float* weight;
     const float* bias;
@@ -17,7 +17,7 @@ struct Norm {
 };
 
 /** Adds to dx what its rows owe to those of dout; products = dout * normed, whose columns' sums are dweight. */
-struct NormGrad {
+struct LayerNormGrad {
     const float* x;
     const float* weight;
     const float* stats;
@@ -46,8 +46,8 @@ struct Attention {
 
 /** The kernels with some instructions. */
 struct Kernels {
-    void (*norm)(const Norm& n);
-    void (*norm_grad)(const NormGrad& n);
+    void (*layer_norm)(const LayerNorm& n);
+    void (*layer_norm_grad)(const LayerNormGrad& n);
     void (*attention)(const Attention& a);
     void (*attention_grad)(const Attention& a);
 };

@@ -1,5 +1,5 @@
 #include "layers_kernel.h"
 
 namespace layers {
-const Kernels avx512 = {norm, norm_grad, attention<16>, attention_grad<16>};
+const Kernels avx512 = {layer_norm, layer_norm_grad, attention<16>, attention_grad<16>};
 }

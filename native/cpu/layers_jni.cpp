@@ -11,7 +11,7 @@ const layers::Kernels* const kernels[] = {&layers::avx2, &layers::avx512};
 
 extern "C" {
 
-JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativeLayerKernels_norm(
+JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativeLayerKernels_layerNorm(
     JNIEnv* env, jclass, jint instructions, jfloatArray x, jint x_from, jfloatArray weight, jint weight_from,
     jfloatArray bias, jint bias_from, jfloatArray out, jint out_from, jfloatArray stats, jint stats_from, jint rows,
     jint c, jfloat eps) {
@@ -23,13 +23,13 @@ JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativeLayerKernels_no
     if (xs.failed() || weights.failed() || biases.failed() || outs.failed() || stat.failed()) {
         return;
     }
-    kernels[instructions]->norm({
+    kernels[instructions]->layer_norm({
         xs.from<float>(x_from), weights.from<float>(weight_from), biases.from<float>(bias_from),
         outs.from<float>(out_from), stat.from<float>(stats_from), rows, c, eps,
     });
 }
 
-JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativeLayerKernels_normGrad(
+JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativeLayerKernels_layerNormGrad(
     JNIEnv* env, jclass, jint instructions, jfloatArray x, jint x_from, jfloatArray weight, jint weight_from,
     jfloatArray stats, jint stats_from, jfloatArray dout, jint dout_from, jfloatArray dx, jint dx_from,
     jfloatArray products, jint rows, jint c) {
@@ -42,7 +42,7 @@ JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativeLayerKernels_no
     if (xs.failed() || weights.failed() || stat.failed() || douts.failed() || dxs.failed() || product.failed()) {
         return;
     }
-    kernels[instructions]->norm_grad({
+    kernels[instructions]->layer_norm_grad({
         xs.from<float>(x_from), weights.from<float>(weight_from), stat.from<float>(stats_from),
         douts.from<float>(dout_from), dxs.from<float>(dx_from), product.from<float>(0), rows, c,
     });

@@ -32,7 +32,7 @@ const Four& four(const float* x) {
     return *reinterpret_cast<const Four*>(x);
 }
 
-void norm(const Norm& n) {
+void layer_norm(const LayerNorm& n) {
     int c = n.c;
     const float* weight = n.weight;
     const float* bias = n.bias;
@@ -66,7 +66,7 @@ void norm(const Norm& n) {
     }
 }
 
-void norm_grad(const NormGrad& n) {
+void layer_norm_grad(const LayerNormGrad& n) {
     int c = n.c;
     const float* weight = n.weight;
     for (int row = 0; row < n.rows; row++) {

@@ -157,7 +157,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         private final CrossEntropyOp[] shardLosses;
         private final Tensor gradNorm; // (1)
         private final CopyOp setStrength; // or null
-        private final GradNormOp norm;
+        private final GradNormOp gradNormOp;
         private final AdamWOp decayed;
         private final AdamWOp undecayed;
         private int number;
@@ -177,7 +177,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
                     .toArray(CrossEntropyOp[]::new);
             this.gradNorm = gradNorms.slice(place, Shape.of(1));
             this.setStrength = strength == null ? null : new CopyOp(strength, quantStrength);
-            this.norm = new GradNormOp(grads, gradNorm);
+            this.gradNormOp = new GradNormOp(grads, gradNorm);
             this.decayed = adamW(config.weightDecay());
             this.undecayed = adamW(0);
         }
@@ -379,7 +379,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     /** A step; values that change from one to the next are read from tensors. */
     private Runnable operations(Slot slot, AdamWOp adamW) {
         Consumer<Operations> optimize = ops -> {
-            ops.gradNorm(slot.norm);
+            ops.gradNorm(slot.gradNormOp);
             ops.adamW(adamW);
         };
         Runnable pass = shards.size() == 1

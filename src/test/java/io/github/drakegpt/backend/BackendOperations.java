@@ -1080,7 +1080,7 @@ public abstract class BackendOperations {
     }
 
     private void assertNorm(float[] x) {
-        double[] expected = {ReferenceOperations.norm(doubles(x))};
+        double[] expected = {ReferenceOperations.gradNorm(doubles(x))};
         assertClose("norm", gradNorm(x), expected, x.length);
     }
 
@@ -1110,7 +1110,7 @@ public abstract class BackendOperations {
             second[30] = 0;
         }
         float learningRate = 0.01f;
-        float gradNorm = (float) ReferenceOperations.norm(doubles(grads));
+        float gradNorm = (float) ReferenceOperations.gradNorm(doubles(grads));
         double[] p = doubles(params);
         double[] m = doubles(first);
         double[] v = doubles(second);

@@ -438,7 +438,7 @@ public final class ReferenceOperations {
         return sum;
     }
 
-    public static double norm(double[] x) {
+    public static double gradNorm(double[] x) {
         return Math.sqrt(Arrays.stream(x).map(v -> v * v).sum());
     }
 

@@ -10,10 +10,10 @@ interface Blas {
     /** c = alpha * a b + beta * c. */
     void gemm(float alpha, Matrix a, Matrix b, float beta, Matrix c);
 
-    /** y = a x + beta * y: {@code xo} and {@code yo} are where the vectors begin. */
+    /** y = a x + beta * y; the vectors begin at {@code xo} and {@code yo}. */
     void gemv(Matrix a, float[] x, int xo, float beta, float[] y, int yo);
 
-    /** sums (columns) = the sum of the rows of x: it transposed, times a vector of ones. */
+    /** sums (columns) = the sum of the rows of x: x transposed times a vector of ones. */
     default void columnSums(Matrix x, Tensor sums) {
         gemv(x.transposed(), Scratch.get().ones(x.rows), 0, 0, floats(sums), start(sums));
     }

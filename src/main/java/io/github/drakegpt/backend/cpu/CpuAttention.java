@@ -11,11 +11,11 @@ import io.github.drakegpt.ops.Pass;
 import java.util.Arrays;
 
 /**
- * Causal self-attention. The weights of one head are worked out block by block in scratch memory and again for the gradient; only the
- * maximum and the inverse denominator of each softmax are kept.
+ * Causal self-attention. The weights of one head are computed block by block in scratch memory, and again for the
+ * gradient; only the maximum and the inverse denominator of each softmax are kept.
  *
- * <p>From {@link #BLAS_FROM} tokens on it is matrix products of OpenBLAS over blocks of rows, each as wide as the causal
- * mask lets it be; shorter sequences are left to {@link LayerKernels}.
+ * <p>From {@link #BLAS_FROM} tokens on, it uses matrix products of OpenBLAS over blocks of rows, each as wide as the
+ * causal mask requires; shorter sequences are computed by {@link LayerKernels}.
  */
 final class CpuAttention {
     private static final int BLAS_FROM = 24;
@@ -73,7 +73,7 @@ final class CpuAttention {
         float[] p = scratch.floats(0, BLOCK_ROWS * t);
         float[] bits = scratch.floats(1, BLOCK_ROWS * t);
         for (int i0 = 0; i0 < t; i0 += BLOCK_ROWS) {
-            int end = Math.min(i0 + BLOCK_ROWS, t); // the columns that the last row of the block sees
+            int end = Math.min(i0 + BLOCK_ROWS, t); // columns up to the last row of the block
             int m = end - i0;
             float[] mask = mask(op, pass, b, h, i0, m);
             Matrix queries = scratch.matrix(0, qkv, q + i0 * stride, m, headSize, stride);
@@ -137,7 +137,7 @@ final class CpuAttention {
         float[] p = scratch.floats(0, BLOCK_ROWS * t);
         float[] bits = scratch.floats(1, BLOCK_ROWS * t);
         float[] ds = scratch.floats(2, BLOCK_ROWS * t);
-        // The last block sees all columns, so that it overwrites the gradients of k and v and the others add to them.
+        // The last block covers all columns, so it overwrites the gradients of k and v, and the others add to them.
         int lastBlock = (t - 1) / BLOCK_ROWS * BLOCK_ROWS;
         for (int i0 = lastBlock; i0 >= 0; i0 -= BLOCK_ROWS) {
             int end = Math.min(i0 + BLOCK_ROWS, t);

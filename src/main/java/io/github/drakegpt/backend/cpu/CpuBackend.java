@@ -48,9 +48,10 @@ import java.util.List;
 import java.util.function.IntConsumer;
 
 /**
- * Runs on the CPU: OpenBLAS for the matrix products, loops over arrays for the rest. The operations of layers run on the
- * calling thread, and {@link #parallel} runs several parts of a batch side by side; the operations over flat parameter
- * buffers and large products with packed weights spread over the threads themselves. No result depends on the number of threads.
+ * Runs on the CPU: OpenBLAS for the matrix products, loops over arrays for the rest. The operations of layers run on
+ * the calling thread, and {@link #parallel} runs several parts of a batch concurrently; operations over flat parameter
+ * buffers and large products with packed weights use all threads themselves. No result depends on the number of
+ * threads.
  */
 public final class CpuBackend implements Backend {
     private static final int SHARD_ROWS = 128;
@@ -66,7 +67,7 @@ public final class CpuBackend implements Backend {
     private final CpuOptimizer optimizer;
     private final MemoryCount memory = new MemoryCount();
 
-    /** @param threads that work at the same time, at least 1 */
+    /** @param threads that run concurrently, at least 1 */
     public CpuBackend(int threads) {
         this(threads, OpenBlas.get(), KernelsChoice.get());
     }
@@ -108,8 +109,8 @@ public final class CpuBackend implements Backend {
     }
 
     /**
-     * Parts of {@link #SHARD_ROWS} rows or more, small enough that several threads find work and large enough that matrix
-     * products stay efficient; a power of two, so that the usual numbers of threads all have work to the end.
+     * Parts of {@link #SHARD_ROWS} rows or more, small enough to occupy several threads and large enough for efficient
+     * matrix products; a power of two, so that the usual numbers of threads are all busy to the end.
      */
     @Override
     public int shards(int batch, int length) {

@@ -9,7 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 
-/** The CPU: the device that is always there. */
+/** The CPU, a device that every machine has. */
 public final class CpuBackendProvider implements BackendProvider {
     @Override
     public String name() {

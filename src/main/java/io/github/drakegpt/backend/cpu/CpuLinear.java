@@ -12,7 +12,10 @@ import io.github.drakegpt.quant.PackedMatrix;
 
 /** Linear layers. */
 final class CpuLinear {
-    /** Multiplications from which on a product with packed weights is worth handing out: 30 microseconds of one thread. */
+    /**
+     * Minimum multiplications of a product with packed weights that is split over the threads: 30 microseconds of one
+     * thread.
+     */
     private static final int LARGE_PRODUCT = 1 << 22;
 
     private final Blas blas;
@@ -76,7 +79,7 @@ final class CpuLinear {
         float[] ys = Flat.in(op.y(), n, scratch, 0);
         float[] dys = Flat.in(op.dy(), n, scratch, 1);
         for (int i = 0; i < n; i++) {
-            // times 1 where y > 0, else 0: vectorised, which a comparison is not. Adding 0 makes -0 a 0.
+            // times 1 where y > 0, else 0: vectorized, unlike a comparison. Adding 0 turns -0 into 0.
             dys[i] = dys[i] * Math.min(ys[i] * VectorMath.HUGE * VectorMath.HUGE, 1f) + 0f;
         }
         Flat.store(dys, op.dy(), n);

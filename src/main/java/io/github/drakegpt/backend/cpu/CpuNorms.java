@@ -28,7 +28,7 @@ final class CpuNorms {
         if (op.residual() != null) {
             residual(op.residual(), pass);
         }
-        layers.norm(op, rows);
+        layers.layerNorm(op, rows);
         if (op.rounded() != null) {
             packed.quantizeInt8(op.out(), op.rounded(), rows, op.columns());
         }
@@ -39,7 +39,7 @@ final class CpuNorms {
         int c = op.columns();
         Scratch scratch = Scratch.get();
         float[] products = scratch.floats(5, rows * c);
-        layers.normGrad(op, products, rows);
+        layers.layerNormGrad(op, products, rows);
         blas.columnSums(scratch.matrix(0, products, 0, rows, c, c), op.dweight());
         blas.columnSums(scratch.matrix(0, op.dout(), rows, c), op.dbias());
         if (op.residual() != null) {

@@ -10,15 +10,15 @@ import io.github.drakegpt.ops.CopyOp;
 import io.github.drakegpt.ops.GradNormOp;
 import io.github.drakegpt.ops.SumOp;
 
-/** What runs over flat buffers of all parameters, spread over the threads. */
+/** Operations over flat buffers of all parameters, split over the threads. */
 final class CpuOptimizer {
-    /** Elements of a flat buffer that one task takes: large enough to be worth handing out. */
+    /** Elements of a flat buffer in one task: enough to outweigh the cost of starting it. */
     private static final int CHUNK = 1 << 17;
 
     /**
-     * Added and taken away again, it rounds what is far below it to multiples of 1e-31 and leaves the rest as it is.
-     * Without that the moments of a parameter whose gradient is zero would shrink until they, or their products, are
-     * subnormal numbers, which are a hundred times as slow to compute with.
+     * Added and subtracted again, it rounds much smaller values to multiples of 1e-31 and leaves others unchanged.
+     * Otherwise the moments of a parameter whose gradient is zero would shrink until they, or their products, become
+     * subnormal numbers, which are a hundred times slower.
      */
     private static final float TINY = 1e-24f;
 
@@ -81,7 +81,7 @@ final class CpuOptimizer {
         int step = ints(op.step())[start(op.step())];
         float beta1 = settings.beta1();
         float beta2 = settings.beta2();
-        // PyTorch's clip_grad_norm_ has the same 1e-6
+        // 1e-6 as in PyTorch's clip_grad_norm_
         float gradScale = settings.clip() > 0 ? Math.min(1f, settings.clip() / (gradNorm + 1e-6f)) : 1f;
         float stepSize = (float) (learningRate / (1 - Math.pow(beta1, step)));
         float rootScale = (float) (1 / Math.sqrt(1 - Math.pow(beta2, step)));
@@ -89,7 +89,7 @@ final class CpuOptimizer {
         workers.run(chunks(n), chunk -> {
             int from = chunk * CHUNK;
             int to = Math.min(from + CHUNK, n);
-            // three short loops, since the compiler vectorises no long one
+            // three short loops, since the compiler does not vectorize a long one
             for (int i = from; i < to; i++) {
                 m[i] = beta1 * m[i] + (1 - beta1) * gradScale * g[i] + TINY - TINY;
             }

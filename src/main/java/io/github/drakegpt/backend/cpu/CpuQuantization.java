@@ -9,12 +9,12 @@ import io.github.drakegpt.ops.QuantizeWeightsOp;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Tensor;
 
-/** What quantized models compute with while they are trained: floats that are rounded as if they had few bits. */
+/** Rounding in the training of quantized models: the results are floats with few different values. */
 final class CpuQuantization {
-    /** What quantization divides by is at least this, as in the original code. */
+    /** Minimum divisor of quantization, as in the original code. */
     static final float SMALLEST_SCALE = 1e-5f;
 
-    /** Added and taken away again, it rounds numbers below 2^22 to whole ones, ties to even, in vector instructions. */
+    /** Added and subtracted again, it rounds numbers below 2^22 to integers, ties to even, in vector instructions. */
     static final float ROUNDING = 0x1.8p23f;
 
     private CpuQuantization() {}
@@ -30,7 +30,7 @@ final class CpuQuantization {
             float size = (float) (VectorMath.sumMagnitudesInDouble(ws, from, n) / n);
             if (op.quantization() == Quantization.BITNET) {
                 for (int i = from; i < from + n; i++) {
-                    // -1, 0 or 1, then 1 for 0: vectorised, which a comparison is not; NaN stays
+                    // -1, 0 or 1, then 1 for 0: vectorized, unlike a comparison; NaN stays
                     float sign = Math.max(-1f, Math.min(1f, (ws[i] - mean) * VectorMath.HUGE * VectorMath.HUGE));
                     qs[i] = (sign + 1 - sign * sign) * size;
                 }

@@ -5,7 +5,7 @@ import java.util.Arrays;
 
 /** Draws a token from a row of logits, in float64. Keeps its arrays between draws; for one thread at a time. */
 final class CpuSampler {
-    /** Ids take the lowest 16 bits of a sort key: a vocabulary has at most that many. */
+    /** Ids occupy the lowest 16 bits of a sort key, enough for every vocabulary. */
     private static final int TIE_RANGE = 1 << 16;
 
     private double[] weights = new double[0];
@@ -46,7 +46,7 @@ final class CpuSampler {
         return last; // rounding: the weights add up to a little less than their total
     }
 
-    /** Zeroes the weights outside top-k, then outside top-p of what is left, and returns the sum of the others. */
+    /** Zeroes the weights outside top-k, then those outside top-p of the rest, and returns the sum of the others. */
     private double keepMostLikely(int v, Sampling sampling, double total) {
         for (int i = 0; i < v; i++) {
             // positive doubles sort as their bits do; ties fall to the lower id

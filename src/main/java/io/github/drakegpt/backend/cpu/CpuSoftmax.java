@@ -11,7 +11,7 @@ import java.util.Arrays;
 
 /** The softmax of rows, alone and within the loss. */
 final class CpuSoftmax {
-    /** Elements of the scratch for cross entropy: rows are taken together so that exp runs over long stretches. */
+    /** Elements of the scratch for cross entropy: several rows at once, so that exp runs over long arrays. */
     private static final int CROSS_ENTROPY_CHUNK = 4096;
 
     private CpuSoftmax() {}

@@ -15,14 +15,14 @@ import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 
-/** Tokens: where they come from, and what is looked up for them. */
+/** Operations on tokens: drawing batches, embeddings, sampling. */
 final class CpuTokens {
     private final CpuSampler sampler = new CpuSampler();
 
     /**
      * The token of a row.
      *
-     * @throws IllegalArgumentException if the vocabulary has no such token
+     * @throws IllegalArgumentException if it is outside the vocabulary
      */
     static int token(Tensor tokens, int row, int vocabSize) {
         int token = ints(tokens)[start(tokens) + row];

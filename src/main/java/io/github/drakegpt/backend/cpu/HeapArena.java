@@ -17,7 +17,7 @@ final class HeapArena implements Arena {
     private final List<Runnable> releases = new ArrayList<>();
     private long bytes;
 
-    /** @param memory where it counts what it allocates */
+    /** @param memory counts its allocations */
     HeapArena(MemoryCount memory) {
         this.memory = memory;
     }
@@ -30,8 +30,8 @@ final class HeapArena implements Arena {
                     null);
         }
         try {
-            // One row more than needed: netlib insists that the last row of a matrix is there up to its full length,
-            // also if the matrix is only some columns of a tensor, as the keys of one head are.
+            // One row more than needed: netlib requires the last row of a matrix up to its full length,
+            // even if the matrix is only some columns of a tensor, such as the keys of one head.
             int spare = shape.rank() < 2 ? 0 : shape.dim(shape.rank() - 1);
             Tensor tensor = new Tensor(dtype, shape, new HeapStorage(dtype, (int) shape.size() + spare), 0);
             bytes += shape.size() * dtype.bytes();
@@ -64,7 +64,7 @@ final class HeapArena implements Arena {
     @Override
     public long available() {
         Runtime runtime = Runtime.getRuntime();
-        runtime.gc(); // what nobody needs any more would count as taken
+        runtime.gc(); // garbage would count as used
         return runtime.maxMemory() - (runtime.totalMemory() - runtime.freeMemory());
     }
 

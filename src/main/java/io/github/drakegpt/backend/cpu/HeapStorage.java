@@ -6,10 +6,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.lang.reflect.Array;
 import java.util.Objects;
 
-/**
- * A storage in a Java array: the JIT compiler turns loops over arrays into vector instructions, which it does not do
- * for memory outside the heap.
- */
+/** A storage in a Java array: the JIT compiler vectorizes loops over arrays, but not over memory outside the heap. */
 final class HeapStorage implements Storage {
     private final Object array;
 
@@ -53,7 +50,7 @@ final class HeapStorage implements Storage {
     /**
      * The same for native code, which checks nothing itself.
      *
-     * @param elements how many it will use from there on
+     * @param elements that it will use from there on
      * @throws IndexOutOfBoundsException if the array has less
      */
     static int start(Tensor tensor, long elements) {
@@ -78,6 +75,6 @@ final class HeapStorage implements Storage {
 
     @Override
     public void close() {
-        // The garbage collector takes the array once no tensor refers to it.
+        // The garbage collector frees the array once no tensor refers to it.
     }
 }

@@ -11,10 +11,10 @@ import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 
-/** In Java, of whose long loops the JIT compiler makes vector code. */
+/** Plain Java with long loops that the JIT compiler vectorizes. */
 final class JavaLayerKernels implements LayerKernels {
     @Override
-    public void norm(LayerNormOp op, int rows) {
+    public void layerNorm(LayerNormOp op, int rows) {
         int c = op.columns();
         int n = rows * c;
         Scratch scratch = Scratch.get();
@@ -46,7 +46,7 @@ final class JavaLayerKernels implements LayerKernels {
     }
 
     @Override
-    public void normGrad(LayerNormGradOp op, float[] products, int rows) {
+    public void layerNormGrad(LayerNormGradOp op, float[] products, int rows) {
         int c = op.columns();
         int n = rows * c;
         Scratch scratch = Scratch.get();

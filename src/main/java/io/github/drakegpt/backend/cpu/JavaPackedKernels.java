@@ -43,10 +43,7 @@ final class JavaPackedKernels implements PackedKernels {
         }
     }
 
-    /**
-     * Unpacks a tile, since its codes serve all rows, and multiplies ints, loops over which the JIT compiler turns into
-     * vector code.
-     */
+    /** Unpacks a tile once for all rows, and multiplies ints in loops that the JIT compiler vectorizes. */
     @Override
     public void packedLinear(PackedLinearOp op, int rows, int fromTile, int toTile) {
         Int8Rows x = op.x();
@@ -73,7 +70,7 @@ final class JavaPackedKernels implements PackedKernels {
                     for (int k = 0, c = i * stride; k < stride; k++, c++) {
                         products += codes[c] * row[k];
                     }
-                    // codes count from 0, weights from -1; of two codes the larger stands for 1, of three the middle
+                    // codes begin at 0, weights at -1; of two codes the larger is 1, of three the middle one
                     // for 0
                     int product = (bits == 1 ? 2 * products : products) - sum;
                     float value = product * (floats(w.scales())[start(w.scales()) + n] * scale);

@@ -7,12 +7,12 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * Which kernels a machine can use.
+ * The kernels that a machine uses.
  *
- * @param description what they are, and if they are not native, why; for people
+ * @param description of the kernels for people, with the reason if they are not native
  */
 record KernelsChoice(PackedKernels packed, LayerKernels layers, String description) {
-    /** This machine's, found at the first call. */
+    /** This machine's choice, made at the first call. */
     static KernelsChoice get() {
         return Found.CHOICE;
     }
@@ -21,7 +21,7 @@ record KernelsChoice(PackedKernels packed, LayerKernels layers, String descripti
         static final KernelsChoice CHOICE = of(NativeLibrary.RESOURCE, NativeFolder.userCache());
     }
 
-    /** The fastest of the library's that the processor has instructions for, else the Java ones. */
+    /** The library's fastest kernels for which the processor has the instructions, or the Java ones. */
     static KernelsChoice of(String library, Path cache) {
         try {
             List<Instructions> supported = NativeLibrary.load(library, cache);

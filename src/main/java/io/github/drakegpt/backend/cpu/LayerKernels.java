@@ -6,20 +6,20 @@ import io.github.drakegpt.ops.LayerNormGradOp;
 import io.github.drakegpt.ops.LayerNormOp;
 import io.github.drakegpt.ops.Pass;
 
-/** The loops that take most of a small model's time beside the matrix products, to the last bit the same in all classes. */
+/** The loops that take most of a small model's time besides matrix products. All implementations give the same bits. */
 interface LayerKernels {
-    /** What norms add to the variance. */
+    /** Epsilon that norms add to the variance. */
     float NORM_EPS = 1e-5f;
 
     /** The norm of a {@link LayerNormOp} alone. */
-    void norm(LayerNormOp op, int rows);
+    void layerNorm(LayerNormOp op, int rows);
 
     /**
-     * The gradients of the norm alone, but for the sums over rows.
+     * The gradients of the norm alone, except for the sums over rows.
      *
-     * @param products gets dout * (x - mean) * rstd, whose sums are dweight; (rows, c) from the array's beginning
+     * @param products receives dout * (x - mean) * rstd, whose sums are dweight; (rows, c) from the array's beginning
      */
-    void normGrad(LayerNormGradOp op, float[] products, int rows);
+    void layerNormGrad(LayerNormGradOp op, float[] products, int rows);
 
     /** Attention over sequences too short for matrix products. */
     void attention(AttentionOp op, Pass pass);

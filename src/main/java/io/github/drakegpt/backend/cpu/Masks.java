@@ -7,8 +7,9 @@ import io.github.drakegpt.tensor.RandomStream;
 import java.util.Arrays;
 
 /**
- * Dropout masks as factors: 0 for an element that is zeroed, the scale for one that stays. A mask is a pure function of
- * its arguments, and the backward pass needs those of the forward pass again, last ones first; so the last few are kept.
+ * Dropout masks as factors: 0 for an element that is dropped, the scale for one that is kept. A mask is a pure function
+ * of its arguments, and the backward pass needs those of the forward pass again, in reverse order, so the last few are
+ * cached.
  *
  * <p>An instance belongs to one thread.
  */
@@ -21,7 +22,7 @@ final class Masks {
     private final Philox.Lanes lanes = new Philox.Lanes();
     private int next;
 
-    /** A drawn mask and all that it is a function of. */
+    /** A drawn mask and its arguments. */
     private static final class Mask {
         private long seed;
         private int purpose;
@@ -36,7 +37,10 @@ final class Masks {
         Arrays.setAll(kept, i -> new Mask());
     }
 
-    /** Begins with the factors of elements {@code first} to {@code first + n - 1}; only to be read. Null where the pass drops none. */
+    /**
+     * An array that begins with the factors of elements {@code first} to {@code first + n - 1}, to be read only. Null
+     * where the pass drops none.
+     */
     float[] get(Dropout dropout, Pass pass, long first, int n) {
         if (dropout == null || !pass.training()) {
             return null;
@@ -84,8 +88,8 @@ final class Masks {
     }
 
     /**
-     * Puts the bits of a factor in place of each random half, the low half's in the low half of the long. The sign of
-     * half - threshold decides: no branch, since nobody could predict it, and so the loop is vectorised.
+     * Replaces each random half with the bits of a factor, the low half with those in the low half of the long. The
+     * sign of half - threshold decides, without a branch, which would be unpredictable and prevent vectorization.
      */
     private static void decide(long[] words, int n, long threshold, long scale) {
         for (int i = 0; i < n; i++) {

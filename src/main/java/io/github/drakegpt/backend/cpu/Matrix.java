@@ -1,8 +1,8 @@
 package io.github.drakegpt.backend.cpu;
 
 /**
- * A row-major matrix in a Java array, for {@link Blas}; transposed if asked. {@link Scratch} keeps a few to be set anew for
- * each product, so that products allocate nothing.
+ * A row-major matrix in a Java array, for {@link Blas}; optionally transposed. {@link Scratch} reuses a few of them, so
+ * that products allocate nothing.
  */
 final class Matrix {
     float[] array;
@@ -12,18 +12,18 @@ final class Matrix {
     int stride; // from one row to the next
     boolean transposed;
 
-    /** Takes it transposed; rows and columns stay those of the array. */
+    /** Marks it as transposed; rows and columns stay those of the array. */
     Matrix transposed() {
         transposed = true;
         return this;
     }
 
-    /** Rows of what the product takes. */
+    /** Rows of the matrix after transposing. */
     int height() {
         return transposed ? columns : rows;
     }
 
-    /** Columns of what the product takes. */
+    /** Columns of the matrix after transposing. */
     int width() {
         return transposed ? rows : columns;
     }

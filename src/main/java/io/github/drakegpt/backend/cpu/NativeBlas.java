@@ -12,14 +12,14 @@ import java.util.Objects;
  */
 final class NativeBlas implements Blas {
     private static final String FOLDER = "org/bytedeco/openblas/" + NativeLibrary.PLATFORM + "/";
-    /** Each before those that need it. */
+    /** Each comes before those that need it. */
     private static final List<String> LIBRARIES =
             List.of("libgcc_s.so.1", "libquadmath.so.0", "libgfortran.so.5", "libopenblas.so.0");
 
     /**
      * Loads the libraries.
      *
-     * @param cache below which they are unpacked
+     * @param cache the folder below which they are unpacked
      * @throws IOException if they are not for this platform or not in this build, or cannot be loaded
      */
     NativeBlas(Path cache) throws IOException {
@@ -69,7 +69,7 @@ final class NativeBlas implements Blas {
         sgemv(a.transposed, a.rows, a.columns, a.array, a.offset, a.stride, x, xo, beta, y, yo);
     }
 
-    /** Refuses a matrix that is not of the product's size or not within its array: native code would write anywhere. */
+    /** Refuses a matrix that is not of the product's size or not within its array, since native code checks nothing. */
     private static void check(Matrix x, int height, int width) {
         if (x.height() != height || x.width() != width) {
             throw new IllegalArgumentException(

@@ -14,7 +14,7 @@ import java.util.Objects;
 
 /** The kernels of {@code native/cpu}, which work on the Java arrays themselves. */
 final class NativeLayerKernels implements LayerKernels {
-    /** The most heads that are worked on side by side: the floats of a vector. */
+    /** Maximum heads that are computed in parallel: the floats of a vector. */
     private static final int MOST_LANES = 16;
 
     private final Instructions instructions;
@@ -24,10 +24,10 @@ final class NativeLayerKernels implements LayerKernels {
     }
 
     @Override
-    public void norm(LayerNormOp op, int rows) {
+    public void layerNorm(LayerNormOp op, int rows) {
         int c = op.columns();
         long n = (long) rows * c;
-        norm(
+        layerNorm(
                 instructions.ordinal(),
                 floats(op.x()),
                 start(op.x(), n),
@@ -45,12 +45,12 @@ final class NativeLayerKernels implements LayerKernels {
     }
 
     @Override
-    public void normGrad(LayerNormGradOp op, float[] products, int rows) {
+    public void layerNormGrad(LayerNormGradOp op, float[] products, int rows) {
         LayerNormOp norm = op.norm();
         int c = op.columns();
         long n = (long) rows * c;
         Objects.checkFromIndexSize(0, n, (long) products.length);
-        normGrad(
+        layerNormGrad(
                 instructions.ordinal(),
                 floats(norm.x()),
                 start(norm.x(), n),
@@ -77,7 +77,7 @@ final class NativeLayerKernels implements LayerKernels {
         run(op.forward(), pass, op.dout(), op.dqkv());
     }
 
-    /** The gradient if dout and dqkv are not null. */
+    /** Computes the gradient if dout and dqkv are not null. */
     private void run(AttentionOp op, Pass pass, Tensor dout, Tensor dqkv) {
         int t = pass.length();
         int heads = op.heads();
@@ -85,7 +85,7 @@ final class NativeLayerKernels implements LayerKernels {
         long rows = (long) pass.rows() * heads;
         long n = rows * headSize;
         Scratch scratch = Scratch.get();
-        // q, k, v, out and the gradients of all four; the weights of a row; stats; the mask; up to a vector's beginning
+        // q, k, v, out and their gradients; the weights of a row; stats; the mask; padding to the start of a vector
         int vectors = 8 * t * headSize + t + 2 * t + t * t + 1;
         float[] memory = scratch.floats(0, Math.multiplyExact(vectors, MOST_LANES));
         long firstWeight = pass.firstSequence() * heads * t * t;
@@ -110,7 +110,7 @@ final class NativeLayerKernels implements LayerKernels {
                 headSize);
     }
 
-    private static native void norm(
+    private static native void layerNorm(
             int instructions,
             float[] x,
             int xStart,
@@ -126,7 +126,7 @@ final class NativeLayerKernels implements LayerKernels {
             int c,
             float eps);
 
-    private static native void normGrad(
+    private static native void layerNormGrad(
             int instructions,
             float[] x,
             int xStart,

@@ -8,12 +8,12 @@ import java.util.List;
 
 /** Loads the CPU's native code, {@code native/cpu}: it is for Linux on x86-64, and in the jar if there was a compiler. */
 final class NativeLibrary {
-    /** What it is for, as javacpp calls it. */
+    /** The platform that it is for, in javacpp's words. */
     static final String PLATFORM = "linux-x86_64";
     /** The library within this package: {@code scripts/build-native} puts it there. */
     static final String RESOURCE = PLATFORM + "/libdrakegpt.so";
 
-    /** What the library holds kernels for; a processor that has one of them has those before it too. */
+    /** Instruction sets that the library has kernels for; a processor that has one of them also has those before it. */
     enum Instructions {
         AVX2("AVX2"),
         AVX512("AVX-512 VNNI");
@@ -64,6 +64,6 @@ final class NativeLibrary {
         return file;
     }
 
-    /** How many of the instructions, from the first on, this processor and its system have. */
+    /** The number of instruction sets, from the first on, that processor and operating system support. */
     private static native int supported();
 }

@@ -73,7 +73,9 @@ final class NativePackedKernels implements PackedKernels {
                 toTile);
     }
 
-    /** Elements of arrays from the given ones on, as {@link Int8Rows} has them: x (rows, columns), values (rows, stride). */
+    /**
+     * Rounds x (rows, columns) to values (rows, stride), laid out as {@link Int8Rows}; each array from its offset on.
+     */
     private static native void round(
             int instructions,
             float[] x,

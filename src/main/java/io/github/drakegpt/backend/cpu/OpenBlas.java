@@ -21,14 +21,14 @@ import org.bytedeco.openblas.global.openblas_nolapack;
 import org.slf4j.LoggerFactory;
 
 /**
- * Loads OpenBLAS and calls it. It runs single-threaded: the backend's own threads each work on a part of the batch,
+ * Loads OpenBLAS and calls it. It runs single-threaded: each of the backend's threads computes a part of the batch,
  * which for matrices of this size is faster than threads inside a product.
  */
 final class OpenBlas {
-    private static final String KERNEL = "Core: "; // how OpenBLAS begins the line
+    private static final String KERNEL = "Core: "; // begins OpenBLAS's line
     private static final String NETLIB_LIBRARY = "dev.ludovic.netlib.blas.nativeLibPath";
 
-    // Held here, because a logger that nobody refers to may be collected together with its level.
+    // Kept here, because a logger without references may be garbage-collected together with its level.
     private static Logger netlibLog;
 
     private OpenBlas() {}
@@ -74,8 +74,8 @@ final class OpenBlas {
     }
 
     /**
-     * javacpp hands Java arrays to native code as copies, which more than halves the speed; netlib hands over the arrays
-     * themselves, but has native code for Linux only. It is pointed at the very library that javacpp has loaded.
+     * javacpp passes copies of Java arrays to native code, which more than halves the speed; netlib passes the arrays
+     * themselves, but has native code for Linux only. It uses the library that javacpp has loaded.
      */
     private static Blas inPlace(Path folder) {
         Path library = folder.resolve("libopenblas_nolapack.so.0");
@@ -84,7 +84,7 @@ final class OpenBlas {
         }
         System.setProperty(NETLIB_LIBRARY, library.toString());
         netlibLog = Logger.getLogger("dev.ludovic.netlib.blas.InstanceBuilder");
-        netlibLog.setLevel(Level.OFF); // it warns about implementations that nobody asked for
+        netlibLog.setLevel(Level.OFF); // it warns about implementations that are not used
         try {
             return new InPlace(NativeBLAS.getInstance());
         } catch (RuntimeException e) {
@@ -95,8 +95,8 @@ final class OpenBlas {
     }
 
     /**
-     * The kernel that OpenBLAS chose for this processor, such as "SkylakeX". Only a variable in the environment makes
-     * OpenBLAS tell, so a second process is asked.
+     * The kernel that OpenBLAS chose for this processor, such as "SkylakeX". OpenBLAS prints it only if an environment
+     * variable is set, so this starts a second process.
      *
      * @throws IOException if that process cannot be started
      */
@@ -119,12 +119,12 @@ final class OpenBlas {
         }
     }
 
-    /** Loads the library and ends: what {@link #kernel} starts. */
+    /** Loads the library and ends; {@link #kernel} starts it as a process. */
     public static void main(String[] args) {
         Loader.load(openblas_nolapack.class);
     }
 
-    /** On the Java arrays themselves. BLAS is column-major, where a row-major matrix is its own transpose. */
+    /** Works on the Java arrays themselves. BLAS is column-major, and reads a row-major matrix as its transpose. */
     private static final class InPlace implements Blas {
         private final BLAS blas;
         private final Blas copying = new Copying();
@@ -146,8 +146,8 @@ final class OpenBlas {
         }
 
         /**
-         * Whether the array holds the last row up to its full length, on which netlib insists also where a matrix is only
-         * some columns of a tensor. {@link HeapArena} sees to it for whole tensors; slices may lack it.
+         * Whether the array holds the last row up to its full length, which netlib requires even where a matrix is only
+         * some columns of a tensor. {@link HeapArena} ensures it for whole tensors; slices may lack it.
          */
         private static boolean hasWholeRows(Matrix x) {
             return x.offset + (long) x.rows * x.stride <= x.array.length;
@@ -164,7 +164,7 @@ final class OpenBlas {
         }
     }
 
-    /** Through copies outside the heap that each thread keeps. */
+    /** Works on copies outside the heap, which each thread keeps. */
     static final class Copying implements Blas {
         private final ThreadLocal<FloatPointer[]> buffers = ThreadLocal.withInitial(() -> new FloatPointer[3]);
 

@@ -9,6 +9,6 @@ interface PackedKernels {
     /** Rounds rows of c elements to 8 bits. */
     void quantizeInt8(Tensor x, Int8Rows q, int rows, int c);
 
-    /** The part of a {@link PackedLinearOp} that tiles fromTile to toTile - 1 of the weights make. */
+    /** The outputs of a {@link PackedLinearOp} from tiles fromTile to toTile - 1 of the weights. */
     void packedLinear(PackedLinearOp op, int rows, int fromTile, int toTile);
 }

@@ -23,7 +23,7 @@ final class Scratch {
         return CURRENT.get();
     }
 
-    /** An array of at least {@code length}; the slot tells apart those that are in use at the same time. */
+    /** An array of at least {@code length}; arrays that are used at the same time need different slots. */
     float[] floats(int slot, int length) {
         if (floats[slot].length < length) {
             floats[slot] = new float[length];
@@ -31,7 +31,7 @@ final class Scratch {
         return floats[slot];
     }
 
-    /** A matrix in an array, until the slot is asked for another one. */
+    /** A matrix in an array, valid until the next one of the same slot. */
     Matrix matrix(int slot, float[] array, int offset, int rows, int columns, int stride) {
         Matrix matrix = matrices[slot];
         matrix.array = array;
@@ -48,7 +48,7 @@ final class Scratch {
         return matrix(slot, HeapStorage.floats(tensor), HeapStorage.start(tensor), rows, columns, columns);
     }
 
-    /** At least n ones, never to be written to. */
+    /** At least n ones, to be read only. */
     float[] ones(int n) {
         if (ones.length < n) {
             ones = new float[n];

@@ -10,20 +10,20 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 
 /**
- * Causal self-attention of short sequences, where a call for each matrix product of a head would take longer than the
- * product. Instead the queries of all heads and sequences are worked on side by side: a lane is one query, and a loop
- * over the lanes does the same for all of them, which the JIT compiler turns into vector code.
+ * Causal self-attention of short sequences, where the call of a matrix product for each head would take longer than the
+ * product. Instead the queries of all heads and sequences are computed in parallel: a lane is one query, and a loop
+ * over the lanes does the same for all of them, which the JIT compiler vectorizes.
  *
- * <p>Lanes are ordered by token, then sequence, then head. So those of token i begin at i * {@link #stride}, and the token
- * {@code distance} before that of lane r is in lane r - distance * stride. Loops over arrays at two such places would not
- * be vectorised, so keys and values are first moved to the lanes of the queries that look at them, and for their
- * gradients queries are moved the other way. The causal mask is where the loops begin: lanes below distance * stride
- * have no token that far back.
+ * <p>Lanes are ordered by token, then sequence, then head. So those of token i begin at i * {@link #stride}, and the
+ * token {@code distance} before that of lane r is in lane r - distance * stride. Loops over arrays at two such places
+ * would not be vectorized, so keys and values are first moved to the lanes of the queries that attend to them, and for
+ * their gradients queries are moved the other way. The causal mask is the start of the loops: lanes below distance *
+ * stride have no token that far back.
  *
- * <p>An instance is the memory of one thread. Letters in shapes: S head size, T tokens, N lanes.
+ * <p>An instance holds the buffers of one thread. Letters in shapes: S head size, T tokens, N lanes.
  */
 final class ShortAttention {
-    /** About as many lanes are worked on at a time: enough for long loops, few enough to stay in the cache. */
+    /** Approximate number of lanes at a time: enough for long loops, few enough to stay in the cache. */
     private static final int GROUP_LANES = 512;
 
     private int sequences;
@@ -33,13 +33,13 @@ final class ShortAttention {
     private int stride;
     private int lanes;
 
-    // where what belongs to a lane is in the tensors, counted from the first sequence of the group; each (N)
+    // offsets of each lane in the tensors, counted from the first sequence of the group; each (N)
     private int[] qkvAt = new int[0];
     private int[] outAt = new int[0];
     private int[] statsAt = new int[0];
     private int[] maskAt = new int[0]; // of the weight at distance 0
 
-    // an array for each channel or distance, since loops over arrays at different offsets are not vectorised
+    // an array for each channel or distance, since loops over arrays at different offsets are not vectorized
     private final Lanes q = new Lanes(); // (S, N), scaled
     private final Lanes k = new Lanes(); // (S, N)
     private final Lanes v = new Lanes(); // (S, N)
@@ -131,7 +131,7 @@ final class ShortAttention {
         return (float) (1 / Math.sqrt(headSize));
     }
 
-    /** Makes room and finds out where lanes belong, unless the sizes are those of the call before. */
+    /** Allocates buffers and computes the offsets of lanes, unless the sizes are those of the call before. */
     private void prepare(int sequences, int t, int heads, int headSize) {
         if (sequences == this.sequences && t == this.t && heads == this.heads && headSize == this.headSize) {
             return;
@@ -176,7 +176,7 @@ final class ShortAttention {
         }
     }
 
-    /** From the sequence of that number on. */
+    /** Loads queries, keys and values from the given sequence on. */
     private void load(Tensor qkv, int sequence, int width) {
         float[] array = floats(qkv);
         int o = start(qkv) + sequence * t * 3 * width;
@@ -230,7 +230,7 @@ final class ShortAttention {
         VectorMath.exp(x, from, lanes - from, exponents);
     }
 
-    /** What the weights at one distance add to the gradients. */
+    /** Adds the contribution of the weights at one distance to the gradients. */
     private void addGradients(int distance, float[] mask) {
         int from = distance * stride;
         int n = lanes - from;
@@ -261,14 +261,14 @@ final class ShortAttention {
         }
     }
 
-    /** moved[r + by] = x[r]: from keys to the queries that look at them. */
+    /** moved[r + by] = x[r]: from keys to the queries that attend to them. */
     private void moveLater(Lanes x, int by) {
         for (int d = 0; d < headSize; d++) {
             System.arraycopy(x.get(d), 0, moved.get(d), by, lanes - by);
         }
     }
 
-    /** moved[r] = x[r + by]: from queries to the keys that they look at. */
+    /** moved[r] = x[r + by]: from queries to the keys that they attend to. */
     private void moveEarlier(Lanes x, int by) {
         for (int d = 0; d < headSize; d++) {
             System.arraycopy(x.get(d), by, moved.get(d), 0, lanes - by);
@@ -330,7 +330,7 @@ final class ShortAttention {
             }
         }
 
-        /** Array i = the values at place i behind each index. */
+        /** Array i = the values at offset i from each index. */
         void gather(float[] x, int xo, int[] at) {
             int i = 0;
             for (; i < count - 3; i += 4) {

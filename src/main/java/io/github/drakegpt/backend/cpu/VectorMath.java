@@ -1,8 +1,8 @@
 package io.github.drakegpt.backend.cpu;
 
-/** Loops over arrays, written so that the JIT compiler makes vector code of them, or fills the pipelines where it cannot. */
+/** Loops over arrays, written so that the JIT compiler vectorizes them, or at least keeps the pipelines full. */
 final class VectorMath {
-    /** Times its square, the smallest positive number is above 1. */
+    /** HUGE * HUGE * Float.MIN_VALUE > 1. */
     static final float HUGE = 1e30f;
 
     private static final float LOG2_E = 1.44269504f;
@@ -17,9 +17,9 @@ final class VectorMath {
     private VectorMath() {}
 
     /**
-     * x = e^x for x up to 88, in place; below -87 it gives e^-87 (1.6e-38), and NaN stays NaN. Relative error below 2e-7.
-     * Coefficients of Cephes' expf (Moshier). The two loops are apart because the compiler vectorises only the first, and
-     * scratch is indexed as x is because it vectorises no loop over arrays at different offsets.
+     * x = e^x for x up to 88, in place; below -87 it gives e^-87 (1.6e-38), and NaN stays NaN. Relative error below
+     * 2e-7. Coefficients of Cephes' expf (Moshier). The two loops are separate because the compiler vectorizes only the
+     * first, and scratch is indexed like x because loops over arrays at different offsets are not vectorized.
      */
     static void exp(float[] x, int o, int n, float[] scratch) {
         for (int i = 0; i < n; i++) {
@@ -98,7 +98,7 @@ final class VectorMath {
         }
     }
 
-    /** Sum of a[i] * b[i]. Four sums side by side, since one would wait for itself. */
+    /** Sum of a[i] * b[i]: four independent sums, since each addition to a single one would wait for the last. */
     static float dot(float[] a, int ao, float[] b, int bo, int n) {
         float s0 = 0;
         float s1 = 0;
@@ -135,7 +135,7 @@ final class VectorMath {
         return s0 + s1 + (s2 + s3);
     }
 
-    /** The sum in float64, of which four parts are summed side by side, since one would wait for itself. */
+    /** The sum in float64: four independent sums, since each addition to a single one would wait for the last. */
     static double sumInDouble(float[] a, int o, int n) {
         double s0 = 0;
         double s1 = 0;
@@ -183,8 +183,8 @@ final class VectorMath {
     }
 
     /**
-     * Bits of a float to an int that is ordered as the float is, and back: of integers the processor finds the maximum
-     * without a branch. Those of negative floats run the other way, so all but the sign are turned over.
+     * Maps the bits of a float to an int of the same order, and back, because the maximum of integers needs no branch.
+     * For negative floats the order is reversed, so all bits except the sign are inverted.
      */
     private static int orderedBits(int bits) {
         return bits ^ bits >> 31 & 0x7FFFFFFF;

@@ -6,15 +6,15 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.function.IntConsumer;
 
 /**
- * A few threads that run the tasks of one caller side by side. A training step of a small model takes half a
- * millisecond and hands out work several times, so a thread that waits spins for a moment before it sleeps, and handing
- * out work allocates nothing: both are why this is not an executor service.
+ * A few threads that run the tasks of one caller concurrently. A training step of a small model takes half a
+ * millisecond and starts tasks several times, so a waiting thread spins for a moment before it sleeps, and starting
+ * tasks allocates nothing: an executor service does neither.
  */
 final class Workers implements AutoCloseable {
-    /** How long a thread that waits keeps its core to itself. */
+    /** Time that a waiting thread spins. */
     private static final long SPIN_NANOS = 20_000;
     /**
-     * How long after that it goes on asking, but lets others run in between. Waking a sleeping thread takes some 50
+     * Time that it then polls, yielding to other threads in between. Waking a sleeping thread takes some 50
      * microseconds, on a virtual machine now and then milliseconds, which is more than a whole step.
      */
     private static final long YIELD_NANOS = 500_000;
@@ -25,12 +25,12 @@ final class Workers implements AutoCloseable {
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
     private IntConsumer task;
     private int tasks;
-    private boolean running; // as tasks see it: they begin after it is set and end before it is cleared
+    private boolean running; // tasks begin after it is set and end before it is cleared
     private volatile Thread caller;
     private volatile int round;
     private volatile boolean closed;
 
-    /** @param count threads that work at the same time, the caller's among them */
+    /** @param count threads that run concurrently, including the caller's */
     Workers(int count) {
         spin = count <= Runtime.getRuntime().availableProcessors();
         threads = new Thread[count - 1];
@@ -47,8 +47,8 @@ final class Workers implements AutoCloseable {
     }
 
     /**
-     * Runs {@code task} for 0 to {@code tasks} - 1 and returns when all are done; a failure of one is thrown here. Within a
-     * task they run on its thread, since all threads have work already.
+     * Runs {@code task} for 0 to {@code tasks} - 1 and returns when all are done; throws the failure of one. Called
+     * within a task, it runs all on that thread, since the others are busy.
      */
     void run(int tasks, IntConsumer task) {
         if (tasks <= 1 || threads.length == 0 || running) {
@@ -99,7 +99,7 @@ final class Workers implements AutoCloseable {
         }
     }
 
-    /** A task always goes to the same thread, whose core's cache still holds what the task worked on the last time. */
+    /** Task numbers always go to the same threads, whose cores' caches still hold their data from the last time. */
     private void runTasks(int worker) {
         for (int i = worker; i < tasks; i += count()) {
             try {

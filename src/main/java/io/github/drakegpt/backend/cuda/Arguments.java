@@ -9,23 +9,23 @@ import java.util.Arrays;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 
-/** Operands as kernels take them. Types and shapes were checked when the operation's record was made. */
+/** Operands as arguments of kernels. Types and shapes were checked when the operation's record was made. */
 final class Arguments {
     static final Pointer NULL = new CUdeviceptr();
 
     private Arguments() {}
 
-    /** Where a tensor begins. */
+    /** Address of a tensor. */
     static CUdeviceptr pointer(Tensor tensor) {
         return DeviceStorage.pointer(tensor, 0);
     }
 
-    /** Where tensors begin. */
+    /** Addresses of tensors. */
     static Object[] pointers(Tensor... tensors) {
         return Arrays.stream(tensors).map(Arguments::pointer).toArray();
     }
 
-    /** Where a tensor begins, or {@link #NULL} for none. */
+    /** Address of a tensor, or {@link #NULL} for null. */
     static Pointer orNull(Tensor tensor) {
         return tensor == null ? NULL : pointer(tensor);
     }
@@ -46,8 +46,8 @@ final class Arguments {
     }
 
     /**
-     * The place of the first row or sequence in the whole batch, then seed, purpose, step, threshold and scale; a threshold
-     * of 0 says that nothing is dropped.
+     * The index of the first row or sequence in the whole batch, then seed, purpose, step, threshold and scale; with a
+     * threshold of 0 nothing is dropped.
      *
      * @param dropout that is on, or null
      */

@@ -17,7 +17,7 @@ import jcuda.driver.CUdeviceptr;
 
 /** Attention in float32; that in bfloat16 is {@link Bf16Attention}. */
 final class AttentionKernels {
-    /** Head sizes that there are attention kernels for; smaller heads take the next larger. */
+    /** Head sizes of the attention kernels; smaller heads use the next larger one. */
     static final int[] HEAD_SIZES = {8, 16, 32, 64, 128};
 
     private static final int ROWS_PER_WARP = 4; // with the warps of a block, as in attention.cu
@@ -30,7 +30,7 @@ final class AttentionKernels {
         this.bf16 = new Bf16Attention(launcher);
     }
 
-    /** The smallest size for which there are attention kernels and that a head fits into. */
+    /** The smallest kernel size that a head fits into. */
     static int headKernel(int headSize) {
         for (int size : HEAD_SIZES) {
             if (headSize <= size) {
@@ -45,7 +45,7 @@ final class AttentionKernels {
         return (float) (1 / Math.sqrt(headSize));
     }
 
-    /** Blocks that each have some rows of one head of one sequence. */
+    /** A grid whose blocks each compute some rows of one head of one sequence. */
     private static Grid grid(Pass pass, int heads, int headKernel) {
         int warps = Math.min(headKernel > 64 ? 2 : 4, Grid.blocks(pass.length(), ROWS_PER_WARP));
         long tiles = Grid.blocks(pass.length(), ROWS_PER_WARP * warps);
@@ -122,7 +122,7 @@ final class AttentionKernels {
                 mask(0, null));
     }
 
-    /** Where the cache begins, which has to have room for the sequences of the pass. */
+    /** Address of the cache, which must have room for the sequences of the pass. */
     static CUdeviceptr cache(AttentionCachedOp op, Pass pass) {
         Shape shape = op.cache().shape();
         return DeviceStorage.pointer(op.cache(), (long) pass.batch() * op.context() * shape.columns());

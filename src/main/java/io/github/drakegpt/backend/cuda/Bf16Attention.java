@@ -20,10 +20,10 @@ final class Bf16Attention {
     private static final String FILE = "attention_bf16";
     private static final int WARPS = 4; // as in attention_bf16.cu
     private static final int ROWS = 16; // of a warp
-    private static final int KEYS = 32; // whose decisions of dropout are a word
+    private static final int KEYS = 32; // whose dropout decisions fill a word
     private static final int CACHED_WARPS = 8;
-    private static final int SMALLEST_HEAD = 16; // of the kernels; smaller heads take it
-    /** New tokens up to which each of their queries gets a block, which reads all keys. */
+    private static final int SMALLEST_HEAD = 16; // of the kernels; smaller heads use it
+    /** Maximum new tokens for which each query has its own block, which reads all keys. */
     private static final int FEW = 8;
 
     private final Launcher launcher;
@@ -37,13 +37,13 @@ final class Bf16Attention {
         launcher.launch(FILE, kernel + size, grid, arguments);
     }
 
-    /** Blocks that each own some rows of one head of one sequence. */
+    /** A grid whose blocks each compute some rows of one head of one sequence. */
     private static Grid grid(Pass pass, int heads) {
         int blocks = Math.multiplyExact(pass.batch() * heads, Grid.blocks(pass.length(), ROWS * WARPS));
         return new Grid(blocks, 1, Launcher.WARP, WARPS);
     }
 
-    /** What lies {@code elements} behind. */
+    /** The address {@code elements} further on. */
     private static CUdeviceptr behind(CUdeviceptr pointer, long elements) {
         return pointer.withByteOffset(elements * DType.BF16.bytes());
     }
@@ -64,7 +64,7 @@ final class Bf16Attention {
         int headSize = forward.headSize();
         long queries = (long) pass.rows() * forward.heads();
         Dropout dropout = active(forward.dropout(), pass);
-        // (B, H, T, 2) in float32, then for each query a bit for each key
+        // (B, H, T, 2) in float32, then a bit for each pair of query and key
         long keptBytes = dropout == null ? 0 : queries * Grid.blocks(pass.length(), KEYS) * (KEYS / Byte.SIZE);
         CUdeviceptr ofQueries = launcher.scratch(2 * queries * Float.BYTES + keptBytes);
         Pointer kept = dropout == null ? NULL : ofQueries.withByteOffset(2 * queries * Float.BYTES);

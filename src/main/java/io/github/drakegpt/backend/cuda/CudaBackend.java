@@ -22,19 +22,19 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Runs on an NVIDIA GPU: cuBLAS for the matrix products, the kernels of {@code kernels/} for the rest. Operations return
- * before they are done; reading a tensor waits for what was started before. Every sum has a fixed order, so the same calls
- * give the same bits.
+ * Runs on an NVIDIA GPU: cuBLAS for the matrix products, the kernels of {@code kernels/} for the rest. Operations are
+ * asynchronous; reading a tensor waits for all earlier ones. Every sum has a fixed order, so the same calls give the
+ * same bits.
  */
 public final class CudaBackend extends CudaOperations implements Backend {
     private static final Logger log = LoggerFactory.getLogger(CudaBackend.class);
 
-    /** Repetitions of work from which on what a graph costs to launch is small beside even the smallest work. */
+    /** Maximum repetitions in one graph: enough to make its launch cheap even for the smallest work. */
     private static final int MOST_TOGETHER = 50;
-    /** Work that takes a few milliseconds, on slow GPUs a few tens: to launch it costs nothing beside that. */
+    /** Maximum work in one graph: a few milliseconds, on slow GPUs a few tens, which makes its launch negligible. */
     private static final double MOST_FLOPS_TOGETHER = 2e10;
 
-    /** The property that tests set to true, so that none passes with work that was launched piece by piece. */
+    /** The property that tests set to true, so that work that cannot be recorded fails them. */
     static final String STRICT = "drakegpt.recording.strict";
 
     private final CudaResources resources;
@@ -61,15 +61,15 @@ public final class CudaBackend extends CudaOperations implements Backend {
     }
 
     /**
-     * Works in a context and on a stream that the calling program made: what it starts there and what is started here run
-     * in the order of the calls. Closing the backend leaves both as they are. The context becomes, and stays, that of each
-     * thread that calls. While recorded work runs for the second time it is captured: in that moment the program must not
-     * wait for the whole context or device (cuCtxSynchronize, cudaDeviceSynchronize), nor use the default stream if the given one
-     * waits for it (made without CU_STREAM_NON_BLOCKING). Otherwise the capture is lost; the work is then launched piece by
-     * piece, which is slower. JCuda's exceptions have to be off, as they are unless a program turns them on.
+     * A backend in a context and on a stream that the calling program made: its own work on that stream and the
+     * backend's run in the order of the calls. Closing the backend leaves both open. The context becomes, and stays,
+     * current for each calling thread. The second run of recorded work is captured: during it the program must not wait
+     * for the whole context or device (cuCtxSynchronize, cudaDeviceSynchronize), nor use the default stream if the
+     * given one waits for it (made without CU_STREAM_NON_BLOCKING). Otherwise the capture is lost, and the work is
+     * launched without a graph, which is slower. JCuda's exceptions must be off, which is the default.
      *
      * @param stream of that context, not the default one
-     * @param options of which a GPU does not look at the threads
+     * @param options of which a GPU ignores the threads
      * @throws IllegalArgumentException if the stream is a default stream, or of another context
      * @throws CudaUnavailableException if cuBLAS cannot be found
      */
@@ -82,15 +82,15 @@ public final class CudaBackend extends CudaOperations implements Backend {
     }
 
     /**
-     * A backend with a context and a stream of its own.
+     * A backend with its own context and stream.
      *
-     * @param libraries says that they are loaded
+     * @param libraries proof that they are loaded
      */
     static CudaBackend open(CudaLibraries libraries, int device, BackendOptions options) {
         return open(CudaContext.open(device), options);
     }
 
-    /** A backend on a context that is there. */
+    /** A backend on an existing context. */
     static CudaBackend open(CudaContext context, BackendOptions options) {
         return new CudaBackend(context, new Kernels(context, Kernels::compiled), options);
     }
@@ -123,12 +123,12 @@ public final class CudaBackend extends CudaOperations implements Backend {
         return resources.kernels();
     }
 
-    /** The rest of what it works with. */
+    /** Its other resources. */
     CudaResources resources() {
         return resources;
     }
 
-    /** A whole batch at once fills the GPU best. */
+    /** One: a whole batch at once fills the GPU best. */
     @Override
     public int shards(int batch, int length) {
         return 1;
@@ -164,7 +164,7 @@ public final class CudaBackend extends CudaOperations implements Backend {
         return region;
     }
 
-    /** Says once for all work that some cannot be recorded; throws the reason where tests insist. */
+    /** Warns once that work cannot be recorded; throws the reason if {@link #STRICT} is set. */
     private void notRecorded(CudaException reason) {
         if (Boolean.getBoolean(STRICT)) {
             throw reason;
@@ -184,7 +184,7 @@ public final class CudaBackend extends CudaOperations implements Backend {
     @Override
     public int repetitionsPerLaunch(int times, double flops) {
         int most = (int) Math.max(1, Math.min(MOST_TOGETHER, MOST_FLOPS_TOGETHER / flops));
-        return times / Grid.blocks(times, most); // equal parts, so that few are left over
+        return times / Grid.blocks(times, most); // equal parts, so that few repetitions are left over
     }
 
     @Override
@@ -221,7 +221,7 @@ public final class CudaBackend extends CudaOperations implements Backend {
         }
         try {
             return Optional.of(new Cudnn(context, arena));
-        } catch (CudaException e) { // nothing but measurements needs it
+        } catch (CudaException e) { // only measurements need it
             log.warn("Nothing is measured against cuDNN: {}", e.getMessage());
             return Optional.empty();
         }

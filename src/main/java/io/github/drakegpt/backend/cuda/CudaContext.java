@@ -26,13 +26,13 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A GPU: its context, and the stream that work goes to, in the order of the calls. Everything here is
- * asynchronous but {@link #synchronize}. A call may come from any thread, but from one at a time.
+ * A GPU: its context, and the stream of its work, in the order of the calls. All methods are asynchronous except
+ * {@link #synchronize}. Calls may come from any thread, but from one at a time.
  *
- * <p>CUDA reports what a kernel did wrong at some later call, and from then on at every call: such a context is broken,
- * and nothing on it can be used or even freed any more. The context remembers which kernels it launched since the device
- * was last known to be well, to name those that may be the cause. With {@code CUDA_LAUNCH_BLOCKING=1}, CUDA's own
- * variable, that is one.
+ * <p>CUDA reports an error of a kernel at some later call, and from then on at every call: such a context is broken,
+ * and nothing on it can be used or even freed any more. The context remembers the kernels launched since the last
+ * successful synchronization, to name those that may be the cause. With {@code CUDA_LAUNCH_BLOCKING=1}, CUDA's own
+ * variable, that is one kernel.
  */
 final class CudaContext implements AutoCloseable {
     private static final Logger log = LoggerFactory.getLogger(CudaContext.class);
@@ -46,12 +46,12 @@ final class CudaContext implements AutoCloseable {
     private final CUstream stream;
     private final boolean own;
     private final boolean blocking;
-    private final Set<String> launched = new LinkedHashSet<>(); // since the device was last known to be well
-    private final Set<String> captured = new LinkedHashSet<>(); // in what is being captured
+    private final Set<String> launched = new LinkedHashSet<>(); // since the last successful synchronization
+    private final Set<String> captured = new LinkedHashSet<>(); // in the current capture
     private CUstream current;
     private boolean capturing;
     private boolean broken;
-    private final Map<CUdeviceptr, Long> allocations = new HashMap<>(); // live ones, and their bytes
+    private final Map<CUdeviceptr, Long> allocations = new HashMap<>(); // live allocations and their bytes
     private final MemoryCount memory = new MemoryCount();
 
     private CudaContext(int ordinal, CUcontext context, CUstream stream, boolean own) {
@@ -63,7 +63,7 @@ final class CudaContext implements AutoCloseable {
         this.blocking = "1".equals(System.getenv("CUDA_LAUNCH_BLOCKING"));
     }
 
-    /** The primary context of a device, shared with whatever else uses CUDA in this process, and a stream of our own. */
+    /** The primary context of a device, shared with other users of CUDA in this process, and a new stream. */
     static CudaContext open(int ordinal) {
         require(JCudaDriver.cuInit(0), "starting CUDA");
         CUdevice device = new CUdevice();
@@ -80,7 +80,7 @@ final class CudaContext implements AutoCloseable {
         return new CudaContext(ordinal, context, stream, true);
     }
 
-    /** A context and a stream that a caller made and will destroy. */
+    /** A context and a stream that the caller made and will destroy. */
     static CudaContext of(CUcontext context, CUstream stream) {
         if (stream == null
                 || stream.equals(new CUstream())
@@ -135,7 +135,7 @@ final class CudaContext implements AutoCloseable {
                 + attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
     }
 
-    /** Bytes of shared memory that a block can have if it is asked for. */
+    /** Maximum bytes of dynamic shared memory of a block. */
     int sharedMemory() {
         return attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
     }
@@ -156,7 +156,7 @@ final class CudaContext implements AutoCloseable {
         return device;
     }
 
-    /** Bytes of device memory that are free, and that there are. */
+    /** Bytes of free device memory and of all. */
     long[] memory() {
         enter();
         long[] free = new long[1];
@@ -165,27 +165,27 @@ final class CudaContext implements AutoCloseable {
         return new long[] {free[0], total[0]};
     }
 
-    /** Where work goes now. */
+    /** The current stream. */
     CUstream stream() {
         return current;
     }
 
-    /** Lets work go to another stream from now on; the one that was there at first is what is waited for. */
+    /** Sends work to another stream from now on; synchronizing still waits for the first one. */
     void switchTo(CUstream other) {
         current = other;
     }
 
     // ---------------------------------------------------------------------------------------------- errors
 
-    /** Makes this context the calling thread's. */
+    /** Makes this context current for the calling thread. */
     void enter() {
         check(JCudaDriver.cuCtxSetCurrent(context), "entering the GPU's context");
     }
 
     /**
-     * Throws what a call of the driver reported.
+     * Throws the error that a call of the driver reported, if any.
      *
-     * @param doing what the call was for, as in "copying to the GPU"
+     * @param doing purpose of the call, such as "copying to the GPU"
      */
     void check(int result, String doing) {
         if (result != CUDA_SUCCESS) {
@@ -198,7 +198,7 @@ final class CudaContext implements AutoCloseable {
         StringBuilder message = new StringBuilder(error).append(" while ").append(doing);
         boolean lost = true;
         switch (result) {
-            // what a kernel can do wrong
+            // errors of kernels
             case CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,
                     CUresult.CUDA_ERROR_MISALIGNED_ADDRESS,
                     CUresult.CUDA_ERROR_INVALID_ADDRESS_SPACE,
@@ -210,7 +210,7 @@ final class CudaContext implements AutoCloseable {
                 message.append(suspects())
                         .append("; what the GPU held is lost, the last checkpoint is whole: please report this.");
             }
-            // what happens to a GPU
+            // failures of a GPU
             case CUresult.CUDA_ERROR_UNKNOWN,
                     CUresult.CUDA_ERROR_DEVICE_UNAVAILABLE,
                     CUresult.CUDA_ERROR_ECC_UNCORRECTABLE,
@@ -236,11 +236,11 @@ final class CudaContext implements AutoCloseable {
     }
 
     /**
-     * The exception for what a library over the driver reported: a kernel that went wrong before is named rather than the
-     * library that noticed.
+     * The exception for an error of a library on top of the driver: names an earlier kernel that failed rather than the
+     * library that noticed it.
      */
     CudaException libraryFailure(String error, String doing) {
-        int result = capturing // then a stream cannot be waited for, but a lost device tells of itself at any call
+        int result = capturing // a stream cannot be synchronized then, but a lost device shows at any call
                 ? JCudaDriver.cuMemGetInfo(new long[1], new long[1])
                 : JCudaDriver.cuStreamSynchronize(stream);
         return result != CUDA_SUCCESS
@@ -258,12 +258,12 @@ final class CudaContext implements AutoCloseable {
         };
     }
 
-    /** Whether nothing can be done on it any more. */
+    /** Whether the context is unusable. */
     boolean broken() {
         return broken;
     }
 
-    /** Waits until everything has been done. */
+    /** Waits until all work is done. */
     void synchronize() {
         requireNotCapturing();
         enter();
@@ -271,7 +271,7 @@ final class CudaContext implements AutoCloseable {
         launched.clear();
     }
 
-    /** Comes before any call that the driver forbids while it captures: such a call is refused, and the capture lost as well. */
+    /** Throws before a call that the driver forbids during a capture, which would also lose the capture. */
     void requireNotCapturing() {
         if (capturing) {
             throw new IllegalStateException(
@@ -285,7 +285,7 @@ final class CudaContext implements AutoCloseable {
     /**
      * Allocates device memory of undefined content.
      *
-     * @param use what it is for, as in "matrix products"
+     * @param use purpose of the memory, such as "matrix products"
      * @throws OutOfMemoryException if there is not enough
      */
     CUdeviceptr allocate(long bytes, String use) {
@@ -312,21 +312,21 @@ final class CudaContext implements AutoCloseable {
         return pointer;
     }
 
-    /** Gives memory back, which no work that is still running may use. */
+    /** Frees memory that no running work uses. */
     void free(CUdeviceptr pointer) {
         memory.add(-allocations.remove(pointer));
-        if (!broken) { // the memory of a broken context goes when the context does
+        if (!broken) { // the memory of a broken context is freed with the context
             enter();
             check(JCudaDriver.cuMemFree(pointer), "freeing memory on the GPU");
         }
     }
 
-    /** Allocations that have not been given back. */
+    /** Allocations that are not freed. */
     int liveAllocations() {
         return allocations.size();
     }
 
-    /** Counts what is allocated on it. */
+    /** Counts its allocations. */
     MemoryCount memoryCount() {
         return memory;
     }
@@ -337,7 +337,7 @@ final class CudaContext implements AutoCloseable {
         check(JCudaDriver.cuMemsetD8Async(pointer, (byte) 0, bytes, current), "zeroing memory on the GPU");
     }
 
-    /** Copies within the GPU's memory. */
+    /** Copies within device memory. */
     void copy(CUdeviceptr target, CUdeviceptr source, long bytes) {
         enter();
         check(JCudaDriver.cuMemcpyDtoDAsync(target, source, bytes, current), "copying on the GPU");
@@ -357,12 +357,12 @@ final class CudaContext implements AutoCloseable {
 
     // ---------------------------------------------------------------------------------------------- work
 
-    /** Says that a kernel or a library's work is about to be launched. */
+    /** Notes that a kernel or a library's work is about to be launched. */
     void launching(String name) {
         (capturing ? captured : launched).add(name);
     }
 
-    /** Says that it was. */
+    /** Notes that it was launched. */
     void launched(String name) {
         if (blocking && !capturing) {
             check(JCudaDriver.cuStreamSynchronize(stream), "running " + name);
@@ -370,23 +370,23 @@ final class CudaContext implements AutoCloseable {
         }
     }
 
-    /** Whether work is only being written down. */
+    /** Whether work is being captured instead of run. */
     boolean capturing() {
         return capturing;
     }
 
-    /** Whether each kernel is to be waited for, and so nothing to be captured. */
+    /** Whether each launch is synchronized, so that nothing can be captured. */
     boolean blocking() {
         return blocking;
     }
 
-    /** A captured piece of work: how to run it, and the kernels in it. */
+    /** Captured work: its executable graph and the names of its kernels. */
     record Graph(CUgraphExec exec, Set<String> kernels) {}
 
     /**
-     * Writes down what {@code work} launches, without running it.
+     * Captures the launches of {@code work} without running them.
      *
-     * @throws CudaException if that is not possible; the stream is as it was
+     * @throws CudaException if that is not possible; the stream is unchanged
      */
     Graph capture(Runnable work) {
         enter();
@@ -402,7 +402,7 @@ final class CudaContext implements AutoCloseable {
             done = true;
         } finally {
             capturing = false;
-            int result = JCudaDriver.cuStreamEndCapture(stream, graph); // also ends one that is lost
+            int result = JCudaDriver.cuStreamEndCapture(stream, graph); // also ends a lost capture
             if (done) {
                 check(result, "recording");
             } else if (result == CUDA_SUCCESS) {
@@ -440,7 +440,7 @@ final class CudaContext implements AutoCloseable {
         require(JCudaDriver.cuDeviceGet(device, ordinal), "finding GPU " + ordinal);
         if (broken) {
             log.debug("The context of GPU {} is broken; resetting it", ordinal);
-            JCudaDriver.cuDevicePrimaryCtxReset(device); // best effort, both: the device may be gone
+            JCudaDriver.cuDevicePrimaryCtxReset(device); // both best effort: the device may be lost
             JCudaDriver.cuDevicePrimaryCtxRelease(device);
             return;
         }

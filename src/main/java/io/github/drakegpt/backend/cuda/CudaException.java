@@ -10,7 +10,7 @@ public final class CudaException extends DeviceException {
 
     /**
      * @param error CUDA's name for it, such as {@code CUDA_ERROR_ILLEGAL_ADDRESS}
-     * @param lost whether nothing can be done any more with the backend whose call it was
+     * @param lost whether the backend is unusable from now on
      */
     CudaException(String error, boolean lost, String message) {
         super(message, lost);

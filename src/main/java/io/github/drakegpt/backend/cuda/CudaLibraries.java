@@ -26,13 +26,13 @@ import jcuda.jcudnn.JCudnn;
 /**
  * The driver, cuBLAS and cuDNN, found on this machine and loaded into this process together with JCuda's own libraries.
  *
- * <p>JCuda's libraries name what they need: {@code libcuda.so.1}, {@code libcublas.so.12}, {@code libcudnn.so.9}. These
- * are loaded beforehand, each by its path; the dynamic loader then takes what it already has under that name. Where only
- * CUDA 13 is found, JCuda's library for cuBLAS is changed to need {@code libcublas.so.13}: the functions that are called
- * are the same in both.
+ * <p>JCuda's libraries depend on {@code libcuda.so.1}, {@code libcublas.so.12} and {@code libcudnn.so.9}. These are
+ * loaded beforehand, each by its path; the dynamic loader then uses the loaded library of that name. Where only CUDA 13
+ * is found, JCuda's library for cuBLAS is patched to depend on {@code libcublas.so.13}, whose functions that it calls
+ * are the same.
  */
 final class CudaLibraries {
-    /** Where the driver comes from. A process can have only one. */
+    /** The driver. A process can have only one. */
     enum Driver {
         /** NVIDIA's, which runs kernels on a GPU. */
         NVIDIA,
@@ -44,14 +44,14 @@ final class CudaLibraries {
     private static final String LIBCUBLAS = "libcublas.so.";
     private static final String LIBCUBLASLT = "libcublasLt.so.";
     private static final String LIBCUDNN = "libcudnn.so.9";
-    private static final int JCUDAS_CUBLAS = 12; // what JCuda's library is linked against
+    private static final int JCUDAS_CUBLAS = 12; // JCuda's library is linked against it
     private static final int CUDA_13 = 13_000;
-    private static final int OLDEST_DRIVER = 12_000; // the first that takes PTX 8.0, in which the kernels are
+    private static final int OLDEST_DRIVER = 12_000; // the first for PTX 8.0, the version of the kernels
     private static final Path DRIVER_RELEASE = Path.of("/proc/driver/nvidia/version");
     private static final Pattern RELEASE = Pattern.compile("\\b\\d{3,}\\.\\d+(\\.\\d+)*");
 
     private static CudaLibraries loaded;
-    private static Driver bound; // whose library is in this process, whether or not the rest went well
+    private static Driver bound; // whose library is loaded in this process, even if loading failed later
     private static CudaUnavailableException failure; // JCuda's classes cannot be initialised a second time
 
     private final Driver driver;
@@ -83,7 +83,8 @@ final class CudaLibraries {
     }
 
     /**
-     * Loads what this machine has; later calls return the same. A missing cuBLAS is told by {@link #obstacle}.
+     * Loads the libraries of this machine; later calls return the same object. {@link #obstacle} reports a missing
+     * cuBLAS.
      *
      * @throws CudaUnavailableException if there is no such driver, it is too old or does not work, or this process has
      *     the other one
@@ -117,7 +118,7 @@ final class CudaLibraries {
         return e;
     }
 
-    /** The driver's library, as a quick look finds it; nothing is loaded. */
+    /** Finds the driver's library without loading anything. */
     static Optional<Path> find(Driver driver) {
         if (!canRun()) {
             return Optional.empty();
@@ -167,17 +168,17 @@ final class CudaLibraries {
         return driverVersion;
     }
 
-    /** Why cuBLAS cannot be used and what would mend that, in one sentence; empty if it can. */
+    /** The reason why cuBLAS cannot be used, and how to fix that, in one sentence; empty if it can. */
     Optional<String> obstacle() {
         return Optional.ofNullable(obstacle);
     }
 
-    /** Whether the driver that this process has loaded can run the cuDNN that was found with it. */
+    /** Whether the loaded driver can run the cuDNN that was found. */
     static synchronized boolean cudnnUsable() {
         return loaded != null && loaded.cudnn;
     }
 
-    /** What was found where: names, and versions with paths. */
+    /** The libraries that were found: names, and versions with paths. */
     Map<String, String> facts() {
         return new LinkedHashMap<>(facts);
     }
@@ -202,7 +203,7 @@ final class CudaLibraries {
         return version[0];
     }
 
-    /** The driver's own number, such as 550.54.15, which only NVIDIA's kernel module tells. */
+    /** The driver's release number, such as 550.54.15, from NVIDIA's kernel module. */
     private String release() throws IOException {
         if (driver == Driver.SIMT || !Files.isReadable(DRIVER_RELEASE)) {
             return "";
@@ -222,7 +223,7 @@ final class CudaLibraries {
         return folders;
     }
 
-    /** Those that run on this driver, the one that JCuda's library is made for first. */
+    /** Versions that run on this driver, the one of JCuda's library first. */
     private List<Integer> cublasVersions() {
         return driverVersion < CUDA_13 ? List.of(JCUDAS_CUBLAS) : List.of(JCUDAS_CUBLAS, 13);
     }
@@ -252,7 +253,7 @@ final class CudaLibraries {
             try {
                 loadWithLt(cublas);
             } catch (UnsatisfiedLinkError e) {
-                failed = reason(e); // there may be another
+                failed = reason(e); // try the next version
                 continue;
             }
             loadJCublas(cublas);
@@ -301,7 +302,7 @@ final class CudaLibraries {
                         + " can name its folder.";
     }
 
-    /** cuDNN is only measured against: what is wrong with it is a fact, no obstacle. */
+    /** cuDNN is only for comparison: a problem with it is a fact, not an obstacle. */
     private void loadCudnn(Set<Path> folders) throws IOException {
         Optional<Path> path = SearchPath.find(LIBCUDNN, folders);
         if (path.isEmpty()) {

@@ -33,7 +33,7 @@ import io.github.drakegpt.ops.SoftmaxOp;
 import io.github.drakegpt.ops.SumOp;
 import io.github.drakegpt.ops.ZeroOp;
 
-/** The operations of a GPU, each launched by its family. */
+/** The operations of a GPU; a class for each family launches them. */
 abstract class CudaOperations implements Operations {
     private final LinearKernels linear;
     private final NormKernels norms;
@@ -45,7 +45,7 @@ abstract class CudaOperations implements Operations {
     private final TokenKernels tokens;
     private final OptimizerKernels optimizer;
 
-    /** @param fuse whether launches do more than one operation, and run side by side where they can */
+    /** @param fuse whether to do several operations in one launch, and to run launches concurrently where possible */
     CudaOperations(CudaResources resources, boolean fuse) {
         Launcher launcher = new Launcher(resources.kernels(), resources.scratch());
         this.linear = new LinearKernels(launcher, resources, fuse);
@@ -168,7 +168,7 @@ abstract class CudaOperations implements Operations {
         packedLinear(PackedPath.of(pass.rows()), op, pass);
     }
 
-    /** {@link #packedLinear} in a given way, for tests and to compare their times. */
+    /** {@link #packedLinear} on a given path, for tests and benchmarks. */
     void packedLinear(PackedPath path, PackedLinearOp op, Pass pass) {
         packed.packedLinear(path, op, pass);
     }

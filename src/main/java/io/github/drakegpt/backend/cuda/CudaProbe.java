@@ -13,21 +13,21 @@ import jcuda.driver.CUdevice;
 import jcuda.driver.CUdevice_attribute;
 import jcuda.driver.JCudaDriver;
 
-/** Asks the driver that {@link CudaLibraries} has loaded for its devices. */
+/** Lists the devices of the driver that {@link CudaLibraries} has loaded. */
 final class CudaProbe {
-    private static final int OLDEST_MAJOR = 8; // what the kernels are compiled for
+    private static final int OLDEST_MAJOR = 8; // the kernels are compiled for it
     private static final String VISIBLE = "CUDA_VISIBLE_DEVICES";
 
     private CudaProbe() {}
 
     /** A device: its number among the visible ones, its name, its compute capability. */
     record Device(int index, String name, int major, int minor, int multiprocessors) {
-        /** For people. */
+        /** One line for people. */
         String description() {
             return name + ", compute capability " + major + "." + minor + ", " + multiprocessors + " multiprocessors";
         }
 
-        /** Why it cannot be used, in one sentence; empty if it can. */
+        /** The reason why it cannot be used, in one sentence; empty if it can. */
         Optional<String> obstacle() {
             return major >= OLDEST_MAJOR
                     ? Optional.empty()
@@ -76,7 +76,7 @@ final class CudaProbe {
         return devices;
     }
 
-    /** A device's memory for people; only a context can tell, so the device's primary one is taken for a moment. */
+    /** A device's memory for people. Only a context can tell, so the primary one is retained for a moment. */
     static String memory(int index) {
         CUdevice device = device(index);
         CUcontext context = new CUcontext();

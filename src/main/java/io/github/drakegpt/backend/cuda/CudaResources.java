@@ -2,7 +2,7 @@ package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.Precision;
 
-/** All that a backend holds on the GPU besides its arenas, closed together. */
+/** All resources of a backend on the GPU except its arenas, closed together. */
 final class CudaResources implements AutoCloseable {
     private final CudaContext context;
     private final Kernels kernels;
@@ -12,7 +12,7 @@ final class CudaResources implements AutoCloseable {
     private final Scratch scratch;
     private final Scratch padding;
 
-    /** @param context is closed with the rest, also where the rest cannot be had */
+    /** @param context closed with the others, even if creating them fails */
     CudaResources(CudaContext context, Kernels kernels, Precision precision) {
         this.context = context;
         this.kernels = kernels;
@@ -29,7 +29,7 @@ final class CudaResources implements AutoCloseable {
             Gemm other = products;
             try (context;
                     one;
-                    other) { // what is null is passed over
+                    other) { // nulls are skipped
                 throw e;
             }
         }
@@ -57,12 +57,15 @@ final class CudaResources implements AutoCloseable {
         return sideStream;
     }
 
-    /** For what an operation leaves to its next kernel. */
+    /** Memory between the kernels of one operation. */
     Scratch scratch() {
         return scratch;
     }
 
-    /** For padded matrices, while scratch is used for the sums of their columns. */
+    /**
+     * Memory for padded matrices, used at the same time as {@link #scratch}, which then holds the sums of their
+     * columns.
+     */
     Scratch padding() {
         return padding;
     }
@@ -74,7 +77,7 @@ final class CudaResources implements AutoCloseable {
                 staging;
                 gemm;
                 sideStream;
-                kernels) { // if the context is broken, all that they hold goes with it
+                kernels) { // a broken context frees all their memory itself
             if (!context.broken()) {
                 context.synchronize();
             }

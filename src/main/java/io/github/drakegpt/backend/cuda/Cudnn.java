@@ -32,10 +32,10 @@ final class Cudnn implements LibraryOperations {
     private final cudnnActivationDescriptor relu = new cudnnActivationDescriptor();
     private final Map<Matrix, cudnnTensorDescriptor> descriptors = new HashMap<>();
 
-    /** To cuDNN a tensor of so many images, each of so many features. */
+    /** A matrix, to cuDNN a tensor of as many images as rows, each with as many features as columns. */
     private record Matrix(DType dtype, int rows, int c) {}
 
-    /** @param arena with which it is closed */
+    /** @param arena closing it closes this too */
     Cudnn(CudaContext context, Arena arena) {
         this.context = context;
         context.enter();

@@ -8,7 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import jcuda.driver.CUdeviceptr;
 
-/** Memory of a GPU, and what was recorded over it. */
+/** Device memory, and the recordings that use it. */
 final class DeviceArena implements Arena {
     private final CudaContext context;
     private final Staging staging;
@@ -50,7 +50,7 @@ final class DeviceArena implements Arena {
     public void close() {
         context.requireNotCapturing();
         if (!context.broken()) {
-            releases.add(context::synchronize); // before the others: what still runs may use the memory
+            releases.add(context::synchronize); // first: running work may use the memory
         }
         RuntimeException failure = null;
         for (int i = releases.size() - 1; i >= 0; i--) {

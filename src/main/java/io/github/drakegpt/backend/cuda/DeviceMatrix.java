@@ -6,9 +6,9 @@ import io.github.drakegpt.tensor.Tensor;
 import jcuda.driver.CUdeviceptr;
 
 /**
- * A matrix (rows, columns) in device memory, as {@link Gemm} takes it.
+ * A matrix (rows, columns) in device memory, for {@link Gemm}.
  *
- * @param transposed whether it lies there as row-major (columns, rows), instead of row-major as it is
+ * @param transposed whether memory holds its transpose, (columns, rows), row-major
  */
 record DeviceMatrix(CUdeviceptr data, DType dtype, int rows, int columns, boolean transposed) {
     DeviceMatrix(CUdeviceptr data, DType dtype, int rows, int columns) {
@@ -26,12 +26,12 @@ record DeviceMatrix(CUdeviceptr data, DType dtype, int rows, int columns, boolea
         return new DeviceMatrix(data, dtype, columns, rows, !transposed);
     }
 
-    /** Elements from one row to the next as it lies in memory. */
+    /** Elements from one row in memory to the next. */
     int stride() {
         return transposed ? rows : columns;
     }
 
-    /** Its shape, as (2, 3). */
+    /** Its shape, such as (2, 3). */
     Shape shape() {
         return Shape.of(rows, columns);
     }

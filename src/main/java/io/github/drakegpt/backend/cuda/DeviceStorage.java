@@ -20,9 +20,9 @@ final class DeviceStorage implements Storage {
     }
 
     /**
-     * Where a tensor begins.
+     * Address of a tensor.
      *
-     * @param elements how many it should have at least
+     * @param elements minimum number that it must have
      * @throws IllegalArgumentException if it has fewer, or is not on a GPU
      */
     static CUdeviceptr pointer(Tensor tensor, long elements) {
@@ -38,9 +38,9 @@ final class DeviceStorage implements Storage {
     }
 
     /**
-     * Where a tensor begins that kernels read and write 16 bytes at a time.
+     * Address of a tensor that kernels read and write 16 bytes at a time.
      *
-     * @throws IllegalArgumentException also if it begins at no multiple of 16 bytes of its memory, which itself does
+     * @throws IllegalArgumentException also if its address is not a multiple of 16
      */
     static CUdeviceptr aligned(Tensor tensor) {
         if (tensor.offset() * tensor.dtype().bytes() % 16 != 0) {
@@ -55,7 +55,7 @@ final class DeviceStorage implements Storage {
         return new Address(pointer).value();
     }
 
-    /** JCuda tells the address only to subclasses. */
+    /** A subclass, since JCuda shows the address only to those. */
     private static final class Address extends CUdeviceptr {
         Address(CUdeviceptr pointer) {
             super(pointer);

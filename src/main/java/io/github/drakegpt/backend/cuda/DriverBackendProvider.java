@@ -8,7 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 
-/** The same backend over either driver. */
+/** A provider of the CUDA backend over one of the drivers. */
 abstract class DriverBackendProvider implements BackendProvider {
     private final Driver driver;
 
@@ -41,7 +41,7 @@ abstract class DriverBackendProvider implements BackendProvider {
                 facts.put("GPU " + device.index() + " memory", memory(device.index()));
             }
         } catch (CudaUnavailableException e) {
-            // What is missing is the obstacle; the facts are what there is.
+            // The obstacle says what is missing; facts are about the rest.
         }
         return facts;
     }
@@ -59,7 +59,7 @@ abstract class DriverBackendProvider implements BackendProvider {
         return CudaBackend.open(libraries(), 0, options);
     }
 
-    /** The libraries, if all that is needed is there. */
+    /** The libraries, if all that are needed were found. */
     private CudaLibraries libraries() {
         CudaLibraries libraries = CudaLibraries.load(driver);
         CudaProbe.devices().get(0).obstacle().ifPresent(DriverBackendProvider::refuse);

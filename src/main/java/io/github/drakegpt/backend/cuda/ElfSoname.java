@@ -73,7 +73,7 @@ final class ElfSoname {
         return false;
     }
 
-    /** Each library in the list has a list of versions of its own; both end where the offset to the next one is 0. */
+    /** Each library in the list has its own list of versions; an offset of 0 to the next entry ends either list. */
     private boolean rehash(long libraries, long strings) {
         boolean found = false;
         long library = libraries;

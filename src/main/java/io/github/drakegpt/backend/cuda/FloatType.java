@@ -3,7 +3,7 @@ package io.github.drakegpt.backend.cuda;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
 
-/** A type that rows can be made of. Each kernel over rows is there for both, and its name ends with the type's. */
+/** Element type of activations. Every row kernel exists for both; its name ends with the type's. */
 enum FloatType {
     F32(DType.F32),
     BF16(DType.BF16);
@@ -17,7 +17,7 @@ enum FloatType {
     /**
      * The type of a tensor.
      *
-     * @throws IllegalArgumentException if it has another
+     * @throws IllegalArgumentException if it is neither
      */
     static FloatType of(Tensor tensor) {
         for (FloatType type : values()) {
@@ -28,7 +28,7 @@ enum FloatType {
         throw new IllegalArgumentException("A tensor " + tensor + " was given where F32 or BF16 is needed.");
     }
 
-    /** What the names of its kernels end with. */
+    /** Suffix of its kernels' names. */
     String suffix() {
         return this == F32 ? "_f32" : "_bf16";
     }

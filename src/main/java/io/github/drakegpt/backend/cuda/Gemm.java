@@ -18,12 +18,15 @@ import jcuda.runtime.cudaStream_t;
 /**
  * Matrix products by cuBLAS, for row-major matrices.
  *
- * <p>cuBLAS is column-major: it takes the memory of a row-major (m, n) matrix for a column-major (n, m) one, that is for
- * the transposed. So C = A B is asked for as C^T = B^T A^T: the operands change places, m and n do, and the flags that say
- * which operand is transposed stay with their operands. Leading dimensions are the lengths of the rows.
+ * <p>cuBLAS is column-major: to it, the memory of a row-major (m, n) matrix is a column-major (n, m) one, the
+ * transpose. So C = A B is computed as C^T = B^T A^T: the operands are swapped, m and n are swapped, and each operand
+ * keeps its transposition flag. Leading dimensions are the lengths of the rows.
  */
 final class Gemm implements AutoCloseable {
-    /** What NVIDIA recommends for Hopper. cuBLAS would allocate its own otherwise, which a graph cannot capture. */
+    /**
+     * NVIDIA's recommendation for Hopper. Otherwise cuBLAS would allocate its own workspace, which a graph cannot
+     * capture.
+     */
     private static final long WORKSPACE_BYTES = 32 << 20;
 
     private static final Pointer ONE = Pointer.to(new float[] {1});
@@ -37,7 +40,7 @@ final class Gemm implements AutoCloseable {
     private final CUdeviceptr workspace;
     private final boolean tf32;
 
-    /** @param tf32 whether float32 factors may be rounded to 10 bits of mantissa, for the tensor cores */
+    /** @param tf32 whether float32 inputs may be rounded to 10 bits of mantissa, for the tensor cores */
     Gemm(CudaContext context, CUstream stream, boolean tf32) {
         this.context = context;
         this.tf32 = tf32;
@@ -51,7 +54,7 @@ final class Gemm implements AutoCloseable {
                 "telling cuBLAS to add up in float32");
     }
 
-    /** The version of cuBLAS, as in 13.1.1. */
+    /** The version of cuBLAS, such as 13.1.1. */
     String version() {
         int[] version = new int[1];
         check(JCublas2.cublasGetVersion(handle, version), "reading the version of cuBLAS");
@@ -59,16 +62,16 @@ final class Gemm implements AutoCloseable {
     }
 
     /**
-     * product (m, n) = a b, with a (m, k) and b (k, n). Of factors F32 it is F32, of BF16 either, with sums in float32; of I8 it is
-     * I32 and exact.
+     * product (m, n) = a b, with a (m, k) and b (k, n). For inputs F32 it is F32, for BF16 either, with sums in
+     * float32; for I8 it is I32 and exact.
      *
-     * <p>Factors I8 begin at multiples of 4 bytes, better of 16, and k is a multiple of 4: cuBLAS documents that much for the
-     * leading dimensions of int8. For its kernels on tensor cores it also wants a and the transposed of b as they lie in memory,
-     * and n to be a multiple of 4; m may be any.
+     * <p>Inputs I8 begin at multiples of 4 bytes, better of 16, and k is a multiple of 4, as cuBLAS documents for the
+     * leading dimensions of int8. Its kernels for tensor cores also require a and the transpose of b to be row-major in
+     * memory, and n to be a multiple of 4; m is arbitrary.
      */
     void multiply(DeviceMatrix a, DeviceMatrix b, DeviceMatrix product) {
         Types types = Types.of(a.dtype(), product.dtype(), tf32);
-        int factorType = Types.cudaType(types.factors);
+        int cudaInputType = Types.cudaType(types.inputType);
         context.enter();
         context.launching("cublasGemmEx");
         check(
@@ -81,10 +84,10 @@ final class Gemm implements AutoCloseable {
                         a.columns(),
                         types.one(),
                         b.data(),
-                        factorType,
+                        cudaInputType,
                         b.stride(),
                         a.data(),
-                        factorType,
+                        cudaInputType,
                         a.stride(),
                         types.zero(),
                         product.data(),
@@ -100,7 +103,7 @@ final class Gemm implements AutoCloseable {
         return matrix.transposed() ? cublasOperation.CUBLAS_OP_T : cublasOperation.CUBLAS_OP_N;
     }
 
-    /** What is multiplied, and what it is added up in. */
+    /** Types of inputs, product and sums. */
     private enum Types {
         FP32("", DType.F32, DType.F32, cublasComputeType.CUBLAS_COMPUTE_32F),
         TF32("tf32 ", DType.F32, DType.F32, cublasComputeType.CUBLAS_COMPUTE_32F_FAST_TF32),
@@ -109,23 +112,23 @@ final class Gemm implements AutoCloseable {
         INT8("int8 ", DType.I8, DType.I32, cublasComputeType.CUBLAS_COMPUTE_32I);
 
         private final String title;
-        private final DType factors;
+        private final DType inputType;
         private final DType product;
         private final int compute;
 
-        Types(String title, DType factors, DType product, int compute) {
+        Types(String title, DType inputType, DType product, int compute) {
             this.title = title;
-            this.factors = factors;
+            this.inputType = inputType;
             this.product = product;
             this.compute = compute;
         }
 
-        static Types of(DType factors, DType product, boolean tf32) {
+        static Types of(DType inputType, DType product, boolean tf32) {
             return Arrays.stream(values())
-                    .filter(types -> types.factors == factors && types.product == product)
-                    .filter(types -> factors != DType.F32 || (types == TF32) == tf32)
+                    .filter(types -> types.inputType == inputType && types.product == product)
+                    .filter(types -> inputType != DType.F32 || (types == TF32) == tf32)
                     .findFirst()
-                    .orElseThrow(() -> new IllegalArgumentException("Matrices " + factors
+                    .orElseThrow(() -> new IllegalArgumentException("Matrices " + inputType
                             + " cannot be multiplied into " + product + " on the GPU; give all of them one type."));
         }
 
@@ -157,7 +160,7 @@ final class Gemm implements AutoCloseable {
     @Override
     public void close() {
         if (context.broken()) {
-            context.free(workspace); // counted only
+            context.free(workspace); // only for the count of allocations
             return;
         }
         context.enter();

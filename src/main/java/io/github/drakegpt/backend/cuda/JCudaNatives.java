@@ -16,9 +16,9 @@ import jcuda.LibUtils;
 import jcuda.driver.CUresult;
 
 /**
- * Lets JCuda's classes load their native libraries from a private folder. By themselves they would unpack them into the
- * folder for temporary files under a fixed name, and trust a file that is already there: on a machine with several users
- * that could be anybody's.
+ * Lets JCuda's classes load their native libraries from a private folder. By default they unpack them into the folder
+ * for temporary files under a fixed name, and trust an existing file, which on a machine with several users could be
+ * anybody's.
  */
 final class JCudaNatives {
     private static final String TEMPORARY_FOLDER = "java.io.tmpdir";
@@ -29,11 +29,11 @@ final class JCudaNatives {
     JCudaNatives(NativeFolder folder) {
         this.folder = folder;
         try {
-            // Both read java.io.tmpdir once, at first use, which must not be while it points to our folder.
+            // Both read java.io.tmpdir once, at first use, which must not happen while it points to our folder.
             Files.delete(File.createTempFile("drakegpt", null).toPath());
             Files.delete(Files.createTempFile("drakegpt", null));
         } catch (IOException e) {
-            // They have read it all the same.
+            // They have read it nevertheless.
         }
     }
 
@@ -72,18 +72,19 @@ final class JCudaNatives {
         }
     }
 
-    /** Why a library could not be loaded; JCuda's own message is pages of stack traces around it. */
+    /** The reason why a library could not be loaded, without the pages of stack traces in JCuda's message. */
     static String reason(UnsatisfiedLinkError error) {
         String reason = error.getMessage();
         Matcher matcher = LINK_ERROR.matcher(reason);
         while (matcher.find()) {
-            reason = matcher.group(1); // the last is the attempt to load what we have unpacked
+            reason = matcher.group(1); // the last is the attempt to load our unpacked file
         }
         return reason;
     }
 
     /**
-     * Calls the driver. A program around us may have told JCuda to throw exceptions, so both ways of failing are read.
+     * Calls the driver. The embedding program may have turned on JCuda's exceptions, so both kinds of failure are
+     * handled.
      *
      * @return the name of the error, such as {@code CUDA_ERROR_NO_DEVICE}; empty if there was none
      */

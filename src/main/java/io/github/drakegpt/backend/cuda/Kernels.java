@@ -24,8 +24,8 @@ import jcuda.driver.JCudaDriver;
 import jcuda.driver.JITOptions;
 
 /**
- * The kernels of {@code kernels/}, loaded from their PTX the first time one of a file is launched. The driver compiles PTX
- * for the GPU that is there, and keeps what it compiled for the next process.
+ * The kernels of {@code kernels/}, loaded from the PTX of a file at the first launch of one of its kernels. The driver
+ * compiles PTX for the GPU, and caches the result for the next process.
  */
 final class Kernels implements AutoCloseable {
     private static final Pattern ENTRY = Pattern.compile("\\.entry\\s+(\\w+)\\s*\\(([^)]*)\\)");
@@ -41,7 +41,7 @@ final class Kernels implements AutoCloseable {
     private static final class Kernel {
         private final CUfunction function;
         private final List<String> parameters; // their PTX types, such as u64 for a pointer
-        private int sharedBytes; // the most that were asked for
+        private int sharedBytes; // maximum requested so far
         private boolean launched;
 
         Kernel(CUfunction function, List<String> parameters) {
@@ -51,9 +51,9 @@ final class Kernels implements AutoCloseable {
     }
 
     /**
-     * How many blocks there are, and threads in each; the rest of CUDA's dimensions are 1.
+     * Numbers of blocks and of threads in each; CUDA's other dimensions are 1.
      *
-     * @param sharedBytes memory that each block has besides what its kernel declares
+     * @param sharedBytes dynamic shared memory of each block
      */
     record Grid(int blocksX, int blocksY, int threadsX, int threadsY, int sharedBytes) {
         Grid(int blocksX, int blocksY, int threadsX, int threadsY) {
@@ -65,7 +65,7 @@ final class Kernels implements AutoCloseable {
             return new Grid(blocks(n, 256 * perThread), 1, 256, 1);
         }
 
-        /** The least number of blocks for n things, {@code each} to a block. */
+        /** The minimum number of blocks for n elements, {@code each} to a block. */
         static int blocks(long n, int each) {
             return Math.toIntExact((n + each - 1) / each);
         }
@@ -160,7 +160,7 @@ final class Kernels implements AutoCloseable {
         }
     }
 
-    /** Those that have been launched, also if only to be recorded. */
+    /** Names of the kernels launched so far, including captured launches. */
     Set<String> launched() {
         return kernels.entrySet().stream()
                 .filter(kernel -> kernel.getValue().launched)
@@ -169,9 +169,9 @@ final class Kernels implements AutoCloseable {
     }
 
     /**
-     * Loads the kernels of a file, unless they are.
+     * Loads the kernels of a file, unless they are loaded.
      *
-     * @throws CudaException if the driver does not take them
+     * @throws CudaException if the driver refuses them
      */
     void load(String file) {
         context.enter();
@@ -207,7 +207,7 @@ final class Kernels implements AutoCloseable {
         }
     }
 
-    /** In brackets, the line of the driver's log that says why: warnings may stand before it. Nothing if the log is empty. */
+    /** The first error in the driver's log, in brackets, without the warnings before it; empty if the log is. */
     static String firstError(String log) {
         List<String> lines = log.replace('\0', '\n')
                 .lines()
@@ -220,7 +220,7 @@ final class Kernels implements AutoCloseable {
                 .orElse("");
     }
 
-    /** The PTX of a file as the build holds it. */
+    /** The PTX of a file, from the class path. */
     static String compiled(String file) {
         try (InputStream in = Kernels.class.getResourceAsStream(file + ".ptx")) {
             if (in == null) {

@@ -4,16 +4,16 @@ import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 
-/** Launches kernels: what the families of operations share of grids, scratch memory and sums over rows. */
+/** Launches kernels, with the grids, scratch memory and sums over rows that the families of operations share. */
 final class Launcher {
     static final int WARP = 32;
     static final int ROW_THREADS = 256;
-    /** float32 of 16 bytes. */
+    /** Number of float32 in 16 bytes. */
     static final int PACK = 4;
-    /** Blocks that share sums over many rows or elements; their parts are then added up. */
+    /** Maximum partial sums over rows or elements, which a second launch adds up. */
     static final int MOST_PARTS = 128;
 
-    /** The longest row that a warp works on alone, where it need not keep it. */
+    /** Maximum length of a row for one warp, in kernels that do not keep the row. */
     private static final int WARP_ROW = 1024;
 
     private final Kernels kernels;
@@ -24,12 +24,12 @@ final class Launcher {
         this.scratch = scratch;
     }
 
-    /** Launches a kernel, as {@link Kernels#launch} says. */
+    /** Launches a kernel, like {@link Kernels#launch}. */
     void launch(String file, String name, Grid grid, Object... arguments) {
         kernels.launch(file, name, grid, arguments);
     }
 
-    /** Launches a kernel over rows of c elements: with a warp for each row, or a block for long ones. */
+    /** Launches a kernel over rows of c elements, with a warp for each row, or a block for each long one. */
     void launchRows(String file, String kernel, FloatType type, int rows, int c, Object... arguments) {
         boolean warps = c <= WARP_ROW;
         String name = kernel + (warps ? "_warp" : "_block") + type.suffix();
@@ -37,9 +37,9 @@ final class Launcher {
     }
 
     /**
-     * Blocks that each have a row, or one for each of their warps.
+     * A grid with a row for each block, or for each warp of a block.
      *
-     * @param mostBlocks each of which then takes several rows one after another
+     * @param mostBlocks maximum blocks; with more rows, each loops over several
      */
     static Grid rowGrid(boolean warps, int rows, int mostBlocks) {
         return warps
@@ -47,14 +47,14 @@ final class Launcher {
                 : new Grid(Math.min(mostBlocks, rows), 1, ROW_THREADS, 1);
     }
 
-    /** Device memory of so many bytes that an operation uses until it is done; what it held is lost. */
+    /** Device memory of undefined content, for one operation. */
     CUdeviceptr scratch(long bytes) {
         return scratch.of(bytes);
     }
 
     /**
-     * sums (c) = the sum of the rows of x, {@code stride} elements apart: of parts of the rows first, where there are many.
-     * Uses no scratch for up to {@link #MOST_PARTS} rows.
+     * sums (c) = the sum of the rows of x, {@code stride} elements apart: in partial sums first, where there are many
+     * rows. Uses no scratch for up to {@link #MOST_PARTS} rows.
      */
     void columnSums(FloatType type, Pointer x, Pointer sums, int rows, int c, int stride) {
         String kernel = "column_sums" + type.suffix();
@@ -71,7 +71,7 @@ final class Launcher {
         void launch(Grid grid, Pointer sums, int each);
     }
 
-    /** sums (c) = the sum of the rows that a kernel goes through; where sums is {@link Arguments#NULL}, it just goes through them. */
+    /** Launches a kernel over rows that also writes their sum to sums (c), unless sums is {@link Arguments#NULL}. */
     void addRows(FloatType type, Pointer sums, int rows, int c, RowAdder kernel) {
         int parts = Math.min(MOST_PARTS, Grid.blocks(rows, MOST_PARTS));
         boolean direct = parts == 1 || sums == Arguments.NULL;

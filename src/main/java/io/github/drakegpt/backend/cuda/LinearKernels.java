@@ -15,17 +15,20 @@ import jcuda.driver.CUdeviceptr;
 
 /** Linear layers: cuBLAS for the products, kernels for bias and ReLU. */
 final class LinearKernels {
-    /** Rows of a product from which on its columns are padded: with fewer it is over sooner than the launches that pad them. */
+    /**
+     * Minimum rows of a product whose columns are padded: smaller products take less time than the launches that pad
+     * them.
+     */
     private static final int LEAST_PADDED = 1024;
 
     private final Launcher launcher;
     private final CudaContext context;
     private final Gemm gemm;
     private final SideStream sideStream;
-    private final Scratch padding; // besides the launcher's scratch, which sums of columns of a padded matrix may use
+    private final Scratch padding; // apart from the launcher's scratch, which column sums of a padded matrix may use
     private final boolean fuse;
 
-    /** @param fuse whether the two products of a recorded gradient run side by side */
+    /** @param fuse whether the two products of a recorded gradient run concurrently */
     LinearKernels(Launcher launcher, CudaResources resources, boolean fuse) {
         this.launcher = launcher;
         this.context = resources.context();
@@ -56,8 +59,8 @@ final class LinearKernels {
     }
 
     /**
-     * How many columns to multiply {@code out} with: in bfloat16 cuBLAS has its fast kernels for rows of a multiple of 16 bytes
-     * only, which those of logits are not.
+     * {@code out} padded for cuBLAS, whose fast bfloat16 kernels require rows of a multiple of 16 bytes, unlike those
+     * of logits.
      */
     private static int paddedColumns(DeviceMatrix x, int out) {
         int pack = FloatType.BF16.pack();
@@ -65,7 +68,10 @@ final class LinearKernels {
         return pays ? Grid.blocks(out, pack) * pack : out;
     }
 
-    /** A linear layer from BF16 to F32 with zeros behind w, and columns behind those of y that are left out. */
+    /**
+     * A linear layer from BF16 to F32 with rows of zeros appended to w; the additional columns of the product are
+     * dropped.
+     */
     private void paddedLinear(DeviceMatrix x, DeviceMatrix w, Pointer bias, DeviceMatrix y, int columns) {
         long weightBytes = (long) columns * w.columns() * DType.BF16.bytes();
         CUdeviceptr memory = padding.of(weightBytes + (long) y.rows() * columns * DType.F32.bytes());
@@ -77,19 +83,19 @@ final class LinearKernels {
                 "pad", "add_bias_unpad_f32", grid, products.data(), bias, y.data(), y.rows(), y.columns(), columns);
     }
 
-    /** The matrix with rows of zeros behind its own. */
+    /** The matrix with rows of zeros appended. */
     private DeviceMatrix padRows(DeviceMatrix from, CUdeviceptr to, int rows) {
         pad(from.data(), to, 1, from.rows() * from.columns(), rows * from.columns());
         return new DeviceMatrix(to, from.dtype(), rows, from.columns());
     }
 
-    /** The matrix with zeros behind each of its rows. */
+    /** The matrix with zeros appended to each row. */
     private DeviceMatrix padColumns(DeviceMatrix from, CUdeviceptr to, int columns) {
         pad(from.data(), to, from.rows(), from.columns(), columns);
         return new DeviceMatrix(to, from.dtype(), from.rows(), columns);
     }
 
-    /** to (rows, stride) = from (rows, c) with zeros behind each row. */
+    /** to (rows, stride) = from (rows, c) with zeros appended to each row. */
     private void pad(CUdeviceptr from, CUdeviceptr to, int rows, int c, int stride) {
         Grid grid = Grid.of((long) rows * stride, FloatType.BF16.pack());
         launcher.launch("pad", "pad_bf16", grid, from, to, rows, c, stride);
@@ -99,16 +105,16 @@ final class LinearKernels {
         int rows = op.rows(pass);
         int out = op.out();
         DeviceMatrix x = DeviceMatrix.of(op.x(), rows);
-        GradFactors factors = gradFactors(op, rows);
-        int columns = factors.dy.columns();
+        GradMatrices matrices = gradMatrices(op, rows);
+        int columns = matrices.dy.columns();
         Consumer<Gemm> weightGrad = products -> {
-            products.multiply(factors.dy.transpose(), x, factors.dw);
+            products.multiply(matrices.dy.transpose(), x, matrices.dw);
             if (columns > out) {
-                context.copy(pointer(op.dw()), factors.dw.data(), op.dw().size() * DType.F32.bytes());
+                context.copy(pointer(op.dw()), matrices.dw.data(), op.dw().size() * DType.F32.bytes());
             }
             if (op.dbias() != null) {
                 FloatType type = FloatType.of(op.dy());
-                launcher.columnSums(type, factors.dy.data(), pointer(op.dbias()), rows, out, columns);
+                launcher.columnSums(type, matrices.dy.data(), pointer(op.dbias()), rows, out, columns);
             }
         };
         if (op.dx() == null) {
@@ -116,7 +122,7 @@ final class LinearKernels {
             return;
         }
         DeviceMatrix dx = DeviceMatrix.of(op.dx(), rows);
-        Runnable inputGrad = () -> gemm.multiply(factors.dy, factors.w, dx);
+        Runnable inputGrad = () -> gemm.multiply(matrices.dy, matrices.w, dx);
         if (fuse && context.capturing()) {
             sideStream.record(weightGrad, inputGrad);
         } else {
@@ -129,16 +135,16 @@ final class LinearKernels {
      * The matrices of the gradients of a linear layer: dw (columns, in) = dy^T x, dx = dy w, with dy (rows, columns) and
      * w (columns, in). Columns beyond the layer's are zero.
      */
-    private record GradFactors(DeviceMatrix dy, DeviceMatrix w, DeviceMatrix dw) {}
+    private record GradMatrices(DeviceMatrix dy, DeviceMatrix w, DeviceMatrix dw) {}
 
-    private GradFactors gradFactors(LinearGradOp op, int rows) {
+    private GradMatrices gradMatrices(LinearGradOp op, int rows) {
         int out = op.out();
         int in = op.in();
         DeviceMatrix dy = DeviceMatrix.of(op.dy(), rows);
         DeviceMatrix w = DeviceMatrix.of(op.w(), out);
         int columns = paddedColumns(DeviceMatrix.of(op.x(), rows), out);
         if (columns == out) {
-            return new GradFactors(dy, w, DeviceMatrix.of(op.dw(), out));
+            return new GradMatrices(dy, w, DeviceMatrix.of(op.dw(), out));
         }
         long rowBytes = (long) rows * columns * DType.BF16.bytes();
         long weightBytes = (long) columns * in * DType.BF16.bytes();
@@ -146,7 +152,7 @@ final class LinearKernels {
         DeviceMatrix paddedDy = padColumns(dy, memory, columns);
         DeviceMatrix paddedW = op.dx() == null ? null : padRows(w, memory.withByteOffset(rowBytes), columns);
         CUdeviceptr dw = memory.withByteOffset(rowBytes + weightBytes);
-        return new GradFactors(paddedDy, paddedW, new DeviceMatrix(dw, DType.F32, columns, in));
+        return new GradMatrices(paddedDy, paddedW, new DeviceMatrix(dw, DType.F32, columns, in));
     }
 
     void reluGrad(ReluGradOp op, Pass pass) {

@@ -12,8 +12,8 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * The dynamic loader's default path: the folders of the libraries in {@code /etc/ld.so.cache}, which is where it looks
- * itself and where {@code ldconfig} has resolved its configuration, and the folders that it falls back on.
+ * The dynamic loader's default path: the folders of the libraries in {@code /etc/ld.so.cache}, into which
+ * {@code ldconfig} has resolved its configuration, and the fallback folders.
  */
 final class LoaderCache {
     private static final byte[] MAGIC = "glibc-ld.so.cache1.1".getBytes(StandardCharsets.US_ASCII);
@@ -39,7 +39,7 @@ final class LoaderCache {
     }
 
     private static void addCached(byte[] file, Set<Path> folders) {
-        int start = 0; // an older format may stand before it
+        int start = 0; // an older format may come first
         while (!Arrays.equals(file, start, start + MAGIC.length, MAGIC, 0, MAGIC.length)) {
             start += Integer.BYTES;
         }

@@ -19,20 +19,22 @@ import io.github.drakegpt.ops.RmsNormOp;
 import io.github.drakegpt.tensor.Tensor;
 import jcuda.driver.CUdeviceptr;
 
-/** Norms, with the residual sum before them and the rounding to 8 bits after them in the same launch. */
+/** Norms, each in one launch with the residual sum before it and the rounding to 8 bits after it. */
 final class NormKernels {
-    /** The longest row that a warp normalizes alone. */
+    /** Maximum length of a row that one warp normalizes. */
     private static final int WARP_NORM = 512;
-    /** The longest row that a block normalizes in registers. */
+    /** Maximum length of a row that a block normalizes in registers. */
     private static final int BLOCK_NORM = 2048;
-    /** The longest row that a block normalizes in shared memory; a gradient then takes 64 KB, which every GPU has. */
+    /**
+     * Maximum length of a row that a block normalizes in shared memory; its gradient takes 64 KB, which every GPU has.
+     */
     private static final int LONGEST_NORM = 8192;
 
     private final Launcher launcher;
     private final ResidualKernels residuals;
     private final boolean fuse;
 
-    /** @param fuse whether to add a residual in the launch of the norm, instead of one before it */
+    /** @param fuse whether to add a residual in the launch of the norm, instead of in one before it */
     NormKernels(Launcher launcher, ResidualKernels residuals, boolean fuse) {
         this.launcher = launcher;
         this.residuals = residuals;
@@ -48,17 +50,17 @@ final class NormKernels {
             }
         }
 
-        /** The end of the names of their kernels. */
+        /** Suffix of their kernels' names. */
         String suffix() {
             String group = columns > BLOCK_NORM ? "_long" : columns > WARP_NORM ? "_block" : "_warp";
             return group + type.suffix();
         }
 
         /**
-         * A warp or a block for each row.
+         * A grid with a warp or a block for each row.
          *
-         * @param mostBlocks each of which then takes several rows one after another
-         * @param kept float32 that are kept of each column of a long row
+         * @param mostBlocks maximum blocks; with more rows, each loops over several
+         * @param kept float32 in shared memory for each column of a long row
          */
         Grid grid(int mostBlocks, int kept) {
             Grid grid = Launcher.rowGrid(columns <= WARP_NORM, count, mostBlocks);
@@ -73,7 +75,7 @@ final class NormKernels {
             return grid(count, 1);
         }
 
-        /** Each block leaves a row of sums for each parameter. */
+        /** The grid of a gradient, in which each block writes a row of partial sums for each parameter. */
         Grid backward() {
             return grid(Launcher.MOST_PARTS, 2);
         }
@@ -88,7 +90,7 @@ final class NormKernels {
             residual = null;
         }
         CUdeviceptr x = pointer(residual == null ? op.x() : residual.x());
-        Object[] sum = {NULL, NULL, NULL}; // branch, its bias, and what is written
+        Object[] sum = {NULL, NULL, NULL}; // branch, its bias, and the sum
         Object[] mask = mask(0, null);
         if (residual != null) {
             sum = new Object[] {pointer(residual.branch()), orNull(residual.bias()), pointer(residual.sum())};
@@ -139,8 +141,8 @@ final class NormKernels {
         boolean rounds = op.rounded() != null;
         String kernel = rounds ? "rms_norm_int8" : "rms_norm";
         Object[] out = rounds ? int8(op.rounded()) : pointers(op.out(), op.stats());
-        Object[] factors = pointers(op.x(), op.weight());
-        launch("rms_norm", kernel, rows, rows.forward(), factors, out, rows.count, rows.columns);
+        Object[] inputs = pointers(op.x(), op.weight());
+        launch("rms_norm", kernel, rows, rows.forward(), inputs, out, rows.count, rows.columns);
     }
 
     void rmsNormGrad(RmsNormGradOp op, Pass pass) {

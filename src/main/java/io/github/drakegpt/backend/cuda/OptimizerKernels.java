@@ -17,7 +17,7 @@ import io.github.drakegpt.tensor.DType;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 
-/** Flat buffers: the steps of the optimizer, and what clears, copies, counts and sums. */
+/** Operations on flat buffers: the optimizer's, clearing, copying, counting and summing. */
 final class OptimizerKernels {
     private final Launcher launcher;
     private final CudaContext context;

@@ -11,7 +11,7 @@ import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.tensor.DType;
 import jcuda.driver.CUdeviceptr;
 
-/** Linear layers with packed weights, in the ways of {@link PackedPath}. */
+/** Linear layers with packed weights, on the paths of {@link PackedPath}. */
 final class PackedKernels {
     private final Launcher launcher;
     private final Gemm gemm;
@@ -32,8 +32,9 @@ final class PackedKernels {
         Object[] scales = {pointer(op.x().scales()), pointer(op.x().sums()), pointer(w.scales())};
         Object[] outputs = {scales, orNull(op.bias()), pointer(op.y()), rows, w.out(), op.relu() ? 1 : 0};
         if (path == PackedPath.CUBLAS) {
-            // unpacked for each product: half as long as multiplying the fewest rows that come here, and a tenth from a
-            // thousand on; to keep the matrix would take four or eight times the memory of the codes
+            // unpacked for each product: half the time of multiplying the fewest rows that come here, and a tenth from
+            // a
+            // thousand on; keeping the matrix would take four or eight times the memory of the codes
             int stride = op.x().stride();
             int width = tiles * PackedMatrix.TILE_ROWS;
             int packs = tiles * units * Launcher.WARP;

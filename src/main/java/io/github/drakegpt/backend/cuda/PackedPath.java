@@ -3,11 +3,12 @@ package io.github.drakegpt.backend.cuda;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
 
 /**
- * The ways to multiply rows of int8 with packed weights. Each takes any number of rows and gives the same bits; which one is
- * fastest depends on their number. The constants are predicted for an H200 (132 multiprocessors, 4.3 TB/s) and not measured.
+ * Implementations of the product of int8 rows with packed weights. Each works for any number of rows and gives the same
+ * bits; which is fastest depends on that number. The constants are predicted for an H200 (132 multiprocessors, 4.3
+ * TB/s), not measured.
  */
 enum PackedPath {
-    /** A kernel that unpacks weights in registers and multiplies them with so many rows at once. */
+    /** A kernel that unpacks weights in registers and multiplies them with as many rows at once as its name says. */
     ROWS_8(8),
     ROWS_16(16),
     ROWS_32(32),
@@ -19,17 +20,16 @@ enum PackedPath {
     static final int WARPS = 8;
 
     /**
-     * The most rows for which weights are unpacked in registers. Up to some 60 rows nothing can beat reading the weights
-     * once, as the tensor cores need no longer than the memory does. Beyond, the kernel, which reads int8 from the caches,
-     * reaches perhaps a third of what cuBLAS does; but cuBLAS needs the matrix to be unpacked first, which takes as long as
-     * multiplying some 100 rows, and two launches more.
+     * Maximum rows for which weights are unpacked in registers. Up to some 60 rows, the product is bound by reading the
+     * weights once. Beyond, the kernel, which reads int8 from the caches, reaches perhaps a third of cuBLAS's speed;
+     * but cuBLAS needs an unpacked matrix, which takes as long as multiplying some 100 rows, and two more launches.
      */
     private static final int MOST_UNPACKED_IN_REGISTERS = 192;
 
-    /** Warps that have enough loads of weights under way: a half of what the multiprocessors can hold. */
+    /** Warps with enough loads of weights in flight: half of those that fit on the multiprocessors. */
     private static final int BUSY_WARPS = 4096;
 
-    /** Blocks that give work to most multiprocessors. */
+    /** Blocks that occupy most multiprocessors. */
     private static final int BUSY_BLOCKS = 100;
 
     private final int rows;
@@ -38,29 +38,29 @@ enum PackedPath {
         this.rows = rows;
     }
 
-    /** Rows that a block multiplies with; 0 for {@link #CUBLAS}. */
+    /** Rows of a block; 0 for {@link #CUBLAS}. */
     int rows() {
         return rows;
     }
 
-    /** With fewer rows it is not worth trying. */
+    /** Minimum rows worth measuring. */
     int leastRows() {
         return this == CUBLAS ? 64 : 1;
     }
 
-    /** With more rows neither. */
+    /** Maximum rows worth measuring: beyond, another path is faster. */
     int mostRows() {
         return this == CUBLAS ? Integer.MAX_VALUE : 16 * rows;
     }
 
-    /** In a few words, behind what it multiplies. */
+    /** A suffix for the name of a product. */
     String title() {
         return this == CUBLAS ? "by cuBLAS" : "by " + rows;
     }
 
     /**
-     * How many warps of a block share the columns of a tile of weights: the fewest that keep the GPU busy. Few rows wait for
-     * the weights only; of many, each block has to read all, so that few blocks are best.
+     * Number of warps of a block that share the columns of a tile of weights: the fewest that keep the GPU busy. With
+     * few rows, only the loads of weights matter; with many, each block reads all rows, so that few blocks are best.
      */
     int splits(int rows, int tiles) {
         int wanted = this == ROWS_8 ? BUSY_WARPS : BUSY_BLOCKS * WARPS;
@@ -72,7 +72,7 @@ enum PackedPath {
         return splits;
     }
 
-    /** The one that is taken for so many rows. */
+    /** The path for a number of rows. */
     static PackedPath of(int rows) {
         if (rows > MOST_UNPACKED_IN_REGISTERS) {
             return CUBLAS;

@@ -14,7 +14,7 @@ import jcuda.driver.CUdeviceptr;
 
 /** Rounding to a few bits: of weights and activations in training, of activations to int8 for packed weights. */
 final class QuantizeKernels {
-    private static final int PACKS = 8; // that a thread sums, about
+    private static final int PACKS = 8; // approximate number that a thread sums
 
     private final Launcher launcher;
 

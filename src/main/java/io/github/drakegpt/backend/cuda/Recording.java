@@ -3,9 +3,9 @@ package io.github.drakegpt.backend.cuda;
 import java.util.function.Consumer;
 
 /**
- * Work that is repeated. The first run launches it as it is: that loads its kernels and lets scratch memory grow to its
- * size. The second captures it as a graph, which it and all later runs replay in one call. What cannot be captured is
- * launched as it is each time: nothing of it was done when that was noticed.
+ * Repeated work. The first run launches it directly, which loads its kernels and grows scratch memory to its size. The
+ * second run captures it as a graph, which that and all later runs replay in one call. Work that cannot be captured is
+ * launched directly each time; a failed capture has run nothing of it.
  */
 final class Recording implements Runnable {
     private final CudaContext context;
@@ -15,7 +15,7 @@ final class Recording implements Runnable {
     private boolean recordable = true;
     private CudaContext.Graph graph;
 
-    /** @param notRecorded is told why the work is not recorded, and may throw that */
+    /** @param notRecorded receives the reason why the work is not recorded, and may throw it */
     Recording(CudaContext context, Runnable work, Consumer<CudaException> notRecorded) {
         this.context = context;
         this.work = work;
@@ -47,7 +47,7 @@ final class Recording implements Runnable {
         }
     }
 
-    /** Gives the graph back. */
+    /** Frees the graph. */
     void close() {
         if (graph != null) {
             context.destroy(graph);

@@ -22,7 +22,7 @@ final class Redistributable {
     private Redistributable() {}
 
     /**
-     * Unpacks cuBLAS and cuDNN; the first time that takes a while.
+     * Unpacks cuBLAS and cuDNN, which takes a while the first time.
      *
      * @return the folder they are in; empty if there is no such jar
      * @throws IOException if they cannot be unpacked
@@ -44,7 +44,7 @@ final class Redistributable {
         List<JarEntry> entries = jar.stream()
                 .filter(entry -> NEEDED.matcher(entry.getName()).matches())
                 .toList();
-        // The checksums tell this jar's libraries from those of another version of it.
+        // The checksums distinguish this jar's libraries from those of another version.
         long checksum = entries.stream().mapToLong(JarEntry::getCrc).reduce(0, (sum, crc) -> 31 * sum + crc);
         log.debug("Unpacking {} libraries of {}", entries.size(), jar.getName());
         Path folder = null;

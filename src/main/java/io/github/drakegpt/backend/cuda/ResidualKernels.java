@@ -10,7 +10,7 @@ import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.ResidualGradOp;
 import io.github.drakegpt.ops.ResidualOp;
 
-/** Residual sums where no norm follows in the same launch. */
+/** Residual sums that are launched without a norm. */
 final class ResidualKernels {
     private final Launcher launcher;
 

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import jcuda.driver.CUdeviceptr;
 
-/** Device memory that an operation uses until it is done. It lies still while it is large enough. */
+/** Device memory for one operation at a time. Its address changes only when it grows. */
 final class Scratch {
     private final CudaContext context;
     private final List<CUdeviceptr> memories = new ArrayList<>();
@@ -14,11 +14,11 @@ final class Scratch {
         this.context = context;
     }
 
-    /** Of so many bytes at least; what it held is lost. */
+    /** At least so many bytes, of undefined content. */
     CUdeviceptr of(long wanted) {
         if (bytes < wanted) {
             long larger = Math.max(wanted, 2 * bytes);
-            // the smaller ones stay: what is recorded may use them
+            // smaller ones are kept, since recorded work may use them
             memories.add(context.allocate(larger, "intermediate results"));
             bytes = larger;
         }

@@ -18,14 +18,14 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * The folders in which NVIDIA's libraries may lie, the likeliest first: what the user names, what the environment names,
- * the toolkit's, the loader's, and those of Python's packages.
+ * The folders in which to look for NVIDIA's libraries, in order: those that the user names, the environment's, the
+ * toolkit's, the loader's, and those of Python's packages.
  */
 final class SearchPath {
     /** Names the folders to look in first, separated by colons. */
     static final String VARIABLE = "DRAKEGPT_CUDA_PATH";
 
-    /** The same as a system property, which goes before the variable. */
+    /** The same as a system property, which comes before the variable. */
     static final String PROPERTY = "drakegpt.cuda.path";
 
     private static final Pattern NUMBER = Pattern.compile("\\d+");
@@ -36,7 +36,7 @@ final class SearchPath {
 
     /**
      * @param environment the process's
-     * @param root the folder that stands for {@code /}
+     * @param root the folder to use as {@code /}
      * @param home the user's
      */
     SearchPath(Map<String, String> environment, Path root, Path home) {
@@ -45,19 +45,19 @@ final class SearchPath {
         this.home = home;
     }
 
-    /** This machine's. */
+    /** The search path of this machine. */
     static SearchPath ofThisMachine() {
         return new SearchPath(System.getenv(), Path.of("/"), Path.of(System.getProperty("user.home")));
     }
 
-    /** Where the loader looks for a library that is asked for by its name: the driver's place. */
+    /** The folders in which the loader looks for a library by name, such as the driver. */
     Set<Path> loaderFolders() {
         Set<Path> folders = new LinkedHashSet<>(listed(environment.get("LD_LIBRARY_PATH")));
         folders.addAll(LoaderCache.folders(root));
         return folders;
     }
 
-    /** All folders, each of which may or may not exist. */
+    /** All folders, whether they exist or not. */
     Set<Path> folders() {
         String explicit = System.getProperty(PROPERTY, environment.get(VARIABLE));
         Set<Path> folders = new LinkedHashSet<>(listed(explicit));
@@ -90,7 +90,7 @@ final class SearchPath {
         }
     }
 
-    /** Where Pythons are installed, the active environment first. */
+    /** Prefixes of Python installations, the active environment first. */
     private Set<Path> pythons() {
         Set<Path> prefixes = new LinkedHashSet<>(listed(environment.get("VIRTUAL_ENV")));
         prefixes.addAll(listed(environment.get("CONDA_PREFIX")));
@@ -99,7 +99,7 @@ final class SearchPath {
             try {
                 addPrefix(python.toRealPath(), prefixes);
             } catch (IOException e) {
-                // It vanished meanwhile.
+                // It was deleted meanwhile.
             }
         });
         prefixes.add(home.resolve(".local"));
@@ -129,7 +129,7 @@ final class SearchPath {
         }
     }
 
-    /** The folders that a variable lists, without those that are no absolute path. */
+    /** The folders that a variable lists, without relative paths. */
     private static List<Path> listed(String paths) {
         List<Path> folders = new ArrayList<>();
         for (String path : paths == null ? new String[0] : paths.split(":")) {
@@ -138,19 +138,19 @@ final class SearchPath {
                     folders.add(Path.of(path));
                 }
             } catch (InvalidPathException e) {
-                // names nothing that could exist
+                // not a valid path
             }
         }
         return folders;
     }
 
-    /** What a folder holds, cuda-12.10 before cuda-12.9; nothing if the folder is not there. */
+    /** Matching entries of a folder, cuda-12.10 before cuda-12.9; empty if the folder does not exist. */
     private static List<Path> newestFirst(Path folder, String glob) {
         List<Path> found = new ArrayList<>();
         try (DirectoryStream<Path> entries = Files.newDirectoryStream(folder, glob)) {
             entries.forEach(found::add);
         } catch (IOException | DirectoryIteratorException e) {
-            return List.of(); // it is not there, or not for us
+            return List.of(); // missing or unreadable
         }
         found.sort(Comparator.comparing(SearchPath::padded).reversed());
         return found;

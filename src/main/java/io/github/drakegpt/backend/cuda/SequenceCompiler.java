@@ -8,12 +8,12 @@ import jcuda.driver.CUresult;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Makes programs for {@code sequence.cu} of segments that are expected to be faster so. */
+/** Compiles segments to programs for {@code sequence.cu}, where that is expected to be faster. */
 final class SequenceCompiler {
     private static final Logger log = LoggerFactory.getLogger(SequenceCompiler.class);
     private static final String OUT_OF_MEMORY = CUresult.stringFor(CUresult.CUDA_ERROR_OUT_OF_MEMORY);
 
-    // Predictions for an H200, not measured: they only have to tell small models from others.
+    // Predictions for an H200, not measured; good enough to distinguish small models from others.
     private static final double MICROS_PER_LAUNCH = 2;
     private static final double MICROS_PER_OPERATION = 0.3;
     private static final double MULTIPLICATIONS_PER_MICRO = 80_000; // of one block
@@ -27,7 +27,7 @@ final class SequenceCompiler {
         this.resources = resources;
     }
 
-    /** A program that does a segment; empty where its operations are better launched one by one. */
+    /** A program for a segment; empty where its operations are better launched one by one. */
     Optional<SequenceProgram> compile(Segment segment) {
         if (refused || !isFaster(segment)) {
             return Optional.empty();
@@ -59,7 +59,7 @@ final class SequenceCompiler {
         }
         int batch = segment.pass().batch();
         together *= Grid.blocks(batch, resources.context().multiprocessors());
-        // parts are written and read again, also where gradients lie far from each other
+        // partial sums are written and read again, including gaps between gradients
         together += 2 * MICROS_PER_LAUNCH
                 + 2.0 * batch * SequenceProgram.gradients(segment).bytes() / BYTES_PER_MICRO;
         return together < alone;

@@ -29,17 +29,17 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * An operation as {@code sequence.cu} does it on the rows of each sequence alone.
+ * An operation in the form that {@code sequence.cu} interprets, on the rows of each sequence alone.
  *
- * @param arguments the operands of the operation in its record's order, without the step of its random numbers
+ * @param arguments the operands in their record's order, without the step of random numbers
  * @param sizes in the order of {@link Kind#sizes}
- * @param random what is drawn, or dropped
- * @param number what else the kernel multiplies with
- * @param cost what it takes
+ * @param random stream of a draw or of dropout
+ * @param number scale of the gradient of cross entropy; else 0
+ * @param cost its shared memory and arithmetic
  */
 record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Random random, float number, Cost cost) {
 
-    /** The operations that there are, numbered as in {@code common/sequence_ops.cuh}, which is made of this list. */
+    /** Kinds of operations, numbered as in {@code common/sequence_ops.cuh}, which is generated from this list. */
     enum Kind {
         GATHER_BATCH(GatherBatchOp.class, 1, "n"),
         EMBEDDING(EmbeddingOp.class, 1, "c", "v"),
@@ -58,7 +58,7 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
         CROSS_ENTROPY(CrossEntropyOp.class, 2, "v");
 
         private final Class<? extends Operation> type;
-        /** About how many launches it takes elsewhere. */
+        /** Approximate number of launches without a program. */
         final int launches;
         /** The names of its sizes. */
         final List<String> sizes;
@@ -76,26 +76,26 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
         }
     }
 
-    /** What a block, which has one sequence, has of a tensor. */
+    /** The part of a tensor that a block uses for its sequence. */
     enum Part {
-        /** There is no tensor. */
+        /** None: there is no tensor. */
         NONE,
-        /** All of it, to read. */
+        /** The whole tensor, which is only read. */
         WHOLE,
         /** The rows of its sequence, which may be copied to shared memory. */
         ROWS,
-        /** The same, but looked at as elements one after another. */
+        /** The same, as a flat array of elements. */
         ELEMENTS,
-        /** What belongs to its sequence, in global memory only. */
+        /** The part of its sequence, in global memory only. */
         GLOBAL,
-        /** What it adds to the gradient of a parameter. */
+        /** Its part of the gradient of a parameter. */
         GRADIENT,
-        /** The losses of its tokens, which are added up. */
+        /** The losses of its tokens, to be summed. */
         LOSS
     }
 
     /**
-     * A tensor.
+     * An operand.
      *
      * @param width elements of a row
      */
@@ -109,33 +109,33 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
     }
 
     /**
-     * A stream of random numbers, and what is dropped by them.
+     * A stream of random numbers, and the dropout that uses it.
      *
      * @param step address of I32 (1)
      * @param threshold 0: nothing is dropped
-     * @param first place of the first sequence, or row, in the whole batch
+     * @param first index of the first sequence, or row, in the whole batch
      */
     record Random(long step, long seed, int purpose, int threshold, float scale, long first) {
         static final Random NONE = new Random(0, 0, 0, 0, 1, 0);
     }
 
     /**
-     * What an operation takes.
+     * Cost of an operation.
      *
-     * @param scratch floats of shared memory that it needs for itself
+     * @param scratch floats of shared memory besides the operands
      * @param multiplications of one sequence
      */
     record Cost(int scratch, long multiplications) {
         static final Cost SMALL = new Cost(0, 0);
     }
 
-    /** Name of the operand that random numbers change with: it is a part of {@link Random}. */
+    /** Name of the operand with the step of random numbers, which is in {@link Random}. */
     static final String STEP = "step";
 
-    /** The most rows of a sequence whose attention fits: pairs of rows are kept in shared memory. */
+    /** Maximum rows of a sequence for attention, whose pairs of rows are kept in shared memory. */
     private static final int LONGEST = 64;
 
-    /** The longest row that is normalized. */
+    /** Maximum length of a normalized row. */
     private static final int WIDEST_NORM = 128;
 
     private static final int WARP = 32;
@@ -145,7 +145,9 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
 
     private static final int LARGEST_SCRATCH = 2 * LONGEST * LONGEST;
 
-    /** The operation for a pass; empty if the kernel cannot do it: it knows few kinds, F32, and short rows. */
+    /**
+     * The operation for a pass; empty if the kernel does not support it: it has few kinds, F32 only, and short rows.
+     */
     static Optional<SequenceOp> of(Operation operation, Pass pass) {
         Optional<Kind> kind = Kind.of(operation);
         List<Operand> operands = operation.operands().list();
@@ -242,7 +244,7 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
         if (operation instanceof CrossEntropyOp op) {
             return List.of(op.vocabSize());
         }
-        // all others work on rows of one width: that of what they write first
+        // the others have rows of one width, that of their first output
         return operation.operands().list().stream()
                 .filter(operand -> operand.extent() == Extent.ROWS && operand.access() != Access.READ)
                 .findFirst()
@@ -293,7 +295,7 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
             return new Cost(0, products(1, pass, op.in(), op.out()));
         }
         if (operation instanceof LinearGradOp op) {
-            // room for the sums of as many tiles of rows as there are warps
+            // the sums of a tile of rows for each warp
             return new Cost(TILE * THREADS, products(op.dx() == null ? 1 : 2, pass, op.in(), op.out()));
         }
         if (operation instanceof AttentionOp op) {
@@ -312,7 +314,7 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
         return Cost.SMALL;
     }
 
-    /** Multiplications of the rows of a sequence with a matrix, {@code times} over. */
+    /** Multiplications of {@code times} products of the rows of a sequence with a matrix. */
     private static long products(int times, Pass pass, int in, int out) {
         return (long) times * (pass.length() + TILE - 1) / TILE * TILE * in * out;
     }
@@ -321,7 +323,7 @@ record SequenceOp(Kind kind, List<Argument> arguments, List<Integer> sizes, Rand
         return new Cost(THREADS / lanes(keys) * keys, 2L * heads * length * keys * headSize);
     }
 
-    /** Lanes that work on a query together: as many as there are keys, or a warp. */
+    /** Lanes for each query: one for each key, at most a warp. */
     private static int lanes(int keys) {
         int lanes = 1;
         while (lanes < Math.min(keys, WARP)) {

@@ -22,15 +22,15 @@ import java.util.stream.Stream;
 import jcuda.driver.CUdeviceptr;
 
 /**
- * A segment of a region as {@code sequence.cu} takes it: one launch for all of them, one for the sums over the sequences if
- * there are any, and one for AdamW if it follows.
+ * A segment of a region, compiled for {@code sequence.cu}: one launch for all its operations, one for the sums over the
+ * sequences if there are any, and one for AdamW if it follows.
  *
- * <p>Each sequence writes gradients of its own, laid out as those of all; they are added up in the order of the sequences.
- * Rows that the segment itself writes before it reads them have a copy in shared memory, as long as there is room; they are
- * written to memory too, so that nobody needs to know who else reads them.
+ * <p>Each sequence writes its own gradients, laid out like the parameters'; they are summed in the order of the
+ * sequences. Rows that the segment writes before it reads them have a copy in shared memory, as long as there is room;
+ * they are also written to global memory, for later readers.
  */
 final class SequenceProgram implements AutoCloseable {
-    /** Of its kernels. */
+    /** File of its kernels. */
     static final String FILE = "sequence";
 
     static final int OPERATION_BYTES = 192;
@@ -39,9 +39,9 @@ final class SequenceProgram implements AutoCloseable {
     private static final int WARP = 32;
     private static final int WARPS = 8;
     private static final int SUM_THREADS = 256;
-    /** Floats of 16 bytes. */
+    /** Number of floats in 16 bytes. */
     private static final int QUAD = 4;
-    /** Shared memory that the kernel declares itself, and what CUDA keeps of a block's. */
+    /** Shared memory that the kernel declares, and that CUDA reserves in each block. */
     private static final int RESERVED_BYTES = 2048;
 
     private final CudaContext context;
@@ -53,7 +53,7 @@ final class SequenceProgram implements AutoCloseable {
     private final int sharedBytes;
 
     private final List<Argument> losses;
-    private final long grads; // address of the first element that is added up
+    private final long grads; // address of the first element of the summed range
     private final int gradCount; // 0: there are no gradients
     private final long stride; // from the gradients of a sequence to the next one's
     private final CUdeviceptr parts; // (B, stride) gradients, (losses, B, T), then a sum of squares for each block
@@ -85,10 +85,10 @@ final class SequenceProgram implements AutoCloseable {
         }
     }
 
-    /** A part of the GPU's memory. */
+    /** A range of device memory. */
     record Range(long address, long bytes) {}
 
-    /** The memory from the first to the last element that is added up: all whose norm is taken, or all that is written. */
+    /** The range of gradients to sum: the operand of the norm, or, without one, from the first gradient to the last. */
     static Range gradients(Segment segment) {
         if (segment.gradNorm() != null) {
             Tensor x = segment.gradNorm().x();
@@ -123,7 +123,7 @@ final class SequenceProgram implements AutoCloseable {
 
     // ---------------------------------------------------------------------------------------------- the list
 
-    /** Gives rows their places in shared memory, behind the operations' scratch; how many bytes are used. */
+    /** Assigns shared memory to rows, after the operations' scratch, and returns the bytes used. */
     private int assignSharedMemory(Map<Argument, Integer> places, int mostBytes) {
         int used = 0;
         for (SequenceOp operation : segment.operations()) {
@@ -131,7 +131,7 @@ final class SequenceProgram implements AutoCloseable {
         }
         used = (used + QUAD - 1) / QUAD * QUAD;
         for (SequenceOp operation : segment.operations()) {
-            // what is read first lies in memory only
+            // tensors that are read first stay in global memory only
             for (Access access : new Access[] {Access.READ, Access.UPDATE, Access.WRITE}) {
                 for (Argument argument : operation.arguments()) {
                     if (argument.access() != access || !argument.placeable() || places.containsKey(tensor(argument))) {
@@ -150,7 +150,7 @@ final class SequenceProgram implements AutoCloseable {
         return used * Float.BYTES;
     }
 
-    /** The argument without what is done with it. */
+    /** The argument without its access, to identify the tensor. */
     private static Argument tensor(Argument argument) {
         return new Argument(argument.part(), Access.READ, argument.address(), argument.bytes(), argument.width());
     }
@@ -207,7 +207,7 @@ final class SequenceProgram implements AutoCloseable {
 
     // ---------------------------------------------------------------------------------------------- running
 
-    /** Does the work. */
+    /** Launches the program. */
     void launch() {
         int operations = segment.operations().size();
         Grid sequences = new Grid(batch, 1, WARP, WARPS, sharedBytes);
@@ -229,7 +229,7 @@ final class SequenceProgram implements AutoCloseable {
         }
     }
 
-    /** Takes the norm of the squares' sum, and a step of AdamW if it follows. */
+    /** Computes the norm from the sums of squares, and a step of AdamW if it follows. */
     private void launchNorm(CUdeviceptr squares) {
         CUdeviceptr norm = pointer(segment.gradNorm().norm());
         AdamWOp adamW = segment.adamW();

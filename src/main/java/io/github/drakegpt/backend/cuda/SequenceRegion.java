@@ -15,9 +15,9 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * Operations that each sequence of a pass goes through alone, as {@link io.github.drakegpt.backend.Backend#region} says. When
- * it runs for the first time, they are written down: what {@code sequence.cu} knows and what is faster so becomes a program,
- * the rest is launched one by one.
+ * Operations on each sequence of a pass alone, as defined by {@link io.github.drakegpt.backend.Backend#region}. Its
+ * first run records them: segments that {@code sequence.cu} supports, and where it is faster, become programs; the
+ * others are launched one by one.
  */
 final class SequenceRegion implements Runnable, AutoCloseable {
     private final CudaBackend backend;
@@ -33,7 +33,7 @@ final class SequenceRegion implements Runnable, AutoCloseable {
     }
 
     /**
-     * Neighbouring operations that can be one program, all of one pass.
+     * Consecutive operations of one pass that can be one program.
      *
      * @param gradNorm of the gradients that they give, or null
      * @param adamW with these gradients, or null
@@ -43,7 +43,7 @@ final class SequenceRegion implements Runnable, AutoCloseable {
     @Override
     public void run() {
         if (parts == null) {
-            if (backend.context().capturing()) { // a program cannot be copied to the GPU now
+            if (backend.context().capturing()) { // copying a program to the GPU is forbidden now
                 work.accept(backend);
                 return;
             }
@@ -52,7 +52,7 @@ final class SequenceRegion implements Runnable, AutoCloseable {
         parts.forEach(Runnable::run);
     }
 
-    /** How many programs it is made of. */
+    /** Number of its programs. */
     int programs() {
         return programs.size();
     }
@@ -109,8 +109,8 @@ final class SequenceRegion implements Runnable, AutoCloseable {
     }
 
     /**
-     * Throws if an operation reads what is a sum over the sequences, or takes other rows of a tensor for a sequence's than
-     * another operation does: those may be another block's.
+     * Throws if an operation reads a sum over the sequences, or if two operations assign different rows of a tensor to
+     * a sequence, since those may belong to another block.
      */
     private static void requireIndependent(List<Call> calls) {
         List<Operand> before = new ArrayList<>();
@@ -135,7 +135,9 @@ final class SequenceRegion implements Runnable, AutoCloseable {
                 && two.offset() < one.offset() + one.size();
     }
 
-    /** Whether each sequence has the same part of both; sums are read by nobody, and written once. */
+    /**
+     * Whether both assign the same part of a tensor to each sequence. False for sums, which may be written only once.
+     */
     private static boolean isSame(Operand one, Operand two) {
         return one.tensor().offset() == two.tensor().offset()
                 && one.extent() == two.extent()
@@ -143,7 +145,7 @@ final class SequenceRegion implements Runnable, AutoCloseable {
                 && one.extent() != Extent.SUM;
     }
 
-    /** The norm that a call takes, if all gradients of the segment lie among its elements; else null. */
+    /** The call's norm, if it covers all gradients of the segment; else null. */
     private static GradNormOp gradNorm(Call call, List<Call> segment) {
         if (!(call.operation() instanceof GradNormOp op)) {
             return null;
@@ -162,11 +164,11 @@ final class SequenceRegion implements Runnable, AutoCloseable {
         return !gradients.isEmpty() && inside ? op : null;
     }
 
-    /** The step of AdamW that a call takes, if it is with the gradients whose norm was taken, and rounds nothing; else null. */
-    private static AdamWOp adamW(Call call, GradNormOp norm) {
+    /** The call's step of AdamW, if it uses the gradients of the norm and rounds nothing; else null. */
+    private static AdamWOp adamW(Call call, GradNormOp gradNorm) {
         return call.operation() instanceof AdamWOp op
-                        && op.state().grads() == norm.x()
-                        && op.gradNorm() == norm.norm()
+                        && op.state().grads() == gradNorm.x()
+                        && op.gradNorm() == gradNorm.norm()
                         && !op.state().rounds()
                 ? op
                 : null;

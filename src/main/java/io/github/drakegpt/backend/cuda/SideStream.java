@@ -11,8 +11,8 @@ import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
 
 /**
- * A second stream, for a matrix product that runs beside another one: either alone often leaves some multiprocessors without
- * work. Only recorded work is spread over both, since to launch events takes the host longer than is gained.
+ * A second stream, for a matrix product concurrent with another one, since each alone often leaves some multiprocessors
+ * idle. Only recorded work uses it: outside of a graph, launching the events costs more than it gains.
  */
 final class SideStream implements AutoCloseable {
     private static final int WARM_UP = 64;
@@ -46,30 +46,30 @@ final class SideStream implements AutoCloseable {
     }
 
     /**
-     * Multiplies as a backward pass does. cuBLAS sets a handle up at its first product, which would else lie in a capture, where
-     * allocating and loading are forbidden.
+     * Multiplies like a backward pass. cuBLAS initializes a handle at its first product, which must not be in a
+     * capture, where allocating and loading are forbidden.
      */
-    private void warmUp(DType factors) {
+    private void warmUp(DType inputType) {
         long bytes = (long) WARM_UP * WARM_UP * Float.BYTES;
         CUdeviceptr memory = context.allocate(2 * bytes, "matrix products");
-        DeviceMatrix factor = new DeviceMatrix(memory, factors, WARM_UP, WARM_UP);
+        DeviceMatrix input = new DeviceMatrix(memory, inputType, WARM_UP, WARM_UP);
         DeviceMatrix product = new DeviceMatrix(memory.withByteOffset(bytes), DType.F32, WARM_UP, WARM_UP);
         CUstream first = context.stream();
         context.switchTo(stream);
         try {
             context.zero(memory, bytes);
-            gemm.multiply(factor.transpose(), factor, product);
+            gemm.multiply(input.transpose(), input, product);
         } finally {
             context.switchTo(first);
         }
         context.check(JCudaDriver.cuStreamSynchronize(stream), "waiting for the second stream");
-        context.synchronize(); // all is well, and nothing that was launched is suspect
+        context.synchronize(); // so that these launches are not suspects of a later error
         context.free(memory);
     }
 
     /**
-     * Records {@code aside}, with products on the second stream, and {@code meanwhile} on the first. What comes next waits for
-     * both. Neither may write what the other reads or writes; scratch memory is {@code aside}'s.
+     * Records {@code aside}, with products on the second stream, and {@code meanwhile} on the first. Later work waits
+     * for both. Neither may write memory that the other reads or writes; only {@code aside} may use scratch memory.
      */
     void record(Consumer<Gemm> aside, Runnable meanwhile) {
         context.enter();

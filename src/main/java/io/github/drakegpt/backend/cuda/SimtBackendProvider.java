@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
-/** The kernels of the GPU on the CPU, slowly: for tests, and only when asked for by name. */
+/** The GPU's kernels on the CPU: slow, for tests, and only selected by name. */
 public final class SimtBackendProvider extends DriverBackendProvider {
     /** For the {@link java.util.ServiceLoader}. */
     public SimtBackendProvider() {

@@ -11,7 +11,7 @@ import io.github.drakegpt.ops.SoftmaxGradOp;
 import io.github.drakegpt.ops.SoftmaxOp;
 import jcuda.driver.CUdeviceptr;
 
-/** The softmax, alone and in the loss. */
+/** Softmax, alone and in the loss. */
 final class SoftmaxKernels {
     private final Launcher launcher;
 

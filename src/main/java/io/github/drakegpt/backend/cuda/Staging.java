@@ -10,8 +10,8 @@ import jcuda.driver.CUevent_flags;
 import jcuda.driver.JCudaDriver;
 
 /**
- * Page-locked host memory that copies pass through: from there the device fetches on its own, so that a write only waits
- * if all slots are still on their way.
+ * Page-locked host memory for asynchronous copies to the device: a write waits only if all slots are still being
+ * copied.
  */
 final class Staging implements AutoCloseable {
     private static final int SLOTS = 64;
@@ -38,7 +38,7 @@ final class Staging implements AutoCloseable {
 
     /** Copies elements of an array to the device. The array may change when this returns. */
     void write(CUdeviceptr target, DType dtype, Object array, int from, int length) {
-        context.requireNotCapturing(); // to wait for a slot would already be the end of the capture
+        context.requireNotCapturing(); // waiting for a slot would already end the capture
         int perSlot = SLOT_BYTES / dtype.bytes();
         for (int done = 0; done < length; done += perSlot) {
             int n = Math.min(perSlot, length - done);
@@ -61,10 +61,10 @@ final class Staging implements AutoCloseable {
         }
     }
 
-    /** Copies elements to an array, once all work that was started before is done. */
+    /** Copies elements to an array, after all earlier work. */
     void read(CUdeviceptr source, DType dtype, Object array, int to, int length) {
         int perPass = SLOTS * SLOT_BYTES / dtype.bytes();
-        context.synchronize(); // no slot is on its way any more
+        context.synchronize(); // no slot is being copied any more
         for (int done = 0; done < length; done += perPass) {
             int n = Math.min(perPass, length - done);
             context.copyToHost(pinned, source.withByteOffset((long) done * dtype.bytes()), (long) n * dtype.bytes());

@@ -17,9 +17,9 @@ import io.github.drakegpt.ops.Sampling;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 
-/** Tokens: where they come from, their embeddings, and the next ones. */
+/** Operations on tokens: drawing batches, embeddings, sampling. */
 final class TokenKernels {
-    /** The least rows of a part of a gradient of the token table: a block looks at all of them, and adds up some. */
+    /** Minimum rows for a partial sum of the token table's gradient: a block checks all of them, and adds some. */
     private static final int EMBEDDING_ROWS = 512;
 
     private final Launcher launcher;
@@ -79,7 +79,7 @@ final class TokenKernels {
         int batch = pass.batch();
         int v = op.vocabSize();
         long n = (long) batch * v;
-        CUdeviceptr weights = launcher.scratch(2 * n * Double.BYTES); // and as much for sorting
+        CUdeviceptr weights = launcher.scratch(2 * n * Double.BYTES); // and the same again for sorting
         Object[] rows = {pointer(op.logits()), weights, weights.withByteOffset(n * Double.BYTES)};
         Sampling sampling = op.sampling();
         Object[] choice = {sampling.temperature(), sampling.topK(), sampling.topP()};

@@ -60,8 +60,8 @@ class NativeLayerKernelsTest {
                 LayerNormOp norm = new LayerNormOp(null, xs, weight, bias, out, stats, null);
                 Tensor dweight = tensor(untouched(c), c); // of no interest here, as dbias
                 Tensor dbias = tensor(untouched(c), c);
-                each.norm(norm, rows);
-                each.normGrad(new LayerNormGradOp(norm, douts, dxs, dweight, dbias, null), products, rows);
+                each.layerNorm(norm, rows);
+                each.layerNormGrad(new LayerNormGradOp(norm, douts, dxs, dweight, dbias, null), products, rows);
                 results.add(List.of(floats(out), floats(stats), floats(dxs), products));
             }
             assertSame(results, "c = " + c);
@@ -132,10 +132,10 @@ class NativeLayerKernelsTest {
         assertThatThrownBy(() -> kernels.attention(attention, tooLong)).isInstanceOf(IndexOutOfBoundsException.class);
         assertThatThrownBy(() -> kernels.attentionGrad(attentionGrad, tooLong))
                 .isInstanceOf(IndexOutOfBoundsException.class);
-        assertThatThrownBy(() -> kernels.norm(norm, 2)).isInstanceOf(IndexOutOfBoundsException.class);
-        assertThatThrownBy(() -> kernels.normGrad(normGrad, new float[8], 2))
+        assertThatThrownBy(() -> kernels.layerNorm(norm, 2)).isInstanceOf(IndexOutOfBoundsException.class);
+        assertThatThrownBy(() -> kernels.layerNormGrad(normGrad, new float[8], 2))
                 .isInstanceOf(IndexOutOfBoundsException.class);
-        assertThatThrownBy(() -> kernels.normGrad(normGrad, new float[3], 1))
+        assertThatThrownBy(() -> kernels.layerNormGrad(normGrad, new float[3], 1))
                 .isInstanceOf(IndexOutOfBoundsException.class);
     }
 
