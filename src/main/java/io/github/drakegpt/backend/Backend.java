@@ -2,8 +2,6 @@ package io.github.drakegpt.backend;
 
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.tensor.Arena;
-import java.util.List;
-import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 
@@ -12,7 +10,7 @@ import java.util.function.IntConsumer;
  * them at once, and what they are measured with. A backend whose {@link #precision} is BF16 takes activations and the
  * weights of matrix products in BF16, others in F32.
  */
-public interface Backend extends Operations, AutoCloseable {
+public interface Backend extends Operations, Measuring, AutoCloseable {
     /** The name that selects it: {@code cpu}. */
     String name();
 
@@ -79,33 +77,6 @@ public interface Backend extends Operations, AutoCloseable {
     default int repetitionsPerLaunch(int times, double flops) {
         return 1;
     }
-
-    // ---------------------------------------------------------------------------------------------- measuring
-
-    /**
-     * A clock with marks 0 to {@code marks} - 1.
-     *
-     * @param arena with which it is given back
-     */
-    DeviceClock newClock(Arena arena, int marks);
-
-    /** The ways in which this device can multiply rows with a weight matrix, that in fp32 first. */
-    List<MatrixProduct> products();
-
-    /**
-     * A library to measure operations against; empty if there is none for this device.
-     *
-     * @param arena with which it is given back
-     */
-    default Optional<LibraryOperations> libraryOperations(Arena arena) {
-        return Optional.empty();
-    }
-
-    /**
-     * The most bytes of memory that were taken at a time since the last call of this: by arenas, and on a GPU also by what
-     * operations keep for themselves.
-     */
-    long takePeakBytes();
 
     /** Gives back what the backend has; its arenas must have been closed. */
     @Override

@@ -11,8 +11,8 @@ public final class MemoryCount {
         peak = Math.max(peak, bytes);
     }
 
-    /** The most bytes at a time since the last call of this. */
-    public synchronized long takePeak() {
+    /** Returns the most bytes at a time since the last call of this. */
+    public synchronized long resetPeak() {
         long taken = peak;
         peak = bytes;
         return taken;

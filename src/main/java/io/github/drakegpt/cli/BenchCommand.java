@@ -207,7 +207,7 @@ final class BenchCommand implements Callable<Integer> {
     }
 
     private void train(Backend backend, ModelConfig model, TrainConfig config, ObjectNode row) {
-        backend.takePeakBytes();
+        backend.resetPeakBytes();
         Benchmark.Timing timing = Benchmark.train(backend, model, config, seconds);
         int sequences = config.sequencesPerStep();
         double flops = TrainingCost.flops(model, sequences);
@@ -216,7 +216,7 @@ final class BenchCommand implements Callable<Integer> {
                 .put("tokens_per_s", Math.round(1e3 * sequences * model.contextLength() / timing.median()))
                 .put("parameters", LanguageModel.parametersOf(model).count())
                 .put("flops_per_step", flops)
-                .put("memory_bytes", backend.takePeakBytes())
+                .put("memory_bytes", backend.resetPeakBytes())
                 .put(
                         "needed_bytes",
                         TrainingCost.bytes(

@@ -2,7 +2,7 @@ package io.github.drakegpt.profile;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.LibraryOperations;
-import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.backend.MatmulCandidate;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.ops.Access;
@@ -516,7 +516,7 @@ public final class KernelBenchmark {
 
     /** A product (rows, in, out) alone, by the library that has it in this precision: it makes its own operands. */
     private void byLibrary(String operation, String precision, int in, int out) {
-        for (MatrixProduct product : backend.products()) {
+        for (MatmulCandidate product : backend.products()) {
             if (product.library().isPresent() && product.name().equals(precision) && product.supports(rows, out, in)) {
                 DType dtype = precision.equals("bf16") ? DType.BF16 : DType.F32;
                 long sums = (long) Float.BYTES * rows * out;

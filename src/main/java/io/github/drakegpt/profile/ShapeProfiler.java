@@ -1,7 +1,7 @@
 package io.github.drakegpt.profile;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.backend.MatmulCandidate;
 import io.github.drakegpt.tensor.Arena;
 import java.util.List;
 import java.util.function.Consumer;
@@ -38,7 +38,7 @@ public final class ShapeProfiler {
     public record Result(
             Size size,
             int rows,
-            MatrixProduct product,
+            MatmulCandidate product,
             Benchmark.Timing warm,
             Benchmark.Timing cold,
             Throwable failure) {}
@@ -60,7 +60,7 @@ public final class ShapeProfiler {
      * @param results gets each as it comes
      */
     public void run(Size size, List<Integer> rows, Consumer<Result> results) {
-        for (MatrixProduct product : backend.products()) {
+        for (MatmulCandidate product : backend.products()) {
             try (Weights weights = new Weights(size, product)) {
                 for (int count : rows) {
                     if (product.supports(count, size.out(), size.in())) {
@@ -86,16 +86,16 @@ public final class ShapeProfiler {
     /** Allocated at the first product; if that fails, again for the next number of rows. */
     private final class Weights implements AutoCloseable {
         private final Size size;
-        private final MatrixProduct product;
+        private final MatmulCandidate product;
         private Arena arena;
-        private MatrixProduct.Prepared prepared;
+        private MatmulCandidate.Prepared prepared;
 
-        Weights(Size size, MatrixProduct product) {
+        Weights(Size size, MatmulCandidate product) {
             this.size = size;
             this.product = product;
         }
 
-        MatrixProduct.Prepared prepared() {
+        MatmulCandidate.Prepared prepared() {
             if (prepared == null) {
                 close(); // free what a failure has left
                 arena = backend.newArena();

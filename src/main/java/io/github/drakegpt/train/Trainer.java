@@ -65,7 +65,7 @@ public final class Trainer implements AutoCloseable {
         this.run = run;
         this.listeners = listeners;
         this.tokenizer = corpus.tokenizer();
-        backend.takePeakBytes(); // of work before this
+        backend.resetPeakBytes(); // of work before this
         int length = modelConfig.contextLength();
         step = TrainingStep.create(backend, modelConfig, config, corpus.train());
         try {
@@ -184,7 +184,7 @@ public final class Trainer implements AutoCloseable {
         requireFinite(trainLoss, state.step());
         requireFinite(valLoss, state.step());
         state = state.evaluated(trainLoss, valLoss);
-        peakMemoryBytes = Math.max(peakMemoryBytes, backend.takePeakBytes());
+        peakMemoryBytes = Math.max(peakMemoryBytes, backend.resetPeakBytes());
         TrainingListener.Evaluation evaluation = new TrainingListener.Evaluation(
                 step, trainLoss, valLoss, state.bestStep() == state.step(), peakMemoryBytes, new Sample());
         for (TrainingListener listener : listeners) {

@@ -254,7 +254,7 @@ public abstract class PackedOperations {
     void productsToCompare(int rows, int out, int in) {
         DeviceClock clock = backend().newClock(arena, 3);
         Map<String, Long> bytes = new TreeMap<>();
-        for (MatrixProduct product : backend().products()) {
+        for (MatmulCandidate product : backend().products()) {
             if (!product.supports(rows, out, in)) {
                 continue;
             }

@@ -4,7 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
-import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.backend.MatmulCandidate;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.OutOfMemoryException;
 import java.lang.reflect.InvocationTargetException;
@@ -28,7 +28,7 @@ class ShapeProfilerTest {
         try (Backend backend = Backends.create("cpu", 2)) {
             List<ShapeProfiler.Result> results = run(backend);
             List<String> products =
-                    backend.products().stream().map(MatrixProduct::name).toList();
+                    backend.products().stream().map(MatmulCandidate::name).toList();
             assertThat(products).contains("fp32", "b1.58", "bitnet");
             for (int i = 0; i < results.size(); i++) {
                 ShapeProfiler.Result result = results.get(i);
@@ -43,11 +43,11 @@ class ShapeProfilerTest {
     }
 
     /** A product of the CPU that counts how often weights are made, which fails the first time, and fails for two rows. */
-    private static final class Failing implements MatrixProduct {
-        private final MatrixProduct product;
+    private static final class Failing implements MatmulCandidate {
+        private final MatmulCandidate product;
         private int prepared;
 
-        Failing(MatrixProduct product) {
+        Failing(MatmulCandidate product) {
             this.product = product;
         }
 

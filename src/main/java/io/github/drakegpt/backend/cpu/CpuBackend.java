@@ -6,9 +6,9 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.DeviceClock;
-import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.backend.MatmulCandidate;
 import io.github.drakegpt.backend.MemoryCount;
-import io.github.drakegpt.backend.PackedMatrixProduct;
+import io.github.drakegpt.backend.PackedMatmulCandidate;
 import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AppendOp;
@@ -104,8 +104,8 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public long takePeakBytes() {
-        return memory.takePeak();
+    public long resetPeakBytes() {
+        return memory.resetPeak();
     }
 
     /**
@@ -145,11 +145,11 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public List<MatrixProduct> products() {
+    public List<MatmulCandidate> products() {
         return List.of(
-                new CpuFp32Product(this, blas),
-                new PackedMatrixProduct(this, Quantization.B158),
-                new PackedMatrixProduct(this, Quantization.BITNET));
+                new CpuFp32Candidate(this, blas),
+                new PackedMatmulCandidate(this, Quantization.B158),
+                new PackedMatmulCandidate(this, Quantization.BITNET));
     }
 
     // ---------------------------------------------------------------------------------------------- operations

@@ -4,8 +4,8 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.LibraryOperations;
-import io.github.drakegpt.backend.MatrixProduct;
-import io.github.drakegpt.backend.PackedMatrixProduct;
+import io.github.drakegpt.backend.MatmulCandidate;
+import io.github.drakegpt.backend.PackedMatmulCandidate;
 import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.ops.Operations;
@@ -195,15 +195,15 @@ public final class CudaBackend extends CudaOperations implements Backend {
     }
 
     @Override
-    public List<MatrixProduct> products() {
-        List<MatrixProduct> products = new ArrayList<>();
-        for (CudaProduct.Kind kind : CudaProduct.Kind.values()) {
-            products.add(new CudaProduct(resources.gemm(), kind));
+    public List<MatmulCandidate> products() {
+        List<MatmulCandidate> products = new ArrayList<>();
+        for (CudaCandidate.Kind kind : CudaCandidate.Kind.values()) {
+            products.add(new CudaCandidate(resources.gemm(), kind));
         }
-        products.add(new PackedMatrixProduct(this, Quantization.B158));
-        products.add(new PackedMatrixProduct(this, Quantization.BITNET));
+        products.add(new PackedMatmulCandidate(this, Quantization.B158));
+        products.add(new PackedMatmulCandidate(this, Quantization.BITNET));
         for (PackedPath path : PackedPath.values()) {
-            products.add(new PackedMatrixProduct(
+            products.add(new PackedMatmulCandidate(
                     Quantization.B158.label() + " " + path.title(),
                     Quantization.B158,
                     this,
@@ -228,8 +228,8 @@ public final class CudaBackend extends CudaOperations implements Backend {
     }
 
     @Override
-    public long takePeakBytes() {
-        return context.memoryCount().takePeak();
+    public long resetPeakBytes() {
+        return context.memoryCount().resetPeak();
     }
 
     @Override

@@ -21,9 +21,9 @@ import java.util.Random;
  * @param leastRows from which on that makes sense
  * @param mostRows up to which it does
  */
-public record PackedMatrixProduct(
+public record PackedMatmulCandidate(
         String name, Quantization quantization, Backend backend, int leastRows, int mostRows, Multiply multiply)
-        implements MatrixProduct {
+        implements MatmulCandidate {
     /** A way to do what {@link Backend#packedLinear} does. */
     @FunctionalInterface
     public interface Multiply {
@@ -31,7 +31,7 @@ public record PackedMatrixProduct(
     }
 
     /** {@link Backend#packedLinear} itself. */
-    public PackedMatrixProduct(Backend backend, Quantization quantization) {
+    public PackedMatmulCandidate(Backend backend, Quantization quantization) {
         this(quantization.label(), quantization, backend, 1, Integer.MAX_VALUE, backend::packedLinear);
     }
 
@@ -67,7 +67,7 @@ public record PackedMatrixProduct(
     private List<Runnable> products(Arena arena, List<PackedWeights> weights, int rows, int in) {
         Int8Rows x = Int8Rows.allocate(arena, quantization, rows, in);
         Tensor values = arena.allocate(DType.F32, Shape.of(rows, in));
-        values.write(MatrixProduct.random(rows * in));
+        values.write(MatmulCandidate.random(rows * in));
         Pass pass = Pass.evaluation(1, rows);
         backend.quantizeInt8(new QuantizeInt8Op(values, x), pass);
         Tensor y = arena.allocate(DType.F32, Shape.of(rows, weights.get(0).out()));

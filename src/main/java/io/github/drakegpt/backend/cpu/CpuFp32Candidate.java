@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.backend.MatmulCandidate;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -9,7 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /** OpenBLAS in fp32, each thread with its share of the weight's rows, as a product to compare. */
-record CpuFp32Product(CpuBackend backend, Blas blas) implements MatrixProduct {
+record CpuFp32Candidate(CpuBackend backend, Blas blas) implements MatmulCandidate {
     @Override
     public String name() {
         return "fp32";
@@ -22,7 +22,7 @@ record CpuFp32Product(CpuBackend backend, Blas blas) implements MatrixProduct {
 
     @Override
     public Prepared prepare(Arena arena, int out, int in, int weights) {
-        float[] random = MatrixProduct.random(out * in);
+        float[] random = MatmulCandidate.random(out * in);
         List<Tensor> prepared = new ArrayList<>();
         for (int i = 0; i < weights; i++) {
             Tensor w = arena.allocate(DType.F32, Shape.of(out, in));
@@ -36,7 +36,7 @@ record CpuFp32Product(CpuBackend backend, Blas blas) implements MatrixProduct {
         int out = weights.get(0).shape().dim(0);
         int in = weights.get(0).shape().dim(1);
         Tensor x = arena.allocate(DType.F32, Shape.of(rows, in));
-        x.write(MatrixProduct.random(rows * in));
+        x.write(MatmulCandidate.random(rows * in));
         Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
         int parts = backend.workers();
         List<Runnable> products = new ArrayList<>();

@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
-import io.github.drakegpt.backend.MatrixProduct;
+import io.github.drakegpt.backend.MatmulCandidate;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -12,7 +12,7 @@ import java.util.Optional;
 import java.util.Random;
 
 /** cuBLAS at a precision, as a product to compare. */
-record CudaProduct(Gemm gemm, Kind kind) implements MatrixProduct {
+record CudaCandidate(Gemm gemm, Kind kind) implements MatmulCandidate {
     /** What is multiplied: sums are float32, but for int8, whose sums are int32. */
     enum Kind {
         FP32(DType.F32),
@@ -69,7 +69,7 @@ record CudaProduct(Gemm gemm, Kind kind) implements MatrixProduct {
 
     private DeviceMatrix random(Arena arena, int rows, int columns) {
         Tensor tensor = arena.allocate(kind.dtype, Shape.of(rows, columns));
-        float[] values = MatrixProduct.random(rows * columns);
+        float[] values = MatmulCandidate.random(rows * columns);
         switch (kind) {
             case FP32, BF16 -> tensor.write(values);
             case INT8 -> {

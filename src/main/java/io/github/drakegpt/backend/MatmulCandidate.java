@@ -6,7 +6,7 @@ import java.util.Optional;
 import java.util.SplittableRandom;
 
 /** A way to multiply rows with a weight matrix, to be compared with the others that a device has. */
-public interface MatrixProduct {
+public interface MatmulCandidate {
     /** What weights and rows are made of, and how they are multiplied where there are several ways: {@code fp32}. */
     String name();
 
