@@ -4,8 +4,8 @@ import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.tensor.Tensor;
 
 /**
- * Operations of a library that do the same as some of {@link Operations}: what those are measured against. Tensors are F32, or
- * all of an operation BF16; an {@link UnsupportedOperationException} says that the library cannot do it with them.
+ * A library's versions of some {@link Operations}, for comparison. Tensors of an operation are all F32 or all BF16; an
+ * {@link UnsupportedOperationException} says that the library does not support it for them.
  */
 public interface LibraryOperations {
     /** The library: {@code cuDNN}. */
@@ -17,7 +17,7 @@ public interface LibraryOperations {
     /** {@link Operations#softmaxGrad} of whole rows. */
     void softmaxGrad(Tensor y, Tensor dy, Tensor dx, int rows, int c);
 
-    /** y = max(x, 0), n elements each; of ours a part of {@link Operations#linear}. */
+    /** y = max(x, 0), n elements each; a part of {@link Operations#linear}. */
     void relu(Tensor x, Tensor y, int n);
 
     /** {@link Operations#reluGrad} without the bias; n elements. */

@@ -5,9 +5,9 @@ import java.util.List;
 import java.util.Optional;
 import java.util.SplittableRandom;
 
-/** A way to multiply rows with a weight matrix, to be compared with the others that a device has. */
+/** An implementation of the product of rows with a weight matrix, to be compared with the device's others. */
 public interface MatmulCandidate {
-    /** What weights and rows are made of, and how they are multiplied where there are several ways: {@code fp32}. */
+    /** Types of weights and rows, and the implementation where there are several: {@code fp32}. */
     String name();
 
     /** The library that multiplies; empty where this project does. */
@@ -30,10 +30,11 @@ public interface MatmulCandidate {
     @FunctionalInterface
     interface Prepared {
         /**
-         * Prepares y (rows, out) = x (rows, in) weight^T for each weight, all with the same x of random values and the same y.
+         * Prepares y (rows, out) = x (rows, in) weight^T for each weight, all with the same x of random values and the
+         * same y.
          *
          * @param arena of x and y, closed before that of the weights
-         * @return for each weight what multiplies with it, once for each run
+         * @return for each weight an object whose runs multiply with it once
          */
         List<Runnable> products(Arena arena, int rows);
     }

@@ -4,30 +4,30 @@ import io.github.drakegpt.tensor.Arena;
 import java.util.List;
 import java.util.Optional;
 
-/** Measurements of a device: its time and memory, and what else could do its operations. */
+/** Measurements of a device: its time and memory, and alternatives to its operations. */
 public interface Measuring {
     /**
      * A clock with marks 0 to {@code marks} - 1.
      *
-     * @param arena with which it is given back
+     * @param arena closing it frees the clock
      */
     DeviceClock newClock(Arena arena, int marks);
 
-    /** The ways in which this device can multiply rows with a weight matrix, that in fp32 first. */
+    /** The device's implementations of the product of rows with a weight matrix, the one in fp32 first. */
     List<MatmulCandidate> products();
 
     /**
      * A library to measure operations against; empty if there is none for this device.
      *
-     * @param arena with which it is given back
+     * @param arena closing it frees the library's resources
      */
     default Optional<LibraryOperations> libraryOperations(Arena arena) {
         return Optional.empty();
     }
 
     /**
-     * Returns the most bytes of memory that were taken at a time since the last call of this: by arenas, and on a GPU also by
-     * what operations keep for themselves.
+     * Returns the peak bytes of memory since the last call, of arenas and, on a GPU, of scratch memory, and starts a
+     * new peak.
      */
     long resetPeakBytes();
 }

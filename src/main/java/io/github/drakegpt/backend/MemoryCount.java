@@ -11,7 +11,7 @@ public final class MemoryCount {
         peak = Math.max(peak, bytes);
     }
 
-    /** Returns the most bytes at a time since the last call of this. */
+    /** Returns the peak since the last call, and starts a new one from the current bytes. */
     public synchronized long resetPeak() {
         long taken = peak;
         peak = bytes;

@@ -16,15 +16,15 @@ import java.util.List;
 import java.util.Random;
 
 /**
- * A product with packed weights, to compare.
+ * A candidate with packed weights.
  *
- * @param leastRows from which on that makes sense
- * @param mostRows up to which it does
+ * @param leastRows minimum rows worth measuring
+ * @param mostRows maximum rows worth measuring
  */
 public record PackedMatmulCandidate(
         String name, Quantization quantization, Backend backend, int leastRows, int mostRows, Multiply multiply)
         implements MatmulCandidate {
-    /** A way to do what {@link Backend#packedLinear} does. */
+    /** An implementation of {@link Backend#packedLinear}. */
     @FunctionalInterface
     public interface Multiply {
         void run(PackedLinearOp op, Pass pass);
@@ -51,7 +51,7 @@ public record PackedMatmulCandidate(
         new Random(42).nextBytes(codes);
         if (quantization == Quantization.B158) {
             for (int i = 0; i < codes.length; i++) {
-                codes[i] &= (byte) ~((codes[i] & codes[i] >> 1 & 0x55) << 1); // 3, which is no code, becomes 1
+                codes[i] &= (byte) ~((codes[i] & codes[i] >> 1 & 0x55) << 1); // 3 is not a code, and becomes 1
             }
         }
         PackedMatrix matrix = new PackedMatrix(quantization, out, in, codes, new float[] {0.1f});

@@ -64,15 +64,15 @@ import java.util.function.Function;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Times single operations of a backend at the sizes that they have when a model is trained. */
+/** Times single operations of a backend at their sizes in the training of a model. */
 public final class KernelBenchmark {
     private static final Logger log = LoggerFactory.getLogger(KernelBenchmark.class);
     private static final long SEED = 42;
     private static final int COPIED = 1 << 25; // 128 MB to read and as much to write
     private static final int CORPUS_TOKENS = 1_000_000;
-    /** Operands of more than this do not wait in a cache for their next use in training either. */
+    /** Larger operands are not in a cache at their next use in training either. */
     private static final long CACHED_BYTES = 16L << 20;
-    /** For operations that have no rows. */
+    /** For operations without rows. */
     private static final Pass ONE_ROW = Pass.evaluation(1, 1);
 
     private final Backend backend;
@@ -107,7 +107,7 @@ public final class KernelBenchmark {
      * @param by the library that does it; null where the backend does
      * @param dtype the smallest floating-point type among its operands
      * @param shape its sizes, in the order of its dimensions
-     * @param bytes it has to move if it reads and writes each element once
+     * @param bytes that it moves if it reads and writes each element once
      * @param flops multiplications and additions of its matrix products; 0 if it has none
      */
     public record Subject(String operation, String by, DType dtype, Shape shape, long bytes, long flops) {}
@@ -116,28 +116,29 @@ public final class KernelBenchmark {
      * An operation timed, or failed.
      *
      * @param timing null if it failed
-     * @param failure why it was not timed; else null
+     * @param failure the reason if it failed; else null
      */
     public record Result(Subject subject, Benchmark.Timing timing, Throwable failure) {
-        /** What it moves, in 10^9 bytes per second. */
+        /** Its bandwidth, in 10^9 bytes per second. */
         public double gigabytesPerSecond() {
             return subject.bytes / timing.median() / 1e6;
         }
 
-        /** What its matrix products compute, in 10^9 operations per second. */
+        /** The rate of its matrix products, in 10^9 operations per second. */
         public double gigaflopsPerSecond() {
             return subject.flops / timing.median() / 1e6;
         }
     }
 
     /**
-     * Times a copy, to compare with, and then each operation of training and generating, behind it the same by a library
-     * where the device has one. An operation that fails, for want of memory or because a library refuses it, is a result too.
+     * Times a copy, as the reference, then each operation of training and generating, followed by the same operation of
+     * a library where the device has one. A failure, for want of memory or because a library refuses the operation, is
+     * also a result.
      *
-     * @param model whose sizes they get
+     * @param model whose sizes they have
      * @param batch sequences of a training step
-     * @param seconds how long to measure each, after half as long to warm up
-     * @param results gets each as it comes
+     * @param seconds to measure each, after half as long to warm up
+     * @param results receives each at once
      */
     public static void run(Backend backend, ModelConfig model, int batch, double seconds, Consumer<Result> results) {
         try (Arena arena = backend.newArena()) {
@@ -198,7 +199,7 @@ public final class KernelBenchmark {
         });
     }
 
-    /** Rows rounded to 8 bits, alone and behind a norm: of F32. */
+    /** Rows of F32 rounded to 8 bits, alone and after a norm. */
     private void rounding() {
         int c = model.embeddingDim();
         Shape shape = Shape.of(rows, c);
@@ -230,7 +231,7 @@ public final class KernelBenchmark {
         packedLinear(4 * c, c, true, false);
     }
 
-    /** @param result what it writes: logits are F32 whatever the activations are */
+    /** @param result the type of its output: logits are F32 even where activations are BF16 */
     private void linear(int in, int out, boolean withBias, boolean relu, DType result) {
         Shape shape = Shape.of(rows, in, out);
         long flops = 2L * rows * in * out;
@@ -347,7 +348,7 @@ public final class KernelBenchmark {
 
     // ---------------------------------------------------------------------------------------------- tensors
 
-    /** What operations are made with. */
+    /** Tensors and other operands of operations. */
     private final class Tensors {
         private static final float[] VALUES = values();
 
@@ -357,7 +358,10 @@ public final class KernelBenchmark {
             this.arena = arena;
         }
 
-        /** From 0 to 1, so that they can also be moments and inverse deviations: not zeros, on which GPUs are faster. */
+        /**
+         * Values from 0 to 1, so that they can also be moments and inverse deviations; not zeros, on which GPUs are
+         * faster.
+         */
         private static float[] values() {
             SplittableRandom random = new SplittableRandom(SEED);
             float[] values = new float[1 << 20];
@@ -420,7 +424,7 @@ public final class KernelBenchmark {
             return new RandomStream(SEED, purpose, number(1));
         }
 
-        /** The model's; null if it has none. */
+        /** The model's dropout; null if it has none. */
         Dropout dropout() {
             return model.dropout() > 0 ? new Dropout(model.dropout(), stream(RandomStream.dropout(0))) : null;
         }
@@ -462,12 +466,12 @@ public final class KernelBenchmark {
 
     // ---------------------------------------------------------------------------------------------- timing
 
-    /** Times an operation of the backend, which {@code make} makes on tensors of its own each time. */
+    /** Times an operation of the backend, which {@code make} makes on new tensors each time. */
     private void time(Shape shape, Pass pass, Function<Tensors, Operation> make) {
         time(0, shape, pass, make);
     }
 
-    /** The same of so many multiplications and additions. */
+    /** The same for an operation with so many multiplications and additions. */
     private void time(long flops, Shape shape, Pass pass, Function<Tensors, Operation> make) {
         Operation described = make.apply(new Tensors(new MeasuringArena()));
         boolean bf16 = described.operands().list().stream()
@@ -481,7 +485,7 @@ public final class KernelBenchmark {
         });
     }
 
-    /** Gives what is read random values, where that has none yet. */
+    /** Fills an operand that is read with random values, unless it has values already. */
     private static void fill(Operand operand) {
         DType dtype = operand.tensor().dtype();
         boolean read = operand.access() == Access.READ || operand.access() == Access.UPDATE;
@@ -491,9 +495,9 @@ public final class KernelBenchmark {
     }
 
     /**
-     * Times the same by the device's library, if there is one that can do it with such tensors.
+     * Times the same operation of the device's library, if there is one that supports such tensors.
      *
-     * @param moved how many tensors of that shape are read and written; one that is both counts twice
+     * @param moved number of tensors of that shape that are read or written; one that is both counts twice
      */
     private void byLibrary(
             String operation, Shape shape, int moved, BiFunction<LibraryOperations, List<Tensor>, Runnable> prepare) {
@@ -514,7 +518,7 @@ public final class KernelBenchmark {
         });
     }
 
-    /** A product (rows, in, out) alone, by the library that has it in this precision: it makes its own operands. */
+    /** Times a product (rows, in, out) alone, by the library that has it in this precision, on its own operands. */
     private void byLibrary(String operation, String precision, int in, int out) {
         for (MatmulCandidate product : backend.products()) {
             if (product.library().isPresent() && product.name().equals(precision) && product.supports(rows, out, in)) {

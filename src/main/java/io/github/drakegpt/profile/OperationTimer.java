@@ -7,29 +7,29 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Times operations by the device's own clock, many in a row as recorded work before the device is waited for: the host's part
- * does not count.
+ * Times operations by the device's own clock, many in a row as recorded work between two synchronizations, so that the
+ * host's part does not count.
  */
 final class OperationTimer {
-    /** So much lies between two uses of the same memory where it should not wait in a cache: more than any GPU's cache holds. */
+    /** Bytes between two uses of the same memory that should not be in a cache: more than any GPU's cache. */
     static final long ROTATED_BYTES = 256L << 20;
 
     private static final int MOST_RECORDED = 64;
     private static final double RECORDED_SECONDS = 1e-3;
-    /** Time between two waits, of which each takes a GPU some 20 us. */
+    /** Time between two synchronizations, each of which takes a GPU some 20 us. */
     private static final double SAMPLE_SECONDS = 2e-2;
 
     private final Backend backend;
     private final double seconds;
 
-    /** @param seconds how long to measure each, after half as long to warm up; three samples are taken at least */
+    /** @param seconds to measure each, after half as long to warm up; at least three samples */
     OperationTimer(Backend backend, double seconds) {
         this.backend = backend;
         this.seconds = seconds;
     }
 
     /**
-     * The time of one of several operations that are done in turns.
+     * The time of one of several operations that run in turns.
      *
      * @param arena whose tensors they use
      */

@@ -12,9 +12,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 
-/** A backend that measures how long each operation takes on the device while another one does the work. */
+/** Wraps a backend and times each of its operations on the device. */
 final class TimedBackend implements InvocationHandler {
-    /** What puts operations together where a device can; by default they are run one by one. */
+    /** Methods by which a device can run operations together; their default implementations run them one by one. */
     private static final Set<String> ONE_BY_ONE = Set.of("record", "region", "repetitionsPerLaunch");
 
     private static final int MOST_SPANS = 10_000;

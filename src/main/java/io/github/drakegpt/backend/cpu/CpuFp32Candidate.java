@@ -8,7 +8,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 
-/** OpenBLAS in fp32, each thread with its share of the weight's rows, as a product to compare. */
+/** OpenBLAS in fp32, each thread with its share of the weight's rows. */
 record CpuFp32Candidate(CpuBackend backend, Blas blas) implements MatmulCandidate {
     @Override
     public String name() {

@@ -11,9 +11,9 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Random;
 
-/** cuBLAS at a precision, as a product to compare. */
+/** cuBLAS at a precision. */
 record CudaCandidate(Gemm gemm, Kind kind) implements MatmulCandidate {
-    /** What is multiplied: sums are float32, but for int8, whose sums are int32. */
+    /** Type of the inputs: sums are float32, except for int8, whose sums are int32. */
     enum Kind {
         FP32(DType.F32),
         BF16(DType.BF16),
@@ -43,7 +43,7 @@ record CudaCandidate(Gemm gemm, Kind kind) implements MatmulCandidate {
 
     @Override
     public boolean supports(int rows, int out, int in) {
-        return kind != Kind.INT8 || out % 4 == 0 && in % 4 == 0; // what cuBLAS asks for
+        return kind != Kind.INT8 || out % 4 == 0 && in % 4 == 0; // cuBLAS requires it
     }
 
     @Override
