@@ -42,13 +42,24 @@ public final class GuardedTensors {
     private final Backend backend;
     private final Arena arena;
     private final int before;
+    private final int spare;
     private final Map<Tensor, Tensor> wholes = new IdentityHashMap<>();
 
     /** @param aligned whether tensors begin at multiples of 16 bytes */
     public GuardedTensors(Backend backend, Arena arena, boolean aligned) {
+        this(backend, arena, aligned ? ALIGNED : ODD, SPARE);
+    }
+
+    private GuardedTensors(Backend backend, Arena arena, int before, int spare) {
         this.backend = backend;
         this.arena = arena;
-        this.before = aligned ? ALIGNED : ODD;
+        this.before = before;
+        this.spare = spare;
+    }
+
+    /** Operands of exactly the rows of the pass: on SIMT, reading one row too many leaves the allocation and fails. */
+    public GuardedTensors withoutSpareRows() {
+        return new GuardedTensors(backend, arena, before, 0);
     }
 
     // ---------------------------------------------------------------------------------------------- making
@@ -94,7 +105,7 @@ public final class GuardedTensors {
 
     /** The same of any type. */
     public Tensor outputRows(DType dtype, int rows, int c) {
-        return guarded(dtype, Shape.of(rows + SPARE, c));
+        return guarded(dtype, Shape.of(rows + spare, c));
     }
 
     /** I32 of exactly these values. */
@@ -106,7 +117,7 @@ public final class GuardedTensors {
 
     /** I32 of these values, one for each row, and behind them some that no operation may touch. */
     public Tensor intRows(int... values) {
-        Tensor tensor = guarded(DType.I32, Shape.of(values.length + SPARE));
+        Tensor tensor = guarded(DType.I32, Shape.of(values.length + spare));
         tensor.write(values);
         return tensor;
     }
@@ -115,8 +126,8 @@ public final class GuardedTensors {
     public Int8Rows int8Rows(Quantization quantization, int rows, int c) {
         return new Int8Rows(
                 outputRows(DType.I8, rows, PackedMatrix.paddedColumns(quantization, c)),
-                output(DType.F32, rows + SPARE),
-                output(DType.I32, rows + SPARE));
+                output(DType.F32, rows + spare),
+                output(DType.I32, rows + spare));
     }
 
     /** U16 of exactly these values. */

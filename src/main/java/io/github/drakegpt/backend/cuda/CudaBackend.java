@@ -156,9 +156,10 @@ public final class CudaBackend extends CudaOperations implements Backend {
     /** With {@code CUDA_LAUNCH_BLOCKING=1} each operation has its own launches, so that an error names its own kernel. */
     @Override
     public Runnable region(Arena arena, Consumer<Operations> work) {
-        if (!fuse || context.blocking()) {
-            return Backend.super.region(arena, work);
-        }
+        return fuse && !context.blocking() ? sequenceRegion(arena, work) : Backend.super.region(arena, work);
+    }
+
+    SequenceRegion sequenceRegion(Arena arena, Consumer<Operations> work) {
         SequenceRegion region = new SequenceRegion(this, sequences, work);
         arena.onClose(region::close);
         return region;

@@ -107,10 +107,6 @@ abstract class FusedOperations {
         return on -> operations.forEach(operation -> operation.run(on, pass));
     }
 
-    private SequenceRegion region(Arena of, Consumer<Operations> work) {
-        return (SequenceRegion) backend.region(of, work);
-    }
-
     /** Runs the work one by one and as a region, from the same beginning, and says how many programs the region has. */
     private int assertSame(Consumer<Operations> work) {
         List<float[]> before = tensors.stream().map(Tensor::toFloats).toList();
@@ -119,7 +115,7 @@ abstract class FusedOperations {
         for (int i = 0; i < tensors.size(); i++) {
             tensors.get(i).write(before.get(i));
         }
-        SequenceRegion region = region(arena, work);
+        SequenceRegion region = backend.sequenceRegion(arena, work);
         region.run();
         for (int i = 0; i < tensors.size(); i++) {
             float largest = 1;
@@ -288,7 +284,7 @@ abstract class FusedOperations {
         Tensor dw = floats(8, 8);
         List<Operation> operations =
                 concat(layers(x, w, y), new LinearGradOp(x, w, y, null, dw, null), new LinearOp(x, dw, null, false, y));
-        SequenceRegion region = region(arena, all(operations, THREE_OF_FOUR));
+        SequenceRegion region = backend.sequenceRegion(arena, all(operations, THREE_OF_FOUR));
         assertThatIllegalArgumentException()
                 .isThrownBy(region::run)
                 .withMessage(
@@ -301,7 +297,7 @@ abstract class FusedOperations {
     void aRegionIsOfOnePass() {
         Tensor x = floats(12, 8);
         LinearOp linear = new LinearOp(x, floats(8, 8), null, false, floats(12, 8));
-        SequenceRegion region = region(arena, on -> {
+        SequenceRegion region = backend.sequenceRegion(arena, on -> {
             on.linear(linear, THREE_OF_FOUR);
             on.linear(linear, Pass.evaluation(2, 6));
         });
@@ -318,8 +314,8 @@ abstract class FusedOperations {
         Tensor later = buffer.slice(8, Shape.of(12, 8));
         Tensor w = floats(8, 8);
         Tensor y = floats(12, 8);
-        SequenceRegion region =
-                region(arena, all(concat(layers(x, w, y), new LinearOp(later, w, null, false, y)), THREE_OF_FOUR));
+        SequenceRegion region = backend.sequenceRegion(
+                arena, all(concat(layers(x, w, y), new LinearOp(later, w, null, false, y)), THREE_OF_FOUR));
         assertThatIllegalArgumentException().isThrownBy(region::run).withMessageContaining("linear cannot take x");
     }
 
@@ -358,7 +354,8 @@ abstract class FusedOperations {
         float[] start = x.toFloats();
         int before = backend.context().liveAllocations();
         try (Arena recorded = backend.newArena()) {
-            Runnable work = backend.record(recorded, region(recorded, all(layers(x, w, y), THREE_OF_FOUR)));
+            Runnable work =
+                    backend.record(recorded, backend.sequenceRegion(recorded, all(layers(x, w, y), THREE_OF_FOUR)));
             work.run();
             float[] first = x.toFloats();
             for (int i = 0; i < 3; i++) {
@@ -375,7 +372,7 @@ abstract class FusedOperations {
         Tensor x = floats(12, 8);
         LinearOp linear = new LinearOp(floats(12, 8), floats(8, 8), null, false, x);
         float[] before = x.toFloats();
-        SequenceRegion region = region(arena, on -> {
+        SequenceRegion region = backend.sequenceRegion(arena, on -> {
             on.linear(linear, THREE_OF_FOUR);
             throw new IllegalStateException("no");
         });

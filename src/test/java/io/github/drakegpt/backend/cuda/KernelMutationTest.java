@@ -247,7 +247,7 @@ class KernelMutationTest {
                         "int stride = gridDim.x",
                         "int stride = 2 * gridDim.x",
                         List.of(),
-                        "norm"),
+                        "gradNorm"),
                 bf16Attention(
                         "a tile multiplied before it has come",
                         "copy_wait();\n        __syncthreads();  // this tile has come",
