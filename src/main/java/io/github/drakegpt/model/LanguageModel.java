@@ -133,7 +133,9 @@ public abstract class LanguageModel {
 
     private static Parameters.Buffers buffers(
             ModelConfig config, Arena arena, Use use, DType activations, LanguageModel sharing) {
-        Shape flat = Shape.of(Math.toIntExact(parametersOf(config, use).size()));
+        Shape flat = sharing == null
+                ? Shape.of(Math.toIntExact(parametersOf(config, use).size()))
+                : sharing.weights().shape();
         Tensor grads = use == Use.TRAINING ? arena.allocate(DType.F32, flat) : null;
         if (sharing != null) {
             return new Parameters.Buffers(sharing.weights(), sharing.matmulWeights(), grads);

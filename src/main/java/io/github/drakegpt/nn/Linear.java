@@ -17,9 +17,7 @@ import io.github.drakegpt.tensor.Tensor;
 public final class Linear {
     private final LinearWeight weight;
     private final Parameter bias; // (out)
-    private final Activation x;
     private final Activation y;
-    private final boolean relu;
     private final ReluGradOp reluGrad; // or null
 
     /** The use of the product. */
@@ -40,9 +38,8 @@ public final class Linear {
             Use use,
             Activation x,
             Activation y) {
-        this.x = x;
         this.y = y;
-        this.relu = use == Use.RELU;
+        boolean relu = use == Use.RELU;
         int in = x.value().shape().columns();
         int out = y.value().shape().columns();
         this.weight = LinearWeight.add(

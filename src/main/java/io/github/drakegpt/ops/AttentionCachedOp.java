@@ -39,7 +39,7 @@ public record AttentionCachedOp(Tensor qkv, Tensor cache, Tensor position, Tenso
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, qkv.size() / qkv.shape().columns());
+        return Operation.rows(pass, qkv);
     }
 
     /** The most tokens of a sequence in the cache. */

@@ -37,6 +37,6 @@ public record AttentionGradOp(AttentionOp forward, Tensor dout, Tensor dqkv) imp
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, forward.qkv().size() / forward.qkv().shape().columns());
+        return Operation.rows(pass, forward.qkv());
     }
 }

@@ -43,7 +43,7 @@ public record AttentionOp(Tensor qkv, Tensor out, Tensor stats, Dropout dropout,
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, qkv.size() / qkv.shape().columns());
+        return Operation.rows(pass, qkv);
     }
 
     /** S. */

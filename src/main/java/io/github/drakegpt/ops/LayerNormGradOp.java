@@ -53,7 +53,7 @@ public record LayerNormGradOp(
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, dx.size() / dx.shape().columns());
+        return Operation.rows(pass, dx);
     }
 
     /** C. */

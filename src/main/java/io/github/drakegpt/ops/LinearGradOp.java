@@ -40,7 +40,7 @@ public record LinearGradOp(Tensor x, Tensor w, Tensor dy, Tensor dx, Tensor dw, 
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, x.size() / x.shape().columns());
+        return Operation.rows(pass, x);
     }
 
     /** Columns of x. */

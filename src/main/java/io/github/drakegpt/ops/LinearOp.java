@@ -36,7 +36,7 @@ public record LinearOp(Tensor x, Tensor w, Tensor bias, boolean relu, Tensor y) 
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, x.size() / x.shape().columns());
+        return Operation.rows(pass, x);
     }
 
     /** Columns of x. */

@@ -52,14 +52,6 @@ public final class Operands {
         return slots;
     }
 
-    /** The operand of that name. */
-    public Operand get(String name) {
-        return list().stream()
-                .filter(operand -> operand.name().equals(name))
-                .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException(operation + " has no operand " + name + "."));
-    }
-
     // ---------------------------------------------------------------------------------------------- telling
 
     /** An activation or gradient that is read: F32 or BF16, the same for all of an operation. */
@@ -298,12 +290,9 @@ public final class Operands {
     private void checkOverlap(Operand operand, Operand other) {
         Tensor one = operand.tensor();
         Tensor two = other.tensor();
-        boolean overlap = one.storage() == two.storage()
-                && one.offset() < two.offset() + two.size()
-                && two.offset() < one.offset() + one.size();
         boolean allowed = one.offset() == two.offset()
                 && (operand.over().contains(other.name()) || other.over().contains(operand.name()));
-        if (overlap && !allowed) {
+        if (one.overlaps(two) && !allowed) {
             throw new IllegalArgumentException(operation + ": " + operand.name() + " and " + other.name()
                     + " share memory; give them tensors of their own.");
         }

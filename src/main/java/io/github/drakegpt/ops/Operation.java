@@ -1,5 +1,7 @@
 package io.github.drakegpt.ops;
 
+import io.github.drakegpt.tensor.Tensor;
+
 /**
  * An operation with its operands. It is made once, when a layer is built, and checked then, for all devices. Running it
  * allocates nothing.
@@ -16,6 +18,11 @@ public interface Operation {
         return operands().list().stream()
                 .mapToLong(operand -> operand.bytes(pass))
                 .sum();
+    }
+
+    /** The rows of a pass, of which the operand (rows, C) must have as many. */
+    static int rows(Pass pass, Tensor operand) {
+        return rows(pass, operand.size() / operand.shape().columns());
     }
 
     /**

@@ -37,6 +37,6 @@ public record PackedLinearOp(Int8Rows x, PackedWeights w, Tensor bias, boolean r
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, y.size() / y.shape().columns());
+        return Operation.rows(pass, y);
     }
 }

@@ -30,7 +30,7 @@ public record QuantizeInt8Op(Tensor x, Int8Rows q) implements Operation {
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, x.size() / x.shape().columns());
+        return Operation.rows(pass, x);
     }
 
     /** C. */

@@ -35,7 +35,7 @@ public record QuantizeRowsOp(Tensor x, Tensor strength, Tensor q) implements Ope
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, x.size() / x.shape().columns());
+        return Operation.rows(pass, x);
     }
 
     /** C. */

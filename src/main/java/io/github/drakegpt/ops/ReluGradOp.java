@@ -35,7 +35,7 @@ public record ReluGradOp(Tensor y, Tensor dy, Tensor dbias) implements Operation
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, y.size() / y.shape().columns());
+        return Operation.rows(pass, y);
     }
 
     /** C. */

@@ -38,7 +38,7 @@ public record ResidualGradOp(Tensor dsum, Dropout dropout, Tensor dbranch, Tenso
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, dsum.size() / dsum.shape().columns());
+        return Operation.rows(pass, dsum);
     }
 
     /** C. */

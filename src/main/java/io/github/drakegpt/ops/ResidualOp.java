@@ -40,7 +40,7 @@ public record ResidualOp(Tensor x, Tensor branch, Tensor bias, Dropout dropout, 
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, x.size() / x.shape().columns());
+        return Operation.rows(pass, x);
     }
 
     /** C. */

@@ -41,7 +41,7 @@ public record RmsNormGradOp(Tensor x, Tensor weight, Tensor stats, Tensor dout, 
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, x.size() / x.shape().columns());
+        return Operation.rows(pass, x);
     }
 
     /** C. */

@@ -36,7 +36,7 @@ public record RmsNormOp(Tensor x, Tensor weight, Tensor out, Tensor stats, Int8R
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, x.size() / x.shape().columns());
+        return Operation.rows(pass, x);
     }
 
     /** C. */

@@ -39,7 +39,7 @@ public record SampleOp(Tensor logits, Sampling sampling, RandomStream stream, Te
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, logits.size() / logits.shape().columns());
+        return Operation.rows(pass, logits);
     }
 
     /** V. */

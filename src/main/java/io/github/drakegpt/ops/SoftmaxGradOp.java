@@ -35,7 +35,7 @@ public record SoftmaxGradOp(Tensor y, Tensor dy, Tensor dx, boolean causal) impl
 
     /** Rows of a pass, which the operands must have. */
     public int rows(Pass pass) {
-        return Operation.rows(pass, y.size() / y.shape().columns());
+        return Operation.rows(pass, y);
     }
 
     /** C. */

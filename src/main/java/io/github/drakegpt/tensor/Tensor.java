@@ -53,6 +53,11 @@ public final class Tensor {
         return new Tensor(dtype, shape, storage, offset + start);
     }
 
+    /** Whether it shares elements with another tensor. */
+    public boolean overlaps(Tensor other) {
+        return storage == other.storage && offset < other.offset + other.size() && other.offset < offset + size();
+    }
+
     /** Copies the first {@code values.length} elements of an F32 or BF16 tensor into {@code values}. */
     public void read(float[] values) {
         if (dtype == DType.BF16) {

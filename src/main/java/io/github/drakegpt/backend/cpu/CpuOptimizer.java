@@ -104,9 +104,6 @@ final class CpuOptimizer {
         Flat.store(p, state.params(), n);
         Flat.store(m, state.firstMoments(), n);
         Flat.store(v, state.secondMoments(), n);
-        if (state.rounds()) {
-            System.arraycopy(p, 0, floats(state.matmulWeights()), start(state.matmulWeights()), n);
-        }
     }
 
     static void copy(CopyOp op) {

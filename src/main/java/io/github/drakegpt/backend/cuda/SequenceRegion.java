@@ -4,6 +4,7 @@ import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.GradNormOp;
 import io.github.drakegpt.ops.Operand;
 import io.github.drakegpt.ops.Operand.Extent;
+import io.github.drakegpt.ops.Operands;
 import io.github.drakegpt.ops.OperationList;
 import io.github.drakegpt.ops.OperationList.Call;
 import io.github.drakegpt.ops.Operations;
@@ -113,26 +114,30 @@ final class SequenceRegion implements Runnable, AutoCloseable {
      * a sequence, since those may belong to another block.
      */
     private static void requireIndependent(List<Call> calls) {
-        List<Operand> before = new ArrayList<>();
+        List<Operand> before = new ArrayList<>(); // each part of a tensor once
         for (Call call : calls) {
-            for (Operand operand : call.operation().operands().list()) {
+            Operands operands = call.operation().operands();
+            List<Operand> added = new ArrayList<>();
+            for (Operand operand : operands.list()) {
+                boolean known = false;
                 for (Operand other : before) {
-                    if (overlap(operand.tensor(), other.tensor()) && !isSame(operand, other)) {
-                        throw new IllegalArgumentException("In a region, "
-                                + call.operation().operands().operation() + " cannot take " + operand.name() + " "
-                                + operand.tensor().shape() + ", of which another operation takes other parts as "
-                                + other.name() + " " + other.tensor().shape() + "; end the region before it.");
+                    if (!operand.tensor().overlaps(other.tensor())) {
+                        continue;
                     }
+                    if (!isSame(operand, other)) {
+                        throw new IllegalArgumentException("In a region, " + operands.operation() + " cannot take "
+                                + operand.name() + " " + operand.tensor().shape()
+                                + ", of which another operation takes other parts as " + other.name() + " "
+                                + other.tensor().shape() + "; end the region before it.");
+                    }
+                    known |= operand.tensor().size() == other.tensor().size();
+                }
+                if (!known) {
+                    added.add(operand);
                 }
             }
-            before.addAll(call.operation().operands().list());
+            before.addAll(added);
         }
-    }
-
-    private static boolean overlap(Tensor one, Tensor two) {
-        return one.storage() == two.storage()
-                && one.offset() < two.offset() + two.size()
-                && two.offset() < one.offset() + one.size();
     }
 
     /**
