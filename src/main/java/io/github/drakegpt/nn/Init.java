@@ -57,7 +57,8 @@ public enum Init {
         float value(float u1, float u2) {
             return (float)
                     switch (kind) {
-                        case NORMAL -> spread * Math.sqrt(-2 * Math.log(1 - u1)) * Math.cos(2 * Math.PI * u2);
+                        case NORMAL ->
+                            spread * Math.sqrt(-2 * StrictMath.log(1 - u1)) * StrictMath.cos(2 * Math.PI * u2);
                         case UNIFORM -> spread * (2 * u1 - 1);
                         case CONSTANT -> spread;
                     };

@@ -33,7 +33,7 @@ public enum Schedule {
             }
             double progress =
                     (double) (step - config.warmupIters()) / Math.max(1, config.iters() - config.warmupIters());
-            double cosine = 0.5 * (1 + Math.cos(Math.PI * Math.min(1, progress)));
+            double cosine = 0.5 * (1 + StrictMath.cos(Math.PI * Math.min(1, progress)));
             return config.baseLr() + (config.maxLr() - config.baseLr()) * cosine;
         }
     },

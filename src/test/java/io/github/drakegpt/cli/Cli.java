@@ -74,9 +74,7 @@ final class Cli {
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-cp",
                 System.getProperty("java.class.path"),
-                "-Duser.home=" + home,
-                // else each home gets its own copy of OpenBLAS
-                "-Dorg.bytedeco.javacpp.cachedir=" + Path.of(System.getProperty("user.home"), ".javacpp", "cache")));
+                "-Duser.home=" + home));
         command.addAll(java);
         command.add(Main.class.getName());
         command.addAll(List.of(args));

@@ -31,7 +31,7 @@ class GpuPeaksTest {
                 "NVIDIA H200 MIG 1g.18gb, compute capability 9.0",
                 "NVIDIA GeForce RTX 4090 Laptop GPU, compute capability 8.9",
                 "SIMT driver (no GPU), compute capability 9.0",
-                "2 threads, OpenBLAS 0.3.31"
+                "2 threads, native kernels, AVX2"
             })
     void doesNotGuess(String description) {
         assertThat(GpuPeaks.of(description)).isEmpty();

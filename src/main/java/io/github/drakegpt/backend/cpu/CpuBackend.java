@@ -10,6 +10,7 @@ import io.github.drakegpt.backend.MatmulCandidate;
 import io.github.drakegpt.backend.MemoryCount;
 import io.github.drakegpt.backend.PackedMatmulCandidate;
 import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AppendOp;
 import io.github.drakegpt.ops.AttentionCachedOp;
@@ -41,6 +42,7 @@ import io.github.drakegpt.ops.SoftmaxGradOp;
 import io.github.drakegpt.ops.SoftmaxOp;
 import io.github.drakegpt.ops.SumOp;
 import io.github.drakegpt.ops.ZeroOp;
+import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import java.util.Arrays;
@@ -48,38 +50,49 @@ import java.util.List;
 import java.util.function.IntConsumer;
 
 /**
- * Runs on the CPU: OpenBLAS for the matrix products, loops over arrays for the rest. The operations of layers run on
- * the calling thread, and {@link #parallel} runs several parts of a batch concurrently; operations over flat parameter
- * buffers and large products with packed weights use all threads themselves. No result depends on the number of
- * threads.
+ * Runs on the CPU, in native code or, where there is none, in Java. The operations of layers run on the calling thread,
+ * and {@link #parallel} runs several parts of a batch concurrently; operations over flat parameter buffers and large
+ * products with packed weights use all threads themselves. No bit of a result depends on the number of threads, the
+ * processor's instructions, or the language: the classes named Java... define the order of all sums.
  */
 public final class CpuBackend implements Backend {
     private static final int SHARD_ROWS = 128;
     private static final int MAX_SHARDS = 16;
+    /**
+     * Minimum multiplications of a product with packed weights that is split over the threads: 30 microseconds of one
+     * thread.
+     */
+    private static final int LARGE_PRODUCT = 1 << 22;
 
     private final Workers workers;
-    private final Blas blas;
     private final KernelsChoice kernels;
-    private final CpuLinear linear;
-    private final CpuNorms norms;
-    private final CpuAttention attention;
+    private final JavaLinear linear;
+    private final JavaPacked packed;
+    private final JavaNorms norms;
+    private final JavaAttention attention;
+    private final JavaSoftmax softmax;
+    private final JavaQuantization quantization;
+    private final JavaOptimizer optimizer;
     private final CpuTokens tokens = new CpuTokens();
-    private final CpuOptimizer optimizer;
     private final MemoryCount memory = new MemoryCount();
 
     /** @param threads that run concurrently, at least 1 */
     public CpuBackend(int threads) {
-        this(threads, OpenBlas.get(), KernelsChoice.get());
+        this(threads, KernelsChoice.get());
     }
 
-    CpuBackend(int threads, Blas blas, KernelsChoice kernels) {
+    CpuBackend(int threads, KernelsChoice kernels) {
         this.workers = new Workers(threads);
-        this.blas = blas;
         this.kernels = kernels;
-        this.linear = new CpuLinear(blas, kernels.packed(), workers);
-        this.norms = new CpuNorms(blas, kernels);
-        this.attention = new CpuAttention(blas, kernels.layers());
-        this.optimizer = new CpuOptimizer(workers);
+        Instructions instructions = kernels.instructions();
+        boolean java = instructions == null;
+        this.linear = java ? new JavaLinear() : new NativeLinear(instructions);
+        this.packed = java ? new JavaPacked() : new NativePacked(instructions);
+        this.norms = java ? new JavaNorms(packed) : new NativeNorms(packed, instructions);
+        this.attention = java ? new JavaAttention() : new NativeAttention(instructions);
+        this.softmax = java ? new JavaSoftmax() : new NativeSoftmax(instructions);
+        this.quantization = java ? new JavaQuantization() : new NativeQuantization(instructions);
+        this.optimizer = java ? new JavaOptimizer(workers) : new NativeOptimizer(workers, instructions);
     }
 
     @Override
@@ -89,8 +102,7 @@ public final class CpuBackend implements Backend {
 
     @Override
     public String description() {
-        return workers.count() + (workers.count() == 1 ? " thread, " : " threads, ") + OpenBlas.description() + ", "
-                + kernels.description();
+        return workers.count() + (workers.count() == 1 ? " thread, " : " threads, ") + kernels.description();
     }
 
     @Override
@@ -147,7 +159,7 @@ public final class CpuBackend implements Backend {
     @Override
     public List<MatmulCandidate> products() {
         return List.of(
-                new CpuFp32Candidate(this, blas),
+                new CpuFp32Candidate(this),
                 new PackedMatmulCandidate(this, Quantization.B158),
                 new PackedMatmulCandidate(this, Quantization.BITNET));
     }
@@ -171,7 +183,11 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void packedLinear(PackedLinearOp op, Pass pass) {
-        linear.packedLinear(op, pass);
+        int rows = op.rows(pass);
+        int tiles = PackedMatrix.tiles(op.w().out());
+        boolean large = (long) rows * op.w().out() * op.w().in() >= LARGE_PRODUCT;
+        int parts = large ? Math.min(workers.count(), tiles) : 1;
+        workers.run(parts, part -> packed.packedLinear(op, rows, tiles * part / parts, tiles * (part + 1) / parts));
     }
 
     @Override
@@ -216,37 +232,37 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void attentionCached(AttentionCachedOp op, Pass pass) {
-        CpuAttention.attentionCached(op, pass);
+        attention.attentionCached(op, pass);
     }
 
     @Override
     public void softmax(SoftmaxOp op, Pass pass) {
-        CpuSoftmax.softmax(op, pass);
+        softmax.softmax(op, pass);
     }
 
     @Override
     public void softmaxGrad(SoftmaxGradOp op, Pass pass) {
-        CpuSoftmax.softmaxGrad(op, pass);
+        softmax.softmaxGrad(op, pass);
     }
 
     @Override
     public void crossEntropy(CrossEntropyOp op, Pass pass) {
-        CpuSoftmax.crossEntropy(op, pass);
+        softmax.crossEntropy(op, pass);
     }
 
     @Override
     public void quantizeWeights(QuantizeWeightsOp op) {
-        CpuQuantization.quantizeWeights(op);
+        quantization.quantizeWeights(op);
     }
 
     @Override
     public void quantizeRows(QuantizeRowsOp op, Pass pass) {
-        CpuQuantization.quantizeRows(op, pass);
+        quantization.quantizeRows(op, pass);
     }
 
     @Override
     public void quantizeInt8(QuantizeInt8Op op, Pass pass) {
-        kernels.packed().quantizeInt8(op.x(), op.q(), op.rows(pass), op.columns());
+        packed.quantizeInt8(op.x(), op.q(), op.rows(pass), op.columns());
     }
 
     @Override
@@ -281,7 +297,7 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void copy(CopyOp op) {
-        CpuOptimizer.copy(op);
+        JavaOptimizer.copy(op);
     }
 
     @Override

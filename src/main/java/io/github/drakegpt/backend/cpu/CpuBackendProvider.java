@@ -29,8 +29,6 @@ public final class CpuBackendProvider implements BackendProvider {
     @Override
     public Map<String, String> facts() throws IOException {
         Map<String, String> facts = new LinkedHashMap<>();
-        facts.put("OpenBLAS", OpenBlas.description());
-        facts.put("OpenBLAS kernel", OpenBlas.kernel());
         facts.put("Kernels", KernelsChoice.get().description());
         return facts;
     }

@@ -1,6 +1,8 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.MatmulCandidate;
+import io.github.drakegpt.ops.LinearOp;
+import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -8,8 +10,8 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 
-/** OpenBLAS in fp32, each thread with its share of the weight's rows. */
-record CpuFp32Candidate(CpuBackend backend, Blas blas) implements MatmulCandidate {
+/** Products in fp32, each thread with its share of the weight's rows. */
+record CpuFp32Candidate(CpuBackend backend) implements MatmulCandidate {
     @Override
     public String name() {
         return "fp32";
@@ -37,30 +39,20 @@ record CpuFp32Candidate(CpuBackend backend, Blas blas) implements MatmulCandidat
         int in = weights.get(0).shape().dim(1);
         Tensor x = arena.allocate(DType.F32, Shape.of(rows, in));
         x.write(MatmulCandidate.random(rows * in));
-        Tensor y = arena.allocate(DType.F32, Shape.of(rows, out));
         int parts = backend.workers();
+        Pass pass = Pass.evaluation(1, rows);
         List<Runnable> products = new ArrayList<>();
         for (Tensor w : weights) {
-            products.add(() -> backend.parallel(parts, part -> {
+            List<LinearOp> shares = new ArrayList<>();
+            for (int part = 0; part < parts; part++) {
                 int from = part * out / parts;
-                multiply(x, w, y, from, (part + 1) * out / parts - from);
-            }));
+                int count = (part + 1) * out / parts - from;
+                Tensor share = w.slice((long) from * in, Shape.of(count, in));
+                Tensor y = arena.allocate(DType.F32, Shape.of(rows, count));
+                shares.add(new LinearOp(x, share, null, false, y));
+            }
+            products.add(() -> backend.parallel(parts, part -> backend.linear(shares.get(part), pass)));
         }
         return products;
-    }
-
-    /** y[:, from ..] = x w[from ..]^T for some rows of w. */
-    private void multiply(Tensor x, Tensor w, Tensor y, int from, int count) {
-        int rows = x.shape().dim(0);
-        int in = x.shape().dim(1);
-        Scratch scratch = Scratch.get();
-        Matrix some = scratch.matrix(1, HeapStorage.floats(w), from * in, count, in, in);
-        float[] ys = HeapStorage.floats(y);
-        if (rows == 1) {
-            blas.gemv(some, HeapStorage.floats(x), 0, 0, ys, from);
-        } else {
-            Matrix columns = scratch.matrix(2, ys, from, rows, count, y.shape().dim(1));
-            blas.gemm(1, scratch.matrix(0, x, rows, in), some.transposed(), 0, columns);
-        }
     }
 }

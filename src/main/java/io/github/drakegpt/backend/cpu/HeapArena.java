@@ -11,7 +11,7 @@ import java.util.List;
 
 /** Memory on the Java heap; the garbage collector frees it. */
 final class HeapArena implements Arena {
-    private static final int MAX_LENGTH = Integer.MAX_VALUE - (1 << 20); // leaves room for a spare row
+    private static final int MAX_LENGTH = Integer.MAX_VALUE - 8; // what virtual machines allow
 
     private final MemoryCount memory;
     private final List<Runnable> releases = new ArrayList<>();
@@ -30,10 +30,7 @@ final class HeapArena implements Arena {
                     null);
         }
         try {
-            // One row more than needed: netlib requires the last row of a matrix up to its full length,
-            // even if the matrix is only some columns of a tensor, such as the keys of one head.
-            int spare = shape.rank() < 2 ? 0 : shape.dim(shape.rank() - 1);
-            Tensor tensor = new Tensor(dtype, shape, new HeapStorage(dtype, (int) shape.size() + spare), 0);
+            Tensor tensor = new Tensor(dtype, shape, new HeapStorage(dtype, (int) shape.size()), 0);
             bytes += shape.size() * dtype.bytes();
             memory.add(shape.size() * dtype.bytes());
             return tensor;

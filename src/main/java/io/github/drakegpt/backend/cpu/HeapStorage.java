@@ -3,8 +3,6 @@ package io.github.drakegpt.backend.cpu;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Storage;
 import io.github.drakegpt.tensor.Tensor;
-import java.lang.reflect.Array;
-import java.util.Objects;
 
 /** A storage in a Java array: the JIT compiler vectorizes loops over arrays, but not over memory outside the heap. */
 final class HeapStorage implements Storage {
@@ -45,17 +43,6 @@ final class HeapStorage implements Storage {
     /** Index of the tensor's first element in its array. */
     static int start(Tensor tensor) {
         return (int) tensor.offset();
-    }
-
-    /**
-     * The same for native code, which checks nothing itself.
-     *
-     * @param elements that it will use from there on
-     * @throws IndexOutOfBoundsException if the array has less
-     */
-    static int start(Tensor tensor, long elements) {
-        int length = Array.getLength(array(tensor));
-        return (int) Objects.checkFromIndexSize(tensor.offset(), elements, length);
     }
 
     @Override

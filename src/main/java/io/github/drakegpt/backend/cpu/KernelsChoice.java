@@ -9,9 +9,10 @@ import java.util.List;
 /**
  * The kernels that a machine uses.
  *
- * @param description of the kernels for people, with the reason if they are not native
+ * @param instructions of the native kernels; null for plain Java
+ * @param description for people, with the reason and the mend if they are not native
  */
-record KernelsChoice(PackedKernels packed, LayerKernels layers, String description) {
+record KernelsChoice(Instructions instructions, String description) {
     /** This machine's choice, made at the first call. */
     static KernelsChoice get() {
         return Found.CHOICE;
@@ -26,17 +27,17 @@ record KernelsChoice(PackedKernels packed, LayerKernels layers, String descripti
         try {
             List<Instructions> supported = NativeLibrary.load(library, cache);
             if (supported.isEmpty()) {
-                return java("the processor has no AVX2");
+                return java("the processor has no AVX2 and FMA");
             }
             Instructions best = supported.get(supported.size() - 1);
-            return new KernelsChoice(
-                    new NativePackedKernels(best), new NativeLayerKernels(best), "native kernels, " + best);
+            return new KernelsChoice(best, "native kernels, " + best);
         } catch (IOException e) {
             return java("the native kernels could not be loaded: " + e.getMessage());
         }
     }
 
-    private static KernelsChoice java(String reason) {
-        return new KernelsChoice(new JavaPackedKernels(), new JavaLayerKernels(), "plain Java, because " + reason);
+    /** Plain Java. */
+    static KernelsChoice java(String reason) {
+        return new KernelsChoice(null, "plain Java, because " + reason);
     }
 }

@@ -8,7 +8,7 @@ import java.util.List;
 
 /** Loads the CPU's native code, {@code native/cpu}: it is for Linux on x86-64, and in the jar if there was a compiler. */
 final class NativeLibrary {
-    /** The platform that it is for, in javacpp's words. */
+    /** The platform that it is for. */
     static final String PLATFORM = "linux-x86_64";
     /** The library within this package: {@code scripts/build-native} puts it there. */
     static final String RESOURCE = PLATFORM + "/libdrakegpt.so";

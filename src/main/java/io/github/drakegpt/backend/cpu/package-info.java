@@ -1,2 +1,2 @@
-/** The CPU backend: OpenBLAS for matrix products, native kernels for those with packed weights, plain Java loops for the rest. */
+/** The CPU backend. Classes named Java... define the bits of each operation, classes named Native... compute the same bits in native code. */
 package io.github.drakegpt.backend.cpu;

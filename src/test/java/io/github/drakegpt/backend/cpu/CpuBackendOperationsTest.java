@@ -4,7 +4,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOperations;
 import org.junit.jupiter.api.Nested;
 
-/** The CPU's operations with one thread, with several, and with the other ways to call OpenBLAS, one of which each platform has. */
+/** The CPU's operations with one thread, with several, and in Java alone. */
 class CpuBackendOperationsTest {
     @Nested
     class OneThread extends BackendOperations {
@@ -27,27 +27,12 @@ class CpuBackendOperationsTest {
     }
 
     @Nested
-    class ThroughJavacpp extends BackendOperations {
-        private final Backend backend = cpu(OpenBlas.loadByJavacpp());
+    class PlainJava extends BackendOperations {
+        private final Backend backend = new CpuBackend(1, KernelsChoice.java("a test"));
 
         @Override
         protected Backend backend() {
             return backend;
         }
-    }
-
-    @Nested
-    class CopiedArrays extends BackendOperations {
-        private final Backend backend = cpu(new OpenBlas.Copying());
-
-        @Override
-        protected Backend backend() {
-            return backend;
-        }
-    }
-
-    private static Backend cpu(Blas blas) {
-        return new CpuBackend(
-                1, blas, new KernelsChoice(new JavaPackedKernels(), new JavaLayerKernels(), "plain Java"));
     }
 }

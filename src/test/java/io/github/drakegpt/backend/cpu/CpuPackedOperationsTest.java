@@ -30,7 +30,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class CpuPackedOperationsTest {
     @Nested
     class PlainJava extends PackedOperations {
-        private final Backend backend = cpu(2, new JavaPackedKernels());
+        private final Backend backend = cpu(2, KernelsChoice.java("a test"));
 
         @Override
         protected Backend backend() {
@@ -71,21 +71,20 @@ class CpuPackedOperationsTest {
         }
     }
 
-    private static Backend cpu(int threads, PackedKernels kernels) {
-        return new CpuBackend(
-                threads, OpenBlas.get(), new KernelsChoice(kernels, new JavaLayerKernels(), "for a test"));
+    private static Backend cpu(int threads, KernelsChoice kernels) {
+        return new CpuBackend(threads, kernels);
     }
 
-    private static PackedKernels kernels(Instructions instructions) throws IOException {
-        return new NativePackedKernels(NativeInstructions.orSkip(instructions));
+    private static KernelsChoice kernels(Instructions instructions) throws IOException {
+        return new KernelsChoice(NativeInstructions.orSkip(instructions), "for a test");
     }
 
     /** Also where rows are not finite, or scales so small that a negative product becomes -0. */
     @ParameterizedTest
     @EnumSource
     void nativeKernelsGiveTheSameBitsAsJava(Instructions instructions) throws IOException {
-        PackedKernels kernels = kernels(instructions);
-        try (Backend java = cpu(1, new JavaPackedKernels());
+        KernelsChoice kernels = kernels(instructions);
+        try (Backend java = cpu(1, KernelsChoice.java("a test"));
                 Backend one = cpu(1, kernels)) {
             for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
                 for (int rows = 1; rows <= 30; rows++) {
@@ -100,9 +99,7 @@ class CpuPackedOperationsTest {
     /** Large enough that the backend hands parts of it out. */
     @Test
     void productsAreTheSameForAnyNumberOfThreads() {
-        for (PackedKernels kernels : new PackedKernels[] {
-            new JavaPackedKernels(), KernelsChoice.get().packed()
-        }) {
+        for (KernelsChoice kernels : new KernelsChoice[] {KernelsChoice.java("a test"), KernelsChoice.get()}) {
             try (Backend one = cpu(1, kernels);
                     Backend two = cpu(2, kernels);
                     Backend five = cpu(5, kernels)) {
@@ -117,7 +114,7 @@ class CpuPackedOperationsTest {
 
     @Test
     void nativeCodeStaysWithinItsArrays() throws IOException {
-        PackedKernels kernels = kernels(Instructions.AVX2);
+        KernelsChoice kernels = kernels(Instructions.AVX2);
         try (Backend backend = cpu(1, kernels);
                 Arena arena = backend.newArena()) {
             PackedWeights w = PackedWeights.allocate(arena, Quantization.B158, 40, 300);

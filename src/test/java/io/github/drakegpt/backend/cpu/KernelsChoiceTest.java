@@ -22,8 +22,7 @@ class KernelsChoiceTest {
                 .as("where there is a library at all")
                 .isEqualTo("Linuxamd64");
         KernelsChoice choice = KernelsChoice.of(library, cache);
-        assertThat(choice.packed()).isInstanceOf(JavaPackedKernels.class);
-        assertThat(choice.layers()).isInstanceOf(JavaLayerKernels.class);
+        assertThat(choice.instructions()).isNull();
         assertThat(choice.description())
                 .startsWith("plain Java, because the native kernels could not be loaded: ")
                 .contains(reason);

@@ -12,12 +12,12 @@ import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 
-/** Plain Java, for any machine. */
-final class JavaPackedKernels implements PackedKernels {
+/** 8-bit rows and packed weights: the definition of their bits, and what machines without native code compute. */
+class JavaPacked {
     private static final int ROWS = PackedMatrix.TILE_ROWS;
 
-    @Override
-    public void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
+    /** Rounds rows of c elements to 8 bits. */
+    void quantizeInt8(Tensor x, Int8Rows q, int rows, int c) {
         float[] xs = floats(x);
         byte[] values = bytes(q.values());
         int stride = q.stride();
@@ -28,12 +28,12 @@ final class JavaPackedKernels implements PackedKernels {
             for (int j = 0; j < c; j++) {
                 magnitudes[j] = Math.abs(xs[xo + j]);
             }
-            float largest = Math.max(VectorMath.max(magnitudes, 0, c), CpuQuantization.SMALLEST_SCALE);
+            float largest = Math.max(VectorMath.max(magnitudes, 0, c), JavaQuantization.SMALLEST_SCALE);
             float scale = 127 / largest;
             int sum = 0;
             for (int j = 0; j < c; j++) {
                 int value =
-                        (int) (xs[xo + j] * scale + CpuQuantization.ROUNDING - CpuQuantization.ROUNDING); // 0 for NaN
+                        (int) (xs[xo + j] * scale + JavaQuantization.ROUNDING - JavaQuantization.ROUNDING); // 0 for NaN
                 values[qo + j] = (byte) value;
                 sum += value;
             }
@@ -43,9 +43,11 @@ final class JavaPackedKernels implements PackedKernels {
         }
     }
 
-    /** Unpacks a tile once for all rows, and multiplies ints in loops that the JIT compiler vectorizes. */
-    @Override
-    public void packedLinear(PackedLinearOp op, int rows, int fromTile, int toTile) {
+    /**
+     * The outputs of a {@link PackedLinearOp} from tiles fromTile to toTile - 1 of the weights. Unpacks a tile once for
+     * all rows, and multiplies ints in loops that the JIT compiler vectorizes.
+     */
+    void packedLinear(PackedLinearOp op, int rows, int fromTile, int toTile) {
         Int8Rows x = op.x();
         PackedWeights w = op.w();
         int bits = PackedMatrix.bits(w.quantization());

@@ -1,0 +1,552 @@
+// Causal self-attention: Operations' attention, attentionGrad and attentionCached, as JavaAttention computes them. Each
+// score is a chain of fused multiply-adds over the head's channels, each output one over its keys, each gradient of a key
+// one over its queries, all in ascending order; and each sum over keys is a Sum.
+#pragma once
+
+#include "call.h"
+#include "matmul.h"
+
+namespace {
+
+/** qkv, dqkv (batch, t, 3 width), out, dout (batch, t, width), stats (batch, heads, t, 2), mask (batch, heads, t, t). */
+struct Attention {
+    const float* qkv;
+    float* out;
+    float* stats;       // maximum, 1 / denominator of the softmax
+    const float* mask;  // factors of dropout, or null
+    float* scratch;     // as NativeAttention.scratch
+    const float* dout;  // of the gradient only
+    float* dqkv;        // of the gradient only
+    int batch;
+    int t;
+    int heads;
+    int size;  // of a head
+    float scale;
+
+    int width() const { return heads * size; }
+};
+
+// ---------------------------------------------------------------------------------------------- short sequences
+
+constexpr int SHORT = 24;  // below it, heads are on the lanes of vectors
+
+/** W heads side by side: a vector holds the same element of each, so that the code reads as that of one head. */
+class Heads {
+public:
+    explicit Heads(const Attention& a) : a(a), t(a.t), size(a.size), width(a.width()) {
+        next = reinterpret_cast<Floats*>(a.scratch);
+        q = take(t * size);
+        k = take(t * size);
+        v = take(t * size);
+        out = take(t * size);
+        p = take(t);
+        stats = take(2 * t);
+        mask = take(t * t);
+        dout = take(t * size);
+        dq = take(t * size);
+        dk = take(t * size);
+        dv = take(t * size);
+    }
+
+    void forward() {
+        for (head0 = 0; head0 < a.batch * a.heads; head0 += W) {
+            load_inputs();
+            for (int i = 0; i < t; i++) {
+                forward_row(i);
+            }
+            store_rows(out, a.out, width, 0);
+            scatter(stats, 2 * t, a.stats, [&](int head) { return int64_t(head) * 2 * t; });
+        }
+    }
+
+    void backward() {
+        for (head0 = 0; head0 < a.batch * a.heads; head0 += W) {
+            load_inputs();
+            load_rows(a.out, width, 0, out);
+            load_rows(a.dout, width, 0, dout);
+            gather(a.stats, 2 * t, stats, [&](int head) { return int64_t(head) * 2 * t; });
+            for (int i = 0; i < t * size; i++) {
+                dq[i] = dk[i] = dv[i] = Floats{};
+            }
+            for (int i = 0; i < t; i++) {
+                backward_row(i);
+            }
+            for (int i = 0; i < t * size; i++) {
+                dq[i] *= a.scale;
+            }
+            store_rows(dq, a.dqkv, 3 * width, 0);
+            store_rows(dk, a.dqkv, 3 * width, width);
+            store_rows(dv, a.dqkv, 3 * width, 2 * width);
+        }
+    }
+
+private:
+    Floats* take(int n) {
+        Floats* taken = next;
+        next += n;
+        return taken;
+    }
+
+    void forward_row(int i) {
+        Floats max = all(-__builtin_inff());
+        for (int j = 0; j <= i; j++) {
+            p[j] = product(q + i * size, k + j * size);
+            max = larger(max, p[j]);
+        }
+        Floats sums[LANES] = {};
+        for (int j = 0; j <= i; j++) {
+            p[j] = exp(p[j] - max);
+            sums[j % LANES] += p[j];
+        }
+        Floats factor = 1 / total(sums);
+        for (int j = 0; j <= i; j++) {
+            p[j] *= factor;
+            if (a.mask) {
+                p[j] *= mask[i * t + j];
+            }
+        }
+        for (int d = 0; d < size; d++) {
+            Floats o = {};
+            for (int j = 0; j <= i; j++) {
+                o = fma(p[j], v[j * size + d], o);
+            }
+            out[i * size + d] = o;
+        }
+        stats[2 * i] = max;
+        stats[2 * i + 1] = factor;
+    }
+
+    void backward_row(int i) {
+        Floats sums[LANES] = {};
+        for (int d = 0; d < size; d++) {
+            sums[d % LANES] = fma(out[i * size + d], dout[i * size + d], sums[d % LANES]);
+        }
+        Floats inner = total(sums);
+        for (int j = 0; j <= i; j++) {
+            Floats dp = product(dout + i * size, v + j * size);
+            Floats weight = exp(product(q + i * size, k + j * size) - stats[2 * i]) * stats[2 * i + 1];
+            if (a.mask) {
+                dp *= mask[i * t + j];
+            }
+            Floats ds = weight * (dp - inner);
+            if (a.mask) {
+                weight *= mask[i * t + j];
+            }
+            for (int d = 0; d < size; d++) {
+                dq[i * size + d] = fma(ds, k[j * size + d], dq[i * size + d]);
+                dk[j * size + d] = fma(ds, q[i * size + d], dk[j * size + d]);
+                dv[j * size + d] = fma(weight, dout[i * size + d], dv[j * size + d]);
+            }
+        }
+    }
+
+    Floats product(const Floats* x, const Floats* y) const {
+        Floats sum = {};
+        for (int d = 0; d < size; d++) {
+            sum = fma(x[d], y[d], sum);
+        }
+        return sum;
+    }
+
+    /** As Sum's, of each head. */
+    static Floats total(Floats* sums) {
+        for (int half = LANES / 2; half > 0; half /= 2) {
+            for (int i = 0; i < half; i++) {
+                sums[i] += sums[i + half];
+            }
+        }
+        return sums[0];
+    }
+
+    void load_inputs() {
+        load_rows(a.qkv, 3 * width, 0, q);
+        load_rows(a.qkv, 3 * width, width, k);
+        load_rows(a.qkv, 3 * width, 2 * width, v);
+        for (int i = 0; i < t * size; i++) {
+            q[i] *= a.scale;
+        }
+        if (a.mask) {
+            gather(a.mask, t * t, mask, [&](int head) { return int64_t(head) * t * t; });
+        }
+    }
+
+    /** y (t, size) of each head from x (batch, t, stride), whose rows hold all heads from a column on. */
+    void load_rows(const float* x, int stride, int column, Floats* y) {
+        for (int i = 0; i < t; i++) {
+            gather(x, size, y + i * size, [&](int head) { return place(head, i, stride, column); });
+        }
+    }
+
+    void store_rows(const Floats* x, float* y, int stride, int column) {
+        for (int i = 0; i < t; i++) {
+            scatter(x + i * size, size, y, [&](int head) { return place(head, i, stride, column); });
+        }
+    }
+
+    int64_t place(int head, int i, int stride, int column) const {
+        return (int64_t(head / a.heads) * t + i) * stride + column + head % a.heads * size;
+    }
+
+    /** The head of a lane; the last one again where there are no more. */
+    int head(int lane) const { return std::min(head0 + lane, a.batch * a.heads - 1); }
+
+    /** y[d] = x[at(head) + d] of each lane's head, for d < n. */
+    template <typename At>
+    void gather(const float* x, int n, Floats* y, At at) const {
+        float* to = reinterpret_cast<float*>(y);
+        for (int lane = 0; lane < W; lane += 4) {
+            const float* from[4];
+            for (int r = 0; r < 4; r++) {
+                from[r] = x + at(head(lane + r));
+            }
+            int d = 0;
+            for (; d + 4 <= n; d += 4) {
+                Four rows[4];
+                for (int r = 0; r < 4; r++) {
+                    rows[r] = four(from[r] + d);
+                }
+                transpose(rows);
+                for (int r = 0; r < 4; r++) {
+                    four(to + (d + r) * W + lane) = rows[r];
+                }
+            }
+            for (; d < n; d++) {
+                for (int r = 0; r < 4; r++) {
+                    to[d * W + lane + r] = from[r][d];
+                }
+            }
+        }
+    }
+
+    /** The reverse. Lanes without a head of their own hold the same as the last one. */
+    template <typename At>
+    void scatter(const Floats* x, int n, float* y, At at) const {
+        const float* from = reinterpret_cast<const float*>(x);
+        for (int lane = 0; lane < W; lane += 4) {
+            float* to[4];
+            for (int r = 0; r < 4; r++) {
+                to[r] = y + at(head(lane + r));
+            }
+            int d = 0;
+            for (; d + 4 <= n; d += 4) {
+                Four rows[4];
+                for (int r = 0; r < 4; r++) {
+                    rows[r] = four(from + (d + r) * W + lane);
+                }
+                transpose(rows);
+                for (int r = 0; r < 4; r++) {
+                    four(to[r] + d) = rows[r];
+                }
+            }
+            for (; d < n; d++) {
+                for (int r = 0; r < 4; r++) {
+                    to[r][d] = from[d * W + lane + r];
+                }
+            }
+        }
+    }
+
+    const Attention& a;
+    const int t;
+    const int size;
+    const int width;
+    int head0 = 0;  // of the heads of all sequences, which are on the lanes
+    Floats* next;
+    Floats* q;      // (t, size), scaled
+    Floats* k;      // (t, size)
+    Floats* v;      // (t, size)
+    Floats* out;    // (t, size)
+    Floats* p;      // (t): the weights of one query
+    Floats* stats;  // (t, 2)
+    Floats* mask;   // (t, t)
+    Floats* dout;   // (t, size)
+    Floats* dq;     // (t, size)
+    Floats* dk;     // (t, size)
+    Floats* dv;     // (t, size)
+};
+
+// ---------------------------------------------------------------------------------------------- long sequences
+
+constexpr int BLOCK = 96;  // queries whose weights are kept for the gradients of their keys; a multiple of all ROWS
+
+/** A packed matrix (depth, columns): its panels one behind the other. */
+struct Panels {
+    float* at;
+    int depth;
+    int columns;
+
+    Panels(const Matrix& b, int depth, int columns, float** memory) : at(*memory), depth(depth), columns(columns) {
+        for (int j = 0; j < columns; j += PANEL) {
+            int n = std::min(PANEL, columns - j);
+            pack(b, 0, depth, j, n, vectors_of(n), at + int64_t(j) * depth);
+        }
+        *memory += int64_t(depth) * ((columns + PANEL - 1) / PANEL * PANEL);
+    }
+
+    int count(int j) const { return std::min(PANEL, columns - j); }
+
+    /** The panel of column j, from a row on. */
+    const float* panel(int j, int row) const { return at + int64_t(j) * depth + row * W * vectors_of(count(j)); }
+};
+
+/** One head, in tiles of ROWS queries, whose weights stay in the first cache. */
+class Head {
+public:
+    Head(const Attention& a, int sequence, int head)
+        : a(a), t(a.t), size(a.size), width(a.width()), row(3 * width), p_row((t + PANEL - 1) / PANEL * PANEL) {
+        int64_t first = (int64_t(sequence) * t) * width + head * size;
+        q = a.qkv + 3 * (int64_t(sequence) * t) * width + head * size;
+        out = a.out + first;
+        stats = a.stats + (int64_t(sequence) * a.heads + head) * t * 2;
+        mask = a.mask ? a.mask + (int64_t(sequence) * a.heads + head) * t * t : nullptr;
+        if (a.dout) {
+            dout = a.dout + first;
+            dq = a.dqkv + (q - a.qkv);
+        }
+    }
+
+    void forward() {
+        float* memory = a.scratch;
+        Panels keys({q + width, 1, row}, size, t, &memory);
+        Panels values({q + 2 * width, row, 1}, t, size, &memory);
+        float* scaled = memory;           // (ROWS, size)
+        float* p = scaled + ROWS * size;  // (ROWS, p_row)
+        for (int i = 0; i < t; i += ROWS) {
+            int rows = std::min(ROWS, t - i);
+            scale_queries(i, rows, scaled);
+            scores(scaled, size, rows, keys, i + rows, p);
+            for (int r = 0; r < rows; r++) {
+                softmax(p + r * p_row, i + r);
+            }
+            with_triangle(p, rows, i, values, out + int64_t(i) * width, width);
+        }
+    }
+
+    void backward() {
+        float* memory = a.scratch;
+        Panels keys({q + width, 1, row}, size, t, &memory);
+        Panels values({q + 2 * width, 1, row}, size, t, &memory);
+        Panels key_rows({q + width, row, 1}, t, size, &memory);
+        float* scaled = memory;  // (t, size)
+        scale_queries(0, t, scaled);
+        memory += t * size;
+        Panels query_rows({scaled, size, 1}, t, size, &memory);
+        Panels dout_rows({dout, width, 1}, t, size, &memory);
+        float* p = memory;                            // (BLOCK, p_row)
+        float* ds = p + int64_t(BLOCK) * p_row;       // (BLOCK, p_row)
+        for (int begin = 0; begin < t; begin += BLOCK) {
+            int end = std::min(begin + BLOCK, t);
+            for (int i = begin; i < end; i += ROWS) {
+                int rows = std::min(ROWS, end - i);
+                float* weights = p + int64_t(i - begin) * p_row;
+                float* dscores = ds + int64_t(i - begin) * p_row;
+                scores(scaled + int64_t(i) * size, size, rows, keys, i + rows, weights);
+                scores(dout + int64_t(i) * width, width, rows, values, i + rows, dscores);
+                for (int r = 0; r < rows; r++) {
+                    score_gradients(weights + r * p_row, dscores + r * p_row, i + r);
+                }
+                float* to = dq + int64_t(i) * row;
+                with_triangle(dscores, rows, i, key_rows, to, row);
+                for (int r = 0; r < rows; r++) {
+                    scale(to + int64_t(r) * row, to + int64_t(r) * row);
+                }
+            }
+            key_gradients(ds, begin, end, query_rows, dq + width);
+            key_gradients(p, begin, end, dout_rows, dq + 2 * width);
+        }
+    }
+
+private:
+    void scale(const float* x, float* y) const {
+        for (int d = 0; d < size; d += W) {
+            int n = std::min(W, size - d);
+            store(y + d, load(x + d, n) * a.scale, n);
+        }
+    }
+
+    void scale_queries(int i, int rows, float* scaled) const {
+        for (int r = 0; r < rows; r++) {
+            scale(q + int64_t(i + r) * row, scaled + int64_t(r) * size);
+        }
+    }
+
+    /** p (rows, p_row): the first `keys` columns = x (rows, size) times the keys. Whole vectors are written. */
+    void scores(const float* x, int64_t x_row, int rows, const Panels& columns, int keys, float* p) const {
+        for (int j = 0; j < keys; j += PANEL) {
+            int n = W * vectors_of(columns.count(j));
+            rows_with_panel({x, x_row, 1}, rows, columns.panel(j, 0), n, size, p + j, p_row, Begin::ZERO, nullptr, false);
+        }
+    }
+
+    /** The weights of query i from its scores. */
+    void softmax(float* p, int i) const {
+        float max = largest(p, i + 1);
+        Sum sum;
+        vectors(i + 1, [&](int j, int n, int part) {
+            Floats e = exp(floats(p + j) - max);  // the scratch holds whole vectors
+            floats(p + j) = e;
+            sum.parts[part] += n == W ? e : first(n) ? e : Floats{};
+        });
+        float factor = 1 / sum.total();
+        stats[2 * i] = max;
+        stats[2 * i + 1] = factor;
+        for (int j = 0; j <= i; j += W) {
+            floats(p + j) *= factor;
+            apply_mask(p, i, j);
+        }
+    }
+
+    void apply_mask(float* x, int i, int j) const {
+        if (mask) {
+            floats(x + j) *= load(mask + int64_t(i) * t + j, std::min(W, t - j));
+        }
+    }
+
+    /** From the scores of query i, and the gradients of its weights, to its weights and the gradients of its scores. */
+    void score_gradients(float* p, float* ds, int i) const {
+        float max = stats[2 * i];
+        float factor = stats[2 * i + 1];
+        float inner = dot(out + int64_t(i) * width, dout + int64_t(i) * width, size);
+        for (int j = 0; j <= i; j += W) {
+            Floats weight = exp(floats(p + j) - max) * factor;
+            floats(p + j) = weight;
+            apply_mask(ds, i, j);
+            floats(ds + j) = weight * (floats(ds + j) - inner);
+            apply_mask(p, i, j);
+        }
+    }
+
+    /** y (rows, size) = x (rows, up to each query's own key) times rows of keys. */
+    void with_triangle(const float* x, int rows, int i, const Panels& b, float* y, int64_t y_row) const {
+        for (int d = 0; d < size; d += PANEL) {
+            rows_with_panel<Steps::TRIANGLE_LAST>({x, p_row, 1}, rows, b.panel(d, 0), b.count(d), i, y + d, y_row,
+                                                  Begin::ZERO, nullptr, false);
+        }
+    }
+
+    /** y (end, size): adds up x^T times the rows of queries begin to end - 1, x (queries, p_row). */
+    void key_gradients(const float* x, int begin, int end, const Panels& b, float* y) const {
+        for (int d = 0; d < size; d += PANEL) {
+            for (int j = 0; j < end; j += ROWS) {
+                int rows = std::min(ROWS, end - j);
+                float* to = y + int64_t(j) * row + d;
+                if (j < begin) {
+                    rows_with_panel({x + j, 1, p_row}, rows, b.panel(d, begin), b.count(d), end - begin, to, row,
+                                    Begin::RESULT, nullptr, false);
+                } else {
+                    rows_with_panel<Steps::TRIANGLE_FIRST>({x + int64_t(j - begin) * p_row + j, 1, p_row}, rows,
+                                                           b.panel(d, j), b.count(d), end - j - rows, to, row,
+                                                           Begin::ZERO, nullptr, false);
+                }
+            }
+        }
+    }
+
+    const Attention& a;
+    const int t;
+    const int size;
+    const int width;
+    const int64_t row;    // of qkv
+    const int64_t p_row;  // of weights: whole panels
+    const float* q;
+    float* out;
+    float* stats;
+    const float* mask;
+    const float* dout = nullptr;
+    float* dq = nullptr;
+};
+
+Attention attention_of(Call& call) {
+    Attention a = {};
+    a.qkv = call.floats();
+    a.out = call.floats();
+    a.stats = call.floats();
+    a.mask = call.floats();
+    a.scratch = call.floats();
+    a.dout = call.floats();
+    a.dqkv = call.floats();
+    a.batch = call.number();
+    a.t = call.number();
+    a.heads = call.number();
+    a.size = call.number();
+    a.scale = call.real();
+    return a;
+}
+
+void attention(Call call) {
+    Attention a = attention_of(call);
+    if (a.t < SHORT) {
+        Heads(a).forward();
+        return;
+    }
+    for (int i = 0; i < a.batch * a.heads; i++) {
+        Head(a, i / a.heads, i % a.heads).forward();
+    }
+}
+
+void attention_grad(Call call) {
+    Attention a = attention_of(call);
+    if (a.t < SHORT) {
+        Heads(a).backward();
+        return;
+    }
+    for (int i = 0; i < a.batch * a.heads; i++) {
+        Head(a, i / a.heads, i % a.heads).backward();
+    }
+}
+
+/** Appends the keys and values of qkv (batch, t, 3 width) to cache (batch, context, 2 width), and attends to all there. */
+void attention_cached(Call call) {
+    const float* qkv = call.floats();
+    float* out = call.floats();
+    float* cache = call.floats();
+    float* p = call.floats();  // at least position + t, in whole vectors, and size
+    int batch = call.number();
+    int t = call.number();
+    int heads = call.number();
+    int size = call.number();
+    int context = call.number();
+    int position = call.number();
+    float scale = call.real();
+    int width = heads * size;
+    float* q = p;  // (size)
+    p += size;
+    for (int b = 0; b < batch; b++) {
+        float* rows = cache + int64_t(b) * context * 2 * width;
+        for (int i = 0; i < t; i++) {
+            const float* row = qkv + (int64_t(b) * t + i) * 3 * width;
+            float* to = out + (int64_t(b) * t + i) * width;
+            memcpy(rows + int64_t(position + i) * 2 * width, row + width, 2 * sizeof(float) * width);
+            int visible = position + i + 1;
+            for (int h = 0; h < heads; h++) {
+                const float* keys = rows + h * size;
+                for (int d = 0; d < size; d++) {
+                    q[d] = row[h * size + d] * scale;
+                }
+                matmul({1, visible, size, {q, size, 1}, {keys, 1, 2 * width}, p, 0, Begin::ZERO, nullptr, false});
+                float max = largest(p, visible);
+                Sum sum;
+                vectors(visible, [&](int j, int n, int part) {
+                    Floats e = exp(load(p + j, n) - max);
+                    store(p + j, e, n);
+                    sum.parts[part] += n == W ? e : first(n) ? e : Floats{};
+                });
+                float factor = 1 / sum.total();
+                for (int j = 0; j < visible; j++) {
+                    p[j] *= factor;
+                }
+                const float* values = keys + width;
+                for (int d = 0; d < size; d += W) {
+                    int n = std::min(W, size - d);
+                    Floats sums = {};
+                    for (int j = 0; j < visible; j++) {
+                        sums = fma(p[j], load(values + int64_t(j) * 2 * width + d, n), sums);
+                    }
+                    store(to + h * size + d, sums, n);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace

@@ -1,0 +1,20 @@
+// The kernels for the instructions that the including file is compiled for, in the order of NativeCall.Kernel.
+#pragma once
+
+#include "attention.h"
+#include "linear.h"
+#include "norms.h"
+#include "optimizer.h"
+#include "packed.h"
+#include "quantization.h"
+#include "softmax.h"
+
+// clang-format off
+#define KERNELS(packed) { \
+    linear, linear_grad, relu_grad, \
+    layer_norm, layer_norm_grad, rms_norm, rms_norm_grad, residual, residual_grad, \
+    attention, attention_grad, attention_cached, \
+    softmax, softmax_grad, cross_entropy, \
+    quantize_weights, quantize_rows, quantize_int8<packed>, packed_linear<packed>, \
+    sum, squares, adamw, \
+}

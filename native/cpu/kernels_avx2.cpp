@@ -1,0 +1,3 @@
+#include "kernels.h"
+
+const Kernel avx2_kernels[] = KERNELS(ternary::avx2);
