@@ -39,7 +39,8 @@ public:
         k = take(t * size);
         v = take(t * size);
         out = take(t * size);
-        p = take(t);
+        p = take(t * t);
+        ds = take(t * t);
         stats = take(2 * t);
         mask = take(t * t);
         dout = take(t * size);
@@ -50,30 +51,22 @@ public:
 
     void forward() {
         for (head0 = 0; head0 < a.batch * a.heads; head0 += W) {
+            find_heads();
             load_inputs();
-            for (int i = 0; i < t; i++) {
-                forward_row(i);
-            }
+            forward_rows();
             store_rows(out, a.out, width, 0);
-            scatter(stats, 2 * t, a.stats, [&](int head) { return int64_t(head) * 2 * t; });
+            scatter(stats, 1, 0, 2 * t, a.stats, [&](int lane) { return int64_t(heads[lane]) * 2 * t; });
         }
     }
 
     void backward() {
         for (head0 = 0; head0 < a.batch * a.heads; head0 += W) {
+            find_heads();
             load_inputs();
             load_rows(a.out, width, 0, out);
             load_rows(a.dout, width, 0, dout);
-            gather(a.stats, 2 * t, stats, [&](int head) { return int64_t(head) * 2 * t; });
-            for (int i = 0; i < t * size; i++) {
-                dq[i] = dk[i] = dv[i] = Floats{};
-            }
-            for (int i = 0; i < t; i++) {
-                backward_row(i);
-            }
-            for (int i = 0; i < t * size; i++) {
-                dq[i] *= a.scale;
-            }
+            gather(a.stats, 1, 0, 2 * t, stats, [&](int lane) { return int64_t(heads[lane]) * 2 * t; });
+            backward_rows();
             store_rows(dq, a.dqkv, 3 * width, 0);
             store_rows(dk, a.dqkv, 3 * width, width);
             store_rows(dv, a.dqkv, 3 * width, 2 * width);
@@ -87,75 +80,137 @@ private:
         return taken;
     }
 
-    void forward_row(int i) {
-        Floats max = all(-__builtin_inff());
-        for (int j = 0; j <= i; j++) {
-            p[j] = product(q + i * size, k + j * size);
-            max = larger(max, p[j]);
-        }
-        Floats sums[LANES] = {};
-        for (int j = 0; j <= i; j++) {
-            p[j] = exp(p[j] - max);
-            sums[j % LANES] += p[j];
-        }
-        Floats factor = 1 / total(sums);
-        for (int j = 0; j <= i; j++) {
-            p[j] *= factor;
-            if (a.mask) {
-                p[j] *= mask[i * t + j];
-            }
-        }
-        for (int d = 0; d < size; d++) {
-            Floats o = {};
+    // Each step is for all rows, whose chains of operations the processor then overlaps.
+
+    void forward_rows() {
+        scores();
+        for (int i = 0; i < t; i++) {
+            Floats max = all(-__builtin_inff());
             for (int j = 0; j <= i; j++) {
-                o = fma(p[j], v[j * size + d], o);
+                max = larger(max, p[i * t + j]);
             }
-            out[i * size + d] = o;
+            stats[2 * i] = max;
         }
-        stats[2 * i] = max;
-        stats[2 * i + 1] = factor;
+        exponentials();
+        for (int i = 0; i < t; i++) {
+            stats[2 * i + 1] = 1 / sum(p + i * t, i + 1);
+        }
+        for (int i = 0; i < t; i++) {
+            for (int j = 0; j <= i; j++) {
+                p[i * t + j] *= stats[2 * i + 1];
+                if (a.mask) {
+                    p[i * t + j] *= mask[i * t + j];
+                }
+            }
+        }
+        for (int i = 0; i < t; i++) {
+            weighted_sum(p + i * t, 1, v, i + 1, out + i * size);
+        }
     }
 
-    void backward_row(int i) {
-        Floats sums[LANES] = {};
-        for (int d = 0; d < size; d++) {
-            sums[d % LANES] = fma(out[i * size + d], dout[i * size + d], sums[d % LANES]);
+    /** p (t, t) = the scores. */
+    void scores() {
+        for (int i = 0; i < t; i++) {
+            for (int j = 0; j <= i; j++) {
+                p[i * t + j] = product(q + i * size, k + j * size);
+            }
         }
-        Floats inner = total(sums);
-        for (int j = 0; j <= i; j++) {
-            Floats dp = product(dout + i * size, v + j * size);
-            Floats weight = exp(product(q + i * size, k + j * size) - stats[2 * i]) * stats[2 * i + 1];
-            if (a.mask) {
-                dp *= mask[i * t + j];
+    }
+
+    /** p = e^(p - max). */
+    void exponentials() {
+        for (int i = 0; i < t; i++) {
+            for (int j = 0; j <= i; j++) {
+                p[i * t + j] = exp(p[i * t + j] - stats[2 * i]);
             }
-            Floats ds = weight * (dp - inner);
-            if (a.mask) {
-                weight *= mask[i * t + j];
+        }
+    }
+
+    /** As Sum's, of each head; overwrites nothing. */
+    static Floats sum(const Floats* x, int n) {
+        Floats sums[LANES];
+        for (int i = 0; i < n; i++) {
+            sums[i % LANES] = i < LANES ? x[i] : sums[i % LANES] + x[i];
+        }
+        n = std::min(n, LANES);  // the others are 0
+        for (int half = LANES / 2; half > 0; half /= 2) {
+            for (int i = 0; i + half < n; i++) {
+                sums[i] += sums[i + half];
             }
+            n = std::min(n, half);
+        }
+        return sums[0];
+    }
+
+    /** y (size) = the sum of n rows of x, the weight of row r being w[step * r]. */
+    void weighted_sum(const Floats* w, int step, const Floats* x, int n, Floats* y) const {
+        int d = 0;
+        for (; d + 8 <= size; d += 8) {
+            weighted_sum<8>(w, step, x + d, n, y + d);
+        }
+        for (; d < size; d++) {
+            weighted_sum<1>(w, step, x + d, n, y + d);
+        }
+    }
+
+    template <int D>
+    void weighted_sum(const Floats* w, int step, const Floats* x, int n, Floats* y) const {
+        Floats sums[D] = {};
+        for (int r = 0; r < n; r++, w += step, x += size) {
+            Floats weight = *w;
+#pragma GCC unroll 8
+            for (int e = 0; e < D; e++) {
+                sums[e] = fma(weight, x[e], sums[e]);
+            }
+        }
+        for (int e = 0; e < D; e++) {
+            y[e] = sums[e];
+        }
+    }
+
+    void backward_rows() {
+        scores();
+        exponentials();
+        for (int i = 0; i < t; i++) {
+            Floats products[LANES] = {};
             for (int d = 0; d < size; d++) {
-                dq[i * size + d] = fma(ds, k[j * size + d], dq[i * size + d]);
-                dk[j * size + d] = fma(ds, q[i * size + d], dk[j * size + d]);
-                dv[j * size + d] = fma(weight, dout[i * size + d], dv[j * size + d]);
+                products[d % LANES] = fma(out[i * size + d], dout[i * size + d], products[d % LANES]);
             }
+            Floats inner = sum(products, std::min(size, LANES));
+            for (int j = 0; j <= i; j++) {
+                int at = i * t + j;
+                Floats dp = product(dout + i * size, v + j * size);
+                Floats weight = p[at] * stats[2 * i + 1];
+                if (a.mask) {
+                    dp *= mask[at];
+                }
+                ds[at] = weight * (dp - inner);
+                p[at] = a.mask ? weight * mask[at] : weight;
+            }
+        }
+        for (int i = 0; i < t; i++) {
+            weighted_sum(ds + i * t, 1, k, i + 1, dq + i * size);
+            weighted_sum(ds + i * t + i, t, q + i * size, t - i, dk + i * size);
+            weighted_sum(p + i * t + i, t, dout + i * size, t - i, dv + i * size);
+        }
+        for (int i = 0; i < t * size; i++) {
+            dq[i] *= a.scale;
         }
     }
 
     Floats product(const Floats* x, const Floats* y) const {
         Floats sum = {};
-        for (int d = 0; d < size; d++) {
+        int d = 0;
+        for (; d + 8 <= size; d += 8) {
+#pragma GCC unroll 8
+            for (int e = 0; e < 8; e++) {
+                sum = fma(x[d + e], y[d + e], sum);
+            }
+        }
+        for (; d < size; d++) {
             sum = fma(x[d], y[d], sum);
         }
         return sum;
-    }
-
-    /** As Sum's, of each head. */
-    static Floats total(Floats* sums) {
-        for (int half = LANES / 2; half > 0; half /= 2) {
-            for (int i = 0; i < half; i++) {
-                sums[i] += sums[i + half];
-            }
-        }
-        return sums[0];
     }
 
     void load_inputs() {
@@ -166,53 +221,50 @@ private:
             q[i] *= a.scale;
         }
         if (a.mask) {
-            gather(a.mask, t * t, mask, [&](int head) { return int64_t(head) * t * t; });
+            gather(a.mask, 1, 0, t * t, mask, [&](int lane) { return int64_t(heads[lane]) * t * t; });
         }
     }
 
     /** y (t, size) of each head from x (batch, t, stride), whose rows hold all heads from a column on. */
     void load_rows(const float* x, int stride, int column, Floats* y) {
-        for (int i = 0; i < t; i++) {
-            gather(x, size, y + i * size, [&](int head) { return place(head, i, stride, column); });
-        }
+        gather(x, t, stride, size, y, [&](int lane) { return int64_t(rows[lane]) * stride + column + columns[lane]; });
     }
 
     void store_rows(const Floats* x, float* y, int stride, int column) {
-        for (int i = 0; i < t; i++) {
-            scatter(x + i * size, size, y, [&](int head) { return place(head, i, stride, column); });
+        scatter(x, t, stride, size, y, [&](int lane) { return int64_t(rows[lane]) * stride + column + columns[lane]; });
+    }
+
+    /** Finds the heads of the lanes; the last one again where there are no more. */
+    void find_heads() {
+        for (int lane = 0; lane < W; lane++) {
+            heads[lane] = std::min(head0 + lane, a.batch * a.heads - 1);
+            rows[lane] = heads[lane] / a.heads * t;
+            columns[lane] = heads[lane] % a.heads * size;
         }
     }
 
-    int64_t place(int head, int i, int stride, int column) const {
-        return (int64_t(head / a.heads) * t + i) * stride + column + head % a.heads * size;
-    }
-
-    /** The head of a lane; the last one again where there are no more. */
-    int head(int lane) const { return std::min(head0 + lane, a.batch * a.heads - 1); }
-
-    /** y[d] = x[at(head) + d] of each lane's head, for d < n. */
+    /** y (count, n) of each lane: rows of x, `stride` apart, from at(lane) on. */
     template <typename At>
-    void gather(const float* x, int n, Floats* y, At at) const {
-        float* to = reinterpret_cast<float*>(y);
+    void gather(const float* x, int count, int stride, int n, Floats* y, At at) const {
         for (int lane = 0; lane < W; lane += 4) {
-            const float* from[4];
-            for (int r = 0; r < 4; r++) {
-                from[r] = x + at(head(lane + r));
-            }
-            int d = 0;
-            for (; d + 4 <= n; d += 4) {
-                Four rows[4];
-                for (int r = 0; r < 4; r++) {
-                    rows[r] = four(from[r] + d);
+            const float* from[4] = {x + at(lane), x + at(lane + 1), x + at(lane + 2), x + at(lane + 3)};
+            float* to = reinterpret_cast<float*>(y) + lane;
+            for (int i = 0; i < count; i++) {
+                int d = 0;
+                for (; d + 4 <= n; d += 4, to += 4 * W) {
+                    Four quads[4] = {four(from[0] + d), four(from[1] + d), four(from[2] + d), four(from[3] + d)};
+                    transpose(quads);
+                    for (int r = 0; r < 4; r++) {
+                        four(to + r * W) = quads[r];
+                    }
                 }
-                transpose(rows);
-                for (int r = 0; r < 4; r++) {
-                    four(to + (d + r) * W + lane) = rows[r];
+                for (; d < n; d++, to += W) {
+                    for (int r = 0; r < 4; r++) {
+                        to[r] = from[r][d];
+                    }
                 }
-            }
-            for (; d < n; d++) {
-                for (int r = 0; r < 4; r++) {
-                    to[d * W + lane + r] = from[r][d];
+                for (auto& row : from) {
+                    row += stride;
                 }
             }
         }
@@ -220,27 +272,26 @@ private:
 
     /** The reverse. Lanes without a head of their own hold the same as the last one. */
     template <typename At>
-    void scatter(const Floats* x, int n, float* y, At at) const {
-        const float* from = reinterpret_cast<const float*>(x);
+    void scatter(const Floats* x, int count, int stride, int n, float* y, At at) const {
         for (int lane = 0; lane < W; lane += 4) {
-            float* to[4];
-            for (int r = 0; r < 4; r++) {
-                to[r] = y + at(head(lane + r));
-            }
-            int d = 0;
-            for (; d + 4 <= n; d += 4) {
-                Four rows[4];
-                for (int r = 0; r < 4; r++) {
-                    rows[r] = four(from + (d + r) * W + lane);
+            float* to[4] = {y + at(lane), y + at(lane + 1), y + at(lane + 2), y + at(lane + 3)};
+            const float* from = reinterpret_cast<const float*>(x) + lane;
+            for (int i = 0; i < count; i++) {
+                int d = 0;
+                for (; d + 4 <= n; d += 4, from += 4 * W) {
+                    Four quads[4] = {four(from), four(from + W), four(from + 2 * W), four(from + 3 * W)};
+                    transpose(quads);
+                    for (int r = 0; r < 4; r++) {
+                        four(to[r] + d) = quads[r];
+                    }
                 }
-                transpose(rows);
-                for (int r = 0; r < 4; r++) {
-                    four(to[r] + d) = rows[r];
+                for (; d < n; d++, from += W) {
+                    for (int r = 0; r < 4; r++) {
+                        to[r][d] = from[r];
+                    }
                 }
-            }
-            for (; d < n; d++) {
-                for (int r = 0; r < 4; r++) {
-                    to[r][d] = from[d * W + lane + r];
+                for (auto& row : to) {
+                    row += stride;
                 }
             }
         }
@@ -251,12 +302,16 @@ private:
     const int size;
     const int width;
     int head0 = 0;  // of the heads of all sequences, which are on the lanes
+    int heads[W];
+    int rows[W];     // where each head's sequence begins
+    int columns[W];  // where each head begins in its rows
     Floats* next;
     Floats* q;      // (t, size), scaled
     Floats* k;      // (t, size)
     Floats* v;      // (t, size)
     Floats* out;    // (t, size)
-    Floats* p;      // (t): the weights of one query
+    Floats* p;      // (t, t): weights
+    Floats* ds;     // (t, t): the gradients of scores
     Floats* stats;  // (t, 2)
     Floats* mask;   // (t, t)
     Floats* dout;   // (t, size)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "attention.h"
+#include "dropout.h"
 #include "linear.h"
 #include "norms.h"
 #include "optimizer.h"
@@ -17,4 +18,5 @@
     softmax, softmax_grad, cross_entropy, \
     quantize_weights, quantize_rows, quantize_int8<packed>, packed_linear<packed>, \
     sum, squares, adamw, \
+    dropout_mask, \
 }

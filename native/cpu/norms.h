@@ -28,7 +28,7 @@ void layer_norm(Call call) {
             centred = n == W ? centred : first(n) ? centred : Floats{};
             squares.parts[part] = fma(centred, centred, squares.parts[part]);
         });
-        float rstd = float(1 / std::sqrt(double(squares.total() / c + eps)));
+        float rstd = 1 / std::sqrt(squares.total() / c + eps);
         for (int j = 0; j < c; j += W) {
             int n = std::min(W, c - j);
             store(out + j, fma((load(x + j, n) - mean) * rstd, load(weight + j, n), load(bias + j, n)), n);
@@ -86,7 +86,7 @@ void rms_norm(Call call) {
     int c = call.number();
     float eps = call.real();
     for (int r = 0; r < rows; r++, x += c, out += c) {
-        float scale = float(1 / std::sqrt(double(dot(x, x, c) / c + eps)));
+        float scale = 1 / std::sqrt(dot(x, x, c) / c + eps);
         stats[r] = scale;
         for (int j = 0; j < c; j += W) {
             int n = std::min(W, c - j);

@@ -169,14 +169,10 @@ struct Sum {
     Floats parts[PARTS] = {};
 
     float total() const {
-        float lanes[LANES];
-        memcpy(lanes, parts, sizeof lanes);
-        for (int half = LANES / 2; half > 0; half /= 2) {
-            for (int i = 0; i < half; i++) {
-                lanes[i] += lanes[i + half];
-            }
-        }
-        return lanes[0];
+        Four quarters[4];
+        memcpy(quarters, parts, sizeof quarters);
+        Four sum = quarters[0] + quarters[2] + (quarters[1] + quarters[3]);
+        return sum[0] + sum[2] + (sum[1] + sum[3]);
     }
 };
 

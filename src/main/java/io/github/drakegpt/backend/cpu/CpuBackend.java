@@ -88,8 +88,9 @@ public final class CpuBackend implements Backend {
         boolean java = instructions == null;
         this.linear = java ? new JavaLinear() : new NativeLinear(instructions);
         this.packed = java ? new JavaPacked() : new NativePacked(instructions);
-        this.norms = java ? new JavaNorms(packed) : new NativeNorms(packed, instructions);
-        this.attention = java ? new JavaAttention() : new NativeAttention(instructions);
+        JavaDropout dropout = java ? new JavaDropout() : new NativeDropout(instructions);
+        this.norms = java ? new JavaNorms(packed, dropout) : new NativeNorms(packed, dropout, instructions);
+        this.attention = java ? new JavaAttention(dropout) : new NativeAttention(dropout, instructions);
         this.softmax = java ? new JavaSoftmax() : new NativeSoftmax(instructions);
         this.quantization = java ? new JavaQuantization() : new NativeQuantization(instructions);
         this.optimizer = java ? new JavaOptimizer(workers) : new NativeOptimizer(workers, instructions);

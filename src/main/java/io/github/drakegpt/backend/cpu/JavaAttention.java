@@ -23,6 +23,12 @@ class JavaAttention {
     /** Factors of dropout that are drawn at a time, unless one sequence has more. */
     private static final int MASK = 1 << 18;
 
+    private final JavaDropout dropout;
+
+    JavaAttention(JavaDropout dropout) {
+        this.dropout = dropout;
+    }
+
     void attention(AttentionOp op, Pass pass) {
         op.rows(pass);
         forGroups(op, pass, (sequence, count, mask) -> forward(op, pass, sequence, count, mask));
@@ -38,14 +44,14 @@ class JavaAttention {
         void run(int sequence, int count, float[] mask);
     }
 
-    private static void forGroups(AttentionOp op, Pass pass, Group group) {
+    private void forGroups(AttentionOp op, Pass pass, Group group) {
         int weights = op.heads() * pass.length() * pass.length(); // of a sequence
         boolean drops = op.dropout() != null && pass.training();
         int most = drops ? Math.max(1, MASK / weights) : pass.batch();
         for (int b = 0; b < pass.batch(); b += most) {
             int count = Math.min(most, pass.batch() - b);
             long first = (pass.firstSequence() + b) * weights;
-            group.run(b, count, Scratch.get().masks().get(op.dropout(), pass, first, drops ? count * weights : 0));
+            group.run(b, count, drops ? dropout.mask(op.dropout(), pass, first, count * weights) : null);
         }
     }
 

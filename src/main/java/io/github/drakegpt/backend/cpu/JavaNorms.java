@@ -22,9 +22,11 @@ class JavaNorms {
     static final float EPS = 1e-5f;
 
     private final JavaPacked packed;
+    private final JavaDropout dropout;
 
-    JavaNorms(JavaPacked packed) {
+    JavaNorms(JavaPacked packed, JavaDropout dropout) {
         this.packed = packed;
+        this.dropout = dropout;
     }
 
     final void layerNorm(LayerNormOp op, Pass pass) {
@@ -60,13 +62,13 @@ class JavaNorms {
     final void residual(ResidualOp op, Pass pass) {
         int rows = op.rows(pass);
         int c = op.columns();
-        residual(op, Scratch.get().masks().get(op.dropout(), pass, pass.firstRow() * c, rows * c), rows);
+        residual(op, dropout.mask(op.dropout(), pass, pass.firstRow() * c, rows * c), rows);
     }
 
     final void residualGrad(ResidualGradOp op, Pass pass) {
         int rows = op.rows(pass);
         int c = op.columns();
-        residualGrad(op, Scratch.get().masks().get(op.dropout(), pass, pass.firstRow() * c, rows * c), rows);
+        residualGrad(op, dropout.mask(op.dropout(), pass, pass.firstRow() * c, rows * c), rows);
     }
 
     // ---------------------------------------------------------------- what native code does as well
@@ -90,7 +92,7 @@ class JavaNorms {
             for (int j = 0; j < c; j++) {
                 centred[j] = xs[xo + j] - mean;
             }
-            float rstd = (float) (1 / Math.sqrt(VectorMath.dot(centred, 0, centred, 0, c) / c + EPS));
+            float rstd = 1 / (float) Math.sqrt(VectorMath.dot(centred, 0, centred, 0, c) / c + EPS);
             for (int j = 0; j < c; j++) {
                 outs[oo + j] = Math.fma(centred[j] * rstd, weights[wo + j], biases[bo + j]);
             }
@@ -145,7 +147,7 @@ class JavaNorms {
         for (int r = 0; r < rows; r++) {
             int xo = start(op.x()) + r * c;
             int oo = start(op.out()) + r * c;
-            float scale = (float) (1 / Math.sqrt(VectorMath.dot(xs, xo, xs, xo, c) / c + EPS));
+            float scale = 1 / (float) Math.sqrt(VectorMath.dot(xs, xo, xs, xo, c) / c + EPS);
             floats(op.stats())[start(op.stats()) + r] = scale;
             for (int j = 0; j < c; j++) {
                 outs[oo + j] = xs[xo + j] * scale * weights[wo + j];

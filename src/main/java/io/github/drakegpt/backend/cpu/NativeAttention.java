@@ -22,7 +22,8 @@ final class NativeAttention extends JavaAttention {
 
     private final Instructions instructions;
 
-    NativeAttention(Instructions instructions) {
+    NativeAttention(JavaDropout dropout, Instructions instructions) {
+        super(dropout);
         this.instructions = instructions;
     }
 
@@ -62,8 +63,8 @@ final class NativeAttention extends JavaAttention {
     /** Floats of scratch memory. */
     private static int scratch(int t, int size) {
         if (t < SHORT) {
-            // q, k, v, out and their gradients; the weights of a row; stats; the mask
-            return Math.multiplyExact(8 * t * size + 3 * t + t * t, MOST_LANES);
+            // q, k, v, out and their gradients; weights and their gradients; the mask; stats
+            return Math.multiplyExact(8 * t * size + 3 * t * t + 2 * t, MOST_LANES);
         }
         // keys and values by columns; keys, queries and dout by rows; queries; weights and their gradients
         int columns = Math.multiplyExact(2 * size + 2 * BLOCK, t + MOST_PANEL);

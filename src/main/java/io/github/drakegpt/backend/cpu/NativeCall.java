@@ -34,7 +34,8 @@ final class NativeCall {
         PACKED_LINEAR,
         SUM,
         SQUARES,
-        ADAMW
+        ADAMW,
+        DROPOUT_MASK
     }
 
     private static final int MOST_ARRAYS = 16; // as in native/cpu/call_jni.cpp

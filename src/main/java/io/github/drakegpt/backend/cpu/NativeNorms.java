@@ -13,8 +13,8 @@ import io.github.drakegpt.ops.RmsNormOp;
 final class NativeNorms extends JavaNorms {
     private final Instructions instructions;
 
-    NativeNorms(JavaPacked packed, Instructions instructions) {
-        super(packed);
+    NativeNorms(JavaPacked packed, JavaDropout dropout, Instructions instructions) {
+        super(packed, dropout);
         this.instructions = instructions;
     }
 
