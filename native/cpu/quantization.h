@@ -104,9 +104,7 @@ void quantize_rows(Call call) {
         for (int j = 0; j < c; j += W) {
             most = larger(most, magnitude(load(x + j, std::min(W, c - j))));
         }
-        float lanes[W];
-        memcpy(lanes, &most, sizeof lanes);
-        float size = largest(lanes, W);
+        float size = largest(most);
         float scale = 127 / (size < smallest ? smallest : size);
         for (int j = 0; j < c; j += W) {
             int n = std::min(W, c - j);

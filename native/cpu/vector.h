@@ -143,19 +143,33 @@ inline Floats exp(Floats x) {
     return reinterpret_cast<Floats>(reinterpret_cast<Ints>(p) + (reinterpret_cast<Ints>(rounded) << 23));
 }
 
+inline Four larger(Four a, Four b) {
+    return (b > a) | (b != b) ? b : a;
+}
+
+/** The largest element, or NaN where there is one. */
+inline float largest(Floats x) {
+    Four quads[W / 4];
+    memcpy(quads, &x, sizeof x);
+    Four most = quads[0];
+    for (int i = 1; i < W / 4; i++) {
+        most = larger(most, quads[i]);
+    }
+    most = larger(most, Four{most[2], most[3], most[0], most[1]});
+    return larger(most, Four{most[1], most[0], most[3], most[2]})[0];
+}
+
 /** The largest of n floats, or NaN where there is one. */
 inline float largest(const float* x, int n) {
-    float lanes[W];
     Floats most = all(-__builtin_inff());
-    for (int i = 0; i < n; i += W) {
-        int count = n - i < W ? n - i : W;
-        most = larger(most, count == W ? floats(x + i) : first(count) ? some(x + i, count) : most);
+    int i = 0;
+    for (; i + W <= n; i += W) {
+        most = larger(most, floats(x + i));
     }
-    memcpy(lanes, &most, sizeof lanes);
-    for (int i = 1; i < W; i++) {
-        lanes[0] = lanes[i] > lanes[0] || lanes[i] != lanes[i] ? lanes[i] : lanes[0];
+    if (i < n) {
+        most = larger(most, first(n - i) ? some(x + i, n - i) : most);
     }
-    return lanes[0];
+    return largest(most);
 }
 
 constexpr int LANES = 16;
