@@ -180,7 +180,7 @@ inline void pack(const Matrix& b, int from, int k, int j, int n, int vectors, fl
         int i = 0;
         for (; i + 4 <= k; i += 4) {
             Floats columns[4];
-            transpose_four(rows + i, b.column, last, columns);
+            transpose_four([&](int r) { return rows + std::min(r, last) * b.column + i; }, columns);
             for (int r = 0; r < 4; r++) {
                 floats(to + (i + r) * width) = columns[r];
             }
@@ -231,59 +231,101 @@ inline void rows_with_panel(const Matrix& a, int m, const float* panel, int n, i
     }
 }
 
-/** A few rows: b is used once only, so it is transposed in registers instead of packed. R rows, b (k, n) with row 1. */
-template <int R>
-inline void few_rows(const Matmul& p) {
-    constexpr int VS = R == 1 ? 4 : 2;  // side by side, since each addition waits for the one before
-    for (int j = 0; j < p.n; j += W * VS) {
-        Floats sums[R][VS];
-        int count[VS];
-        for (int v = 0; v < VS; v++) {
-            count[v] = std::max(0, std::min(W, p.n - j - W * v));
+/** Rows that are `stride` apart, four elements at a time: few addresses, each with a multiple that instructions can add. */
+struct Rows {
+    const float* every_fourth[W / 2];
+    int64_t stride;
+    int64_t thrice = 3 * stride;
+
+    Rows(const float* from, int64_t stride) : stride(stride) {
+        for (int i = 0; i < W / 2; i++) {
+            every_fourth[i] = from + 4 * i * stride;
+        }
+    }
+
+    const float* operator()(int i) const {
+        const float* row = every_fourth[i / 4];
+        return i % 4 == 3 ? row + thrice : row + i % 4 * stride;
+    }
+
+    void advance() {
+        for (auto& row : every_fourth) {
+            row += 4;
+        }
+    }
+};
+
+/** The same of n rows; behind them the last one is read again. */
+struct FewRows {
+    const float* from;
+    int64_t stride;
+    int n;
+
+    const float* operator()(int i) const { return from + std::min(i, n - 1) * stride; }
+
+    void advance() { from += 4; }
+};
+
+/** Columns j to j + n - 1 of R rows of c, from rows of b's transpose; n is at most 2 W. */
+template <int R, typename Transposed>
+inline void two_vectors(const Matmul& p, int j, int n, Transposed rows) {
+    int count[2] = {std::min(W, n), std::max(0, n - W)};
+    Floats sums[R][2] = {};
+    for (int r = 0; r < R && p.begin == Begin::BIAS; r++) {
+        sums[r][0] = load(p.bias + j, count[0]);
+        sums[r][1] = load(p.bias + j + W, count[1]);
+    }
+    const float* a = p.a.from;
+    int k = 0;
+    for (; k + 4 <= p.k; k += 4) {
+        Floats columns[2][4];
+        transpose_four([&](int i) { return rows(i); }, columns[0]);
+        transpose_four([&](int i) { return rows(W + i); }, columns[1]);
+        rows.advance();
+#pragma GCC unroll 4
+        for (int s = 0; s < 4; s++) {
+#pragma GCC unroll 4
             for (int r = 0; r < R; r++) {
-                const float* c = p.c + r * p.c_row + j + W * v;
-                sums[r][v] = p.begin == Begin::ZERO || count[v] == 0 ? Floats{}
-                             : load(p.begin == Begin::BIAS ? p.bias + j + W * v : c, count[v]);
+                Floats x = all(a[r * p.a.row + k + s]);
+                sums[r][0] = fma(x, columns[0][s], sums[r][0]);
+                sums[r][1] = fma(x, columns[1][s], sums[r][1]);
             }
         }
-        int i = 0;
-        for (; i + 4 <= p.k; i += 4) {
-#pragma GCC unroll 4
-            for (int v = 0; v < VS; v++) {
-                if (count[v] > 0) {
-                    Floats columns[4];
-                    transpose_four(p.b.from + (j + W * v) * p.b.column + i, p.b.column, count[v] - 1, columns);
-#pragma GCC unroll 4
-                    for (int r = 0; r < R; r++) {
-#pragma GCC unroll 4
-                        for (int s = 0; s < 4; s++) {
-                            sums[r][v] = fma(p.a.from[r * p.a.row + (i + s) * p.a.column], columns[s], sums[r][v]);
-                        }
-                    }
-                }
-            }
-        }
-        for (; i < p.k; i++) {
-            for (int v = 0; v < VS && count[v] > 0; v++) {
-                Floats column;
-                for (int l = 0; l < W; l++) {
-                    column[l] = p.b.from[(j + W * v + std::min(l, count[v] - 1)) * p.b.column + i];
-                }
-                for (int r = 0; r < R; r++) {
-                    sums[r][v] = fma(p.a.from[r * p.a.row + i * p.a.column], column, sums[r][v]);
-                }
-            }
+    }
+    for (int s = 0; k < p.k; k++, s++) {
+        Floats columns[2];
+        for (int i = 0; i < W; i++) {
+            columns[0][i] = rows(i)[s];
+            columns[1][i] = rows(W + i)[s];
         }
         for (int r = 0; r < R; r++) {
-            for (int v = 0; v < VS && count[v] > 0; v++) {
-                store(p.c + r * p.c_row + j + W * v, p.relu ? relu(sums[r][v]) : sums[r][v], count[v]);
-            }
+            Floats x = all(a[r * p.a.row + k]);
+            sums[r][0] = fma(x, columns[0], sums[r][0]);
+            sums[r][1] = fma(x, columns[1], sums[r][1]);
         }
+    }
+    for (int r = 0; r < R; r++) {
+        float* c = p.c + r * p.c_row + j;
+        store(c, p.relu ? relu(sums[r][0]) : sums[r][0], count[0]);
+        store(c + W, p.relu ? relu(sums[r][1]) : sums[r][1], count[1]);
+    }
+}
+
+/** R rows: each element of b is used so seldom that it is transposed in registers instead of packed. */
+template <int R>
+inline void few_rows(const Matmul& p) {
+    if (p.n < 2 * W) {
+        two_vectors<R>(p, 0, p.n, FewRows{p.b.from, p.b.column, p.n});
+        return;
+    }
+    for (int i = 0; i < p.n; i += 2 * W) {
+        int j = std::min(i, p.n - 2 * W);  // computes some of the last columns once more
+        two_vectors<R>(p, j, 2 * W, Rows(p.b.from + j * p.b.column, p.b.column));
     }
 }
 
 inline void matmul(const Matmul& p) {
-    if (p.b.row == 1 && p.m <= 4) {
+    if (p.m <= 4 && p.b.row == 1 && p.a.column == 1 && p.begin != Begin::RESULT) {
         constexpr void (*few[])(const Matmul&) = {few_rows<1>, few_rows<2>, few_rows<3>, few_rows<4>};
         few[p.m - 1](p);
         return;

@@ -225,22 +225,20 @@ inline float dot(const float* x, const float* y, int n) {
     return sum.total();
 }
 
-/**
- * Four columns of W rows: y[k][i] = rows[i][k]. Rows are stride apart; from row `last` on it is read instead.
- */
-inline void transpose_four(const float* rows, int64_t stride, int last, Floats* y) {
+/** Four columns of W rows: y[k][i] = row(i)[k]. */
+template <typename Row>
+inline void transpose_four(Row row, Floats* y) {
     Floats quads[4];  // of each: row 4 l + r in the lane l of 128 bits
     for (int r = 0; r < 4; r++) {
-        auto row = [&](int l) { return four(rows + (4 * l + r < last ? 4 * l + r : last) * stride); };
 #if defined __AVX512F__
-        __m512 quad = _mm512_castps128_ps512(row(0));
-        quad = _mm512_insertf32x4(quad, row(1), 1);
-        quad = _mm512_insertf32x4(quad, row(2), 2);
-        quads[r] = _mm512_insertf32x4(quad, row(3), 3);
+        __m512 quad = _mm512_castps128_ps512(four(row(r)));
+        quad = _mm512_insertf32x4(quad, four(row(4 + r)), 1);
+        quad = _mm512_insertf32x4(quad, four(row(8 + r)), 2);
+        quads[r] = _mm512_insertf32x4(quad, four(row(12 + r)), 3);
 #elif defined __AVX2__
-        quads[r] = _mm256_insertf128_ps(_mm256_castps128_ps256(row(0)), row(1), 1);
+        quads[r] = _mm256_insertf128_ps(_mm256_castps128_ps256(four(row(r))), four(row(4 + r)), 1);
 #else
-        quads[r] = row(0);
+        quads[r] = four(row(r));
 #endif
     }
 #if defined __AVX512F__
