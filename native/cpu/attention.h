@@ -5,6 +5,7 @@
 
 #include "call.h"
 #include "matmul.h"
+#include "softmax.h"
 
 namespace {
 
@@ -578,18 +579,18 @@ void attention_cached(Call call) {
                 for (int d = 0; d < size; d++) {
                     q[d] = row[h * size + d] * scale;
                 }
-                matmul({1, visible, size, {q, size, 1}, {keys, 1, 2 * width}, p, 0, Begin::ZERO, nullptr, false});
-                float max = largest(p, visible);
-                Sum sum;
-                vectors(visible, [&](int j, int n, int part) {
-                    Floats e = exp(load(p + j, n) - max);
-                    store(p + j, e, n);
-                    sum.parts[part] += n == W ? e : first(n) ? e : Floats{};
-                });
-                float factor = 1 / sum.total();
-                for (int j = 0; j < visible; j++) {
-                    p[j] *= factor;
+                if (visible < 2 * W) {
+                    for (int j = 0; j < visible; j++) {
+                        p[j] = 0;
+                        for (int d = 0; d < size; d++) {
+                            p[j] = fma(q[d], keys[int64_t(j) * 2 * width + d], p[j]);
+                        }
+                    }
+                } else {
+                    matmul({1, visible, size, {q, size, 1}, {keys, 1, 2 * width}, p, 0, Begin::ZERO, nullptr, false});
                 }
+                float max = largest(p, visible);
+                multiply(p, 1 / exponentials(p, max, visible, p), visible);
                 const float* values = keys + width;
                 for (int d = 0; d < size; d += W) {
                     int n = std::min(W, size - d);

@@ -5,7 +5,7 @@
 
 namespace {
 
-constexpr int MOST_ARRAYS = 16;  // as NativeCall's
+constexpr int MOST_ARRAYS = 8;  // as NativeCall's
 
 /** In the order of NativeLibrary.Instructions. */
 const Kernel* const kernels[] = {avx2_kernels, avx512_kernels};
@@ -14,13 +14,11 @@ const Kernel* const kernels[] = {avx2_kernels, avx512_kernels};
 class Arrays {
 public:
     /** @param written a bit for each array, set where the kernel writes to it */
-    Arrays(JNIEnv* env, jobjectArray all, int count, int written) : env(env), written(written) {
-        for (int i = 0; i < count; i++) {  // before the first is taken: no other call may be in between
-            arrays[i] = static_cast<jarray>(env->GetObjectArrayElement(all, i));
-        }
-        for (; taken < count; taken++) {
-            elements[taken] = arrays[taken] ? env->GetPrimitiveArrayCritical(arrays[taken], nullptr) : nullptr;
-            if (arrays[taken] && !elements[taken]) {
+    Arrays(JNIEnv* env, const jobject (&all)[MOST_ARRAYS], int written) : env(env), arrays(all), written(written) {
+        for (; taken < MOST_ARRAYS; taken++) {
+            auto array = static_cast<jarray>(arrays[taken]);
+            elements[taken] = array ? env->GetPrimitiveArrayCritical(array, nullptr) : nullptr;
+            if (array && !elements[taken]) {
                 failed = true;  // no memory for it; Java throws OutOfMemoryError
                 return;
             }
@@ -31,7 +29,7 @@ public:
         while (--taken >= 0) {
             if (elements[taken]) {
                 jint mode = written >> taken & 1 ? 0 : JNI_ABORT;
-                env->ReleasePrimitiveArrayCritical(arrays[taken], elements[taken], mode);
+                env->ReleasePrimitiveArrayCritical(static_cast<jarray>(arrays[taken]), elements[taken], mode);
             }
         }
     }
@@ -43,22 +41,27 @@ public:
 
 private:
     JNIEnv* env;
+    const jobject (&arrays)[MOST_ARRAYS];
     int written;
     int taken = 0;
-    jarray arrays[MOST_ARRAYS];
 };
 
 }  // namespace
 
 extern "C" {
 
+JNIEXPORT jlong JNICALL Java_io_github_drakegpt_backend_cpu_NativeCall_address(JNIEnv* env, jclass, jobject memory) {
+    return reinterpret_cast<jlong>(env->GetDirectBufferAddress(memory));
+}
+
 JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativeCall_run(
-    JNIEnv* env, jclass, jint instructions, jint kernel, jint count, jint written, jobjectArray all, jintArray numbers) {
-    int32_t copied[3 * MOST_ARRAYS];
-    env->GetIntArrayRegion(numbers, 0, 3 * MOST_ARRAYS, copied);
-    Arrays arrays(env, all, count, written);
+    JNIEnv* env, jclass, jint instructions, jint kernel, jint written, jlong numbers, jobject a0, jobject a1, jobject a2,
+    jobject a3, jobject a4, jobject a5, jobject a6, jobject a7) {
+    const jobject all[MOST_ARRAYS] = {a0, a1, a2, a3, a4, a5, a6, a7};
+    Arrays arrays(env, all, written);
     if (!arrays.failed) {
-        kernels[instructions][kernel](Call(arrays.elements, copied, copied + MOST_ARRAYS));
+        auto starts = reinterpret_cast<const int32_t*>(numbers);
+        kernels[instructions][kernel](Call(arrays.elements, starts, starts + MOST_ARRAYS));
     }
 }
 

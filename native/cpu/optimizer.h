@@ -8,7 +8,7 @@
 
 namespace {
 
-constexpr int MOST_PARTS = 12;  // of a sum in one call, as NativeOptimizer's
+constexpr int MOST_PARTS = 7;  // of a sum in one call, as NativeOptimizer's
 
 /** sums (n) = (sums +) the parts, in their order. */
 void sum(Call call) {

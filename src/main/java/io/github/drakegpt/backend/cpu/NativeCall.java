@@ -3,6 +3,10 @@ package io.github.drakegpt.backend.cpu;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.tensor.Tensor;
 import java.lang.reflect.Array;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.IntBuffer;
+import java.util.Arrays;
 import java.util.Objects;
 
 /**
@@ -38,20 +42,30 @@ final class NativeCall {
         DROPOUT_MASK
     }
 
-    private static final int MOST_ARRAYS = 16; // as in native/cpu/call_jni.cpp
+    private static final int MOST_ARRAYS = 8; // as in native/cpu/call_jni.cpp
+    private static final int MOST_NUMBERS = 24;
 
     private final Object[] arrays = new Object[MOST_ARRAYS];
-    private final int[] numbers = new int[3 * MOST_ARRAYS]; // where each array begins, then the numbers
+    private final IntBuffer numbers; // where each array begins, then the numbers
+    private final long address; // of the numbers
     private Instructions instructions;
     private Kernel kernel;
     private int count;
     private int written; // a bit for each array
     private int next;
 
+    NativeCall() {
+        ByteBuffer memory =
+                ByteBuffer.allocateDirect(Integer.BYTES * MOST_NUMBERS).order(ByteOrder.nativeOrder());
+        numbers = memory.asIntBuffer();
+        address = address(memory);
+    }
+
     /** Begins a call. */
     NativeCall of(Instructions instructions, Kernel kernel) {
         this.instructions = instructions;
         this.kernel = kernel;
+        Arrays.fill(arrays, null);
         count = 0;
         written = 0;
         next = MOST_ARRAYS;
@@ -111,12 +125,12 @@ final class NativeCall {
 
     private NativeCall add(Object array, int start) {
         arrays[count] = array;
-        numbers[count++] = start;
+        numbers.put(count++, start);
         return this;
     }
 
     NativeCall number(int x) {
-        numbers[next++] = x;
+        numbers.put(next++, x);
         return this;
     }
 
@@ -129,9 +143,24 @@ final class NativeCall {
     }
 
     void run() {
-        run(instructions.ordinal(), kernel.ordinal(), count, written, arrays, numbers);
+        Object[] a = arrays;
+        run(instructions.ordinal(), kernel.ordinal(), written, address, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
     }
 
+    private static native long address(ByteBuffer memory);
+
+    // Arrays one by one: to take them out of an array would be a call for each.
     private static native void run(
-            int instructions, int kernel, int count, int written, Object[] arrays, int[] numbers);
+            int instructions,
+            int kernel,
+            int written,
+            long numbers,
+            Object a0,
+            Object a1,
+            Object a2,
+            Object a3,
+            Object a4,
+            Object a5,
+            Object a6,
+            Object a7);
 }

@@ -8,7 +8,7 @@ import io.github.drakegpt.tensor.Tensor;
 
 /** Operations over flat buffers in native code: the bits of {@link JavaOptimizer}. */
 final class NativeOptimizer extends JavaOptimizer {
-    private static final int MOST_PARTS = 12; // as in native/cpu/optimizer.h
+    private static final int MOST_PARTS = 7; // as in native/cpu/optimizer.h
 
     private final Instructions instructions;
 

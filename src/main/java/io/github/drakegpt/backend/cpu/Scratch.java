@@ -6,13 +6,14 @@ import io.github.drakegpt.tensor.Philox;
 /** Arrays that a thread keeps between operations, so that operations allocate nothing once they have run. */
 final class Scratch {
     private static final ThreadLocal<Scratch> CURRENT = ThreadLocal.withInitial(Scratch::new);
-    private static final int SLOTS = 8;
+    private static final int SLOTS = 9;
 
     private final float[][] floats = new float[SLOTS][0];
     private final Philox.Lanes lanes = new Philox.Lanes();
     private final Masks masks = new Masks();
     private final int[][] ints = new int[2][0];
-    private final NativeCall call = new NativeCall();
+    private NativeCall call;
+    private double[] doubles = new double[0];
 
     private Scratch() {}
 
@@ -28,8 +29,18 @@ final class Scratch {
         return floats[slot];
     }
 
+    double[] doubles(int length) {
+        if (doubles.length < length) {
+            doubles = new double[length];
+        }
+        return doubles;
+    }
+
     /** Begins a call of native code. */
     NativeCall call(Instructions instructions, NativeCall.Kernel kernel) {
+        if (call == null) {
+            call = new NativeCall(); // which needs the library
+        }
         return call.of(instructions, kernel);
     }
 

@@ -1,5 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
+import java.util.Arrays;
+
 /** Loops over arrays, written so that the JIT compiler vectorizes them, or at least keeps the pipelines full. */
 final class VectorMath {
     /** Sums side by side in a sum. */
@@ -53,7 +55,8 @@ final class VectorMath {
      * single one would wait for the last; at the end they are added up by halves.
      */
     static float dot(float[] a, int ao, float[] b, int bo, int n) {
-        float[] lanes = new float[LANES];
+        float[] lanes = Scratch.get().floats(8, LANES);
+        Arrays.fill(lanes, 0, LANES, 0f);
         int i = 0;
         for (; i + LANES <= n; i += LANES) {
             for (int l = 0; l < LANES; l++) {
@@ -68,7 +71,8 @@ final class VectorMath {
 
     /** The sum of n elements, in the order of {@link #dot}. */
     static float sum(float[] a, int o, int n) {
-        float[] lanes = new float[LANES];
+        float[] lanes = Scratch.get().floats(8, LANES);
+        Arrays.fill(lanes, 0, LANES, 0f);
         int i = 0;
         for (; i + LANES <= n; i += LANES) {
             for (int l = 0; l < LANES; l++) {
@@ -99,7 +103,8 @@ final class VectorMath {
 
     /** The sum in float64, in the order of {@link #dot}. */
     static double sumInDouble(float[] a, int o, int n) {
-        double[] lanes = new double[LANES];
+        double[] lanes = Scratch.get().doubles(LANES);
+        Arrays.fill(lanes, 0, LANES, 0);
         for (int i = 0; i < n; i++) {
             lanes[i % LANES] += a[o + i];
         }
@@ -108,7 +113,8 @@ final class VectorMath {
 
     /** The same of the magnitudes. */
     static double sumMagnitudesInDouble(float[] a, int o, int n) {
-        double[] lanes = new double[LANES];
+        double[] lanes = Scratch.get().doubles(LANES);
+        Arrays.fill(lanes, 0, LANES, 0);
         for (int i = 0; i < n; i++) {
             lanes[i % LANES] += Math.abs(a[o + i]);
         }

@@ -381,8 +381,8 @@ class NativeKernelsTest {
 
     /** Native code checks nothing itself. */
     @Test
-    void refusesArraysThatAreTooShort() {
-        NativeCall call = new NativeCall();
+    void refusesArraysThatAreTooShort() throws IOException {
+        NativeCall call = Scratch.get().call(NativeInstructions.orSkip(Instructions.AVX2), NativeCall.Kernel.LINEAR);
         assertThatThrownBy(() -> call.read(row(4), 5)).isInstanceOf(IndexOutOfBoundsException.class);
         assertThatThrownBy(() -> call.write(row(4), 5)).isInstanceOf(IndexOutOfBoundsException.class);
         assertThatThrownBy(() -> call.read(row(4), 2, 3)).isInstanceOf(IndexOutOfBoundsException.class);
