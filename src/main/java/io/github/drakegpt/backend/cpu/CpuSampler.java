@@ -26,7 +26,7 @@ final class CpuSampler {
         }
         double total = 0;
         for (int i = 0; i < v; i++) {
-            weights[i] = StrictMath.exp(((double) logits[o + i] - logits[o + best]) / sampling.temperature());
+            weights[i] = Math.exp(((double) logits[o + i] - logits[o + best]) / sampling.temperature());
             total += weights[i];
         }
         if (sampling.topK() > 0 || sampling.topP() < 1) {

@@ -11,9 +11,6 @@ import io.github.drakegpt.ops.RmsNormOp;
 
 /** Norms and residual sums in native code: the bits of {@link JavaNorms}. */
 final class NativeNorms extends JavaNorms {
-    /** Elements below which a call of native code takes longer than the loop: those of a single row of a small model. */
-    private static final int FEW = 256;
-
     private final Instructions instructions;
 
     NativeNorms(JavaPacked packed, JavaDropout dropout, Instructions instructions) {
@@ -89,10 +86,6 @@ final class NativeNorms extends JavaNorms {
     void residual(ResidualOp op, float[] mask, int rows) {
         int c = op.columns();
         long n = (long) rows * c;
-        if (n < FEW) {
-            super.residual(op, mask, rows);
-            return;
-        }
         call(Kernel.RESIDUAL)
                 .read(op.x(), n)
                 .read(op.branch(), n)
