@@ -7,6 +7,7 @@
 #include "norms.h"
 #include "optimizer.h"
 #include "packed.h"
+#include "peak.h"
 #include "quantization.h"
 #include "softmax.h"
 
@@ -19,4 +20,5 @@
     quantize_weights, quantize_rows, quantize_int8<packed>, packed_linear<packed>, \
     sum, squares, adamw, \
     dropout_mask, \
+    peak, \
 }

@@ -3,6 +3,7 @@ package io.github.drakegpt.backend;
 import io.github.drakegpt.tensor.Arena;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 
 /** Measurements of a device: its time and memory, and alternatives to its operations. */
 public interface Measuring {
@@ -23,6 +24,14 @@ public interface Measuring {
      */
     default Optional<LibraryOperations> libraryOperations(Arena arena) {
         return Optional.empty();
+    }
+
+    /**
+     * Measures, for about a second, the most multiplications and additions in float32 that the device does in a second;
+     * empty where that cannot be measured.
+     */
+    default OptionalDouble measurePeakFlops() {
+        return OptionalDouble.empty();
     }
 
     /**

@@ -10,7 +10,6 @@ import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.profile.Benchmark;
-import io.github.drakegpt.profile.GpuPeaks;
 import io.github.drakegpt.profile.KernelBenchmark;
 import io.github.drakegpt.profile.TrainingCost;
 import io.github.drakegpt.train.TrainConfig;
@@ -20,6 +19,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.Consumer;
@@ -38,9 +38,10 @@ import picocli.CommandLine.Parameters;
             "Times training steps, generated characters and single operations on random text: median, 10th and 90th"
                     + " percentile.",
             "Of a training step it also shows the peak memory, beside the size of parameters, gradients, AdamW's moments and"
-                    + " the activations that the backward pass needs; and on a GPU whose peak rate is known the share of it"
-                    + " that is used (MFU), counted as in PaLM: 6 operations for each parameter that is no embedding and each"
-                    + " character, and all of the attention.",
+                    + " the activations that the backward pass needs; and the share of the device's peak rate that is used"
+                    + " (MFU), counted as in PaLM: 6 operations for each parameter that is no embedding and each"
+                    + " character, and all of the attention. The peak of a GPU is that of its data sheet, where it is known;"
+                    + " that of a CPU is measured first: fused multiply-adds on all threads, for a second.",
             "Characters are generated for one text (as generate does it) and for 64 at once.",
             "The operations are those of training and generating, at the sizes they have there; some are followed by the same"
                     + " operation of a library. The GB/s count each tensor that an operation reads or writes once, also in"
@@ -110,9 +111,11 @@ final class BenchCommand implements Callable<Integer> {
                 }
             }
             ObjectNode header = MeasuredRows.header(backend, device);
+            OptionalDouble peak = suite == Suite.GENERATE ? OptionalDouble.empty() : Benchmark.peakFlops(backend);
+            peak.ifPresent(flops -> header.put("peak_gflop_per_s", 1e-9 * flops));
             MeasuredRows rows = new MeasuredRows(json, header);
             try {
-                run(backend, rows);
+                run(backend, peak, rows);
             } finally {
                 if (!json) {
                     print(header, rows.rows());
@@ -122,13 +125,16 @@ final class BenchCommand implements Callable<Integer> {
         }
     }
 
-    private void run(Backend backend, MeasuredRows rows) throws IOException {
+    private void run(Backend backend, OptionalDouble peak, MeasuredRows rows) throws IOException {
         for (String name : names) {
             Settings settings = settings(name);
             ModelConfig model = settings.model(VOCAB_SIZE);
             if (suite.includes(Suite.TRAIN)) {
                 TrainConfig config = settings.train();
-                measure(rows, row("train", name, config.sequencesPerStep()), row -> train(backend, model, config, row));
+                measure(
+                        rows,
+                        row("train", name, config.sequencesPerStep()),
+                        row -> train(backend, model, config, peak, row));
             }
             if (suite.includes(Suite.GENERATE)) {
                 measure(rows, row("generate", name, 1), row -> generate(backend, model, 1, row));
@@ -206,7 +212,7 @@ final class BenchCommand implements Callable<Integer> {
                 });
     }
 
-    private void train(Backend backend, ModelConfig model, TrainConfig config, ObjectNode row) {
+    private void train(Backend backend, ModelConfig model, TrainConfig config, OptionalDouble peak, ObjectNode row) {
         backend.resetPeakBytes();
         Benchmark.Timing timing = Benchmark.train(backend, model, config, seconds);
         int sequences = config.sequencesPerStep();
@@ -221,10 +227,7 @@ final class BenchCommand implements Callable<Integer> {
                         "needed_bytes",
                         TrainingCost.bytes(
                                 model, config.batchSize(), backend.precision().activations()));
-        GpuPeaks.of(backend.description())
-                .ifPresent(peaks -> row.put(
-                        "mfu_percent",
-                        1e2 * flops / (1e-3 * timing.median()) / (1e12 * peaks.teraflops(backend.precision()))));
+        peak.ifPresent(most -> row.put("mfu_percent", 1e2 * flops / (1e-3 * timing.median()) / most));
     }
 
     private void generate(Backend backend, ModelConfig model, int batch, ObjectNode row) {
@@ -258,6 +261,9 @@ final class BenchCommand implements Callable<Integer> {
         System.out.printf(
                 "device %s, %s%n",
                 header.get("device").asText(), header.get("precision").asText());
+        if (header.has("peak_gflop_per_s")) {
+            printFact(Map.entry("peak", TextNode.valueOf(number("%,.1f GFLOP/s", header, "peak_gflop_per_s"))));
+        }
         header.get("libraries").properties().forEach(BenchCommand::printFact);
         System.out.println();
 

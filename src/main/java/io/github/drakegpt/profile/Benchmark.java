@@ -9,6 +9,8 @@ import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.TrainingStep;
 import java.util.Arrays;
+import java.util.Optional;
+import java.util.OptionalDouble;
 
 /** Times whole training steps and whole generated tokens, on random tokens. */
 public final class Benchmark {
@@ -36,6 +38,17 @@ public final class Benchmark {
                     sorted[sorted.length / 10] / 1e6,
                     sorted[sorted.length * 9 / 10] / 1e6);
         }
+    }
+
+    /**
+     * The most multiplications and additions that a device does in a second: of a GPU in its precision, as its maker
+     * gives it; of a CPU in float32, measured for about a second. Empty where neither is known.
+     */
+    public static OptionalDouble peakFlops(Backend backend) {
+        Optional<GpuPeaks> peaks = GpuPeaks.of(backend.description());
+        return peaks.isPresent()
+                ? OptionalDouble.of(1e12 * peaks.get().teraflops(backend.precision()))
+                : backend.measurePeakFlops();
     }
 
     /**

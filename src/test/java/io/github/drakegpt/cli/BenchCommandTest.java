@@ -3,6 +3,7 @@ package io.github.drakegpt.cli;
 import static io.github.drakegpt.cli.TinyRuns.assertFails;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withinPercentage;
+import static org.assertj.core.api.Assumptions.assumeThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.github.drakegpt.ops.Operations;
@@ -85,7 +86,35 @@ class BenchCommandTest {
         long corpus = 2_000_000; // a million characters
         assertThat(row.get("memory_bytes").asLong() - corpus)
                 .isBetween(16L * 42_369, 2 * row.get("needed_bytes").asLong());
-        assertThat(row.has("mfu_percent")).as("a CPU's peak is not known").isFalse();
+    }
+
+    @Test
+    void aTrainingStepReachesAShareOfTheMeasuredPeak() throws IOException {
+        List<JsonNode> lines = bench("TransformerLM", "--suite", "train", "--device", "cpu");
+
+        assertShare(lines.get(0), lines.get(1));
+        assumeThat(lines.get(0).has("peak_gflop_per_s")).as("native code").isTrue();
+        assertThat(Cli.run("bench", "BigramLM", "--suite", "train", "--device", "cpu", "--seconds", "0.001")
+                        .out())
+                .containsPattern("\n  peak  +[0-9,.]+ GFLOP/s\n")
+                .containsPattern("\nBigramLM .* [0-9.]+%");
+    }
+
+    /** Where Java computes, no peak is measured. */
+    private static void assertShare(JsonNode document, JsonNode row) {
+        boolean isNative = document.get("libraries").get("Kernels").asText().startsWith("native kernels");
+        assertThat(document.has("peak_gflop_per_s")).isEqualTo(isNative);
+        assertThat(row.has("mfu_percent")).isEqualTo(isNative);
+        if (isNative) {
+            double share = row.get("mfu_percent").asDouble() / 100;
+            assertThat(share).isGreaterThan(0).isLessThan(1);
+            assertThat(share)
+                    .isCloseTo(
+                            row.get("flops_per_step").asDouble()
+                                    / (row.get("ms_median").asDouble() * 1e6)
+                                    / document.get("peak_gflop_per_s").asDouble(),
+                            withinPercentage(0.01));
+        }
     }
 
     /** The small model that came before has given its memory back. */

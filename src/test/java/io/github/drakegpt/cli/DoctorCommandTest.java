@@ -32,6 +32,7 @@ class DoctorCommandTest {
         assertThat(json.at("/machine/cores").asText())
                 .isEqualTo(Integer.toString(Runtime.getRuntime().availableProcessors()));
         assertThat(json.at("/device cpu/usable").asText()).isEqualTo("yes");
+        assertThat(json.at("/device cpu/Kernels").asText()).containsPattern("^(native kernels|plain Java), .*");
         assertThat(json.at("/files/bundled lyrics").asText()).endsWith("lyrics.csv");
     }
 
@@ -42,5 +43,16 @@ class DoctorCommandTest {
         assertThat(result.code()).isZero();
         assertThat(result.out())
                 .contains("bundled lyrics   not found; run from", "pretrained       none found; run from");
+    }
+
+    /** As on a processor for which there is no native code. */
+    @Test
+    void saysWhyTheKernelsAreNotNative() throws IOException, InterruptedException {
+        Cli.Result result = Cli.runIn(temp, List.of("-Dos.arch=riscv64"), "doctor");
+
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(result.out())
+                .contains("  Kernels          plain Java, which is slower, because native code is for Linux on x86-64;"
+                        + " there is nothing to fix\n");
     }
 }

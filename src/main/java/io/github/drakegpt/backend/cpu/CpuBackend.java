@@ -47,6 +47,7 @@ import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import java.util.Arrays;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.function.IntConsumer;
 
 /**
@@ -163,6 +164,14 @@ public final class CpuBackend implements Backend {
                 new CpuFp32Candidate(this),
                 new PackedMatmulCandidate(this, Quantization.B158),
                 new PackedMatmulCandidate(this, Quantization.BITNET));
+    }
+
+    @Override
+    public OptionalDouble measurePeakFlops() {
+        Instructions instructions = kernels.instructions();
+        return instructions == null
+                ? OptionalDouble.empty()
+                : OptionalDouble.of(new NativePeak(instructions).flops(workers));
     }
 
     // ---------------------------------------------------------------------------------------------- operations

@@ -29,7 +29,7 @@ public final class CpuBackendProvider implements BackendProvider {
     @Override
     public Map<String, String> facts() throws IOException {
         Map<String, String> facts = new LinkedHashMap<>();
-        facts.put("Kernels", KernelsChoice.get().description());
+        facts.put("Kernels", KernelsChoice.get().descriptionAndMend());
         return facts;
     }
 

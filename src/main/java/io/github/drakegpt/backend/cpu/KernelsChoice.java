@@ -2,7 +2,6 @@ package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.NativeFolder;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
-import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -10,9 +9,15 @@ import java.util.List;
  * The kernels that a machine uses.
  *
  * @param instructions of the native kernels; null for plain Java
- * @param description for people, with the reason and the mend if they are not native
+ * @param description for people, with the reason if they are not native
+ * @param mend what makes them native; empty if they are
  */
-record KernelsChoice(Instructions instructions, String description) {
+record KernelsChoice(Instructions instructions, String description, String mend) {
+    /** Native kernels. */
+    KernelsChoice(Instructions instructions, String description) {
+        this(instructions, description, "");
+    }
+
     /** This machine's choice, made at the first call. */
     static KernelsChoice get() {
         return Found.CHOICE;
@@ -27,17 +32,22 @@ record KernelsChoice(Instructions instructions, String description) {
         try {
             List<Instructions> supported = NativeLibrary.load(library, cache);
             if (supported.isEmpty()) {
-                return java("the processor has no AVX2 and FMA");
+                return java("the processor has no AVX2 and FMA", NativeLibrary.NO_MEND);
             }
             Instructions best = supported.get(supported.size() - 1);
             return new KernelsChoice(best, "native kernels, " + best);
-        } catch (IOException e) {
-            return java("the native kernels could not be loaded: " + e.getMessage());
+        } catch (NativeLibrary.UnusableException e) {
+            return java(e.getMessage(), e.mend());
         }
     }
 
+    /** The description and, if the kernels are not native, the mend. */
+    String descriptionAndMend() {
+        return mend.isEmpty() ? description : description + "; " + mend;
+    }
+
     /** Plain Java. */
-    static KernelsChoice java(String reason) {
-        return new KernelsChoice(null, "plain Java, because " + reason);
+    static KernelsChoice java(String reason, String mend) {
+        return new KernelsChoice(null, "plain Java, which is slower, because " + reason, mend);
     }
 }

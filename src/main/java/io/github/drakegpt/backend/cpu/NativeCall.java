@@ -39,7 +39,8 @@ final class NativeCall {
         SUM,
         SQUARES,
         ADAMW,
-        DROPOUT_MASK
+        DROPOUT_MASK,
+        PEAK
     }
 
     private static final int MOST_ARRAYS = 8; // as in native/cpu/call_jni.cpp

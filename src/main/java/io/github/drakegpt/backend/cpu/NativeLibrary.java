@@ -13,6 +13,9 @@ final class NativeLibrary {
     /** The library within this package: {@code scripts/build-native} puts it there. */
     static final String RESOURCE = PLATFORM + "/libdrakegpt.so";
 
+    /** What to do where no native code can run. */
+    static final String NO_MEND = "there is nothing to fix";
+
     /** Instruction sets that the library has kernels for; a processor that has one of them also has those before it. */
     enum Instructions {
         AVX2("AVX2"),
@@ -30,6 +33,23 @@ final class NativeLibrary {
         }
     }
 
+    /** The library cannot be used; the message is the reason. */
+    static final class UnusableException extends IOException {
+        private static final long serialVersionUID = 1;
+
+        private final String mend;
+
+        private UnusableException(String reason, String mend, Throwable cause) {
+            super(reason, cause);
+            this.mend = mend;
+        }
+
+        /** What to do. */
+        String mend() {
+            return mend;
+        }
+    }
+
     private NativeLibrary() {}
 
     /**
@@ -38,30 +58,43 @@ final class NativeLibrary {
      * @param resource its name within this package
      * @param cache below which it is unpacked
      * @return the instructions that this processor has, the fastest ones last
-     * @throws IOException if it is not for this platform or not in this build, or cannot be unpacked or loaded
+     * @throws UnusableException if it is not for this platform or not in this build, or cannot be unpacked or loaded
      */
-    static List<Instructions> load(String resource, Path cache) throws IOException {
+    static List<Instructions> load(String resource, Path cache) throws UnusableException {
         String system = System.getProperty("os.name") + " " + System.getProperty("os.arch");
         if (!system.equals("Linux amd64")) {
-            throw new IOException("native code is for Linux on x86-64");
+            throw new UnusableException("native code is for Linux on x86-64", NO_MEND, null);
         }
         URL library = NativeLibrary.class.getResource(resource);
         if (library == null) {
-            throw new IOException("this build has no " + resource);
+            throw new UnusableException(
+                    "this build has no " + resource,
+                    "install g++ (apt install g++) and build again with mvn package, which says what else is missing",
+                    null);
         }
         load(library, cache);
         return List.of(Instructions.values()).subList(0, supported());
     }
 
-    /** Loads any library of a jar. */
-    static Path load(URL library, Path cache) throws IOException {
-        Path file = NativeFolder.open(cache).put(library);
+    private static void load(URL library, Path cache) throws UnusableException {
+        Path file;
+        try {
+            file = NativeFolder.open(cache).put(library);
+        } catch (IOException e) {
+            throw new UnusableException(
+                    "the native kernels could not be unpacked: " + e,
+                    "make room and let this user write in " + cache + " or " + System.getProperty("java.io.tmpdir"),
+                    e);
+        }
         try {
             System.load(file.toString());
         } catch (UnsatisfiedLinkError e) {
-            throw new IOException(e.getMessage(), e);
+            throw new UnusableException(
+                    "the native kernels could not be loaded: " + e.getMessage(),
+                    "build again on this machine with mvn package; if its files may not be executed there (noexec), set"
+                            + " XDG_CACHE_HOME to another folder",
+                    e);
         }
-        return file;
     }
 
     /** The number of instruction sets, from the first on, that processor and operating system support. */

@@ -28,7 +28,7 @@ class CpuBackendOperationsTest {
 
     @Nested
     class PlainJava extends BackendOperations {
-        private final Backend backend = new CpuBackend(1, KernelsChoice.java("a test"));
+        private final Backend backend = new CpuBackend(1, KernelsChoice.java("a test", ""));
 
         @Override
         protected Backend backend() {

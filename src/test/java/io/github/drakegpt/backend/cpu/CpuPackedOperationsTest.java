@@ -30,7 +30,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class CpuPackedOperationsTest {
     @Nested
     class PlainJava extends PackedOperations {
-        private final Backend backend = cpu(2, KernelsChoice.java("a test"));
+        private final Backend backend = cpu(2, KernelsChoice.java("a test", ""));
 
         @Override
         protected Backend backend() {
@@ -84,7 +84,7 @@ class CpuPackedOperationsTest {
     @EnumSource
     void nativeKernelsGiveTheSameBitsAsJava(Instructions instructions) throws IOException {
         KernelsChoice kernels = kernels(instructions);
-        try (Backend java = cpu(1, KernelsChoice.java("a test"));
+        try (Backend java = cpu(1, KernelsChoice.java("a test", ""));
                 Backend one = cpu(1, kernels)) {
             for (Quantization quantization : new Quantization[] {Quantization.BITNET, Quantization.B158}) {
                 for (int rows = 1; rows <= 30; rows++) {
@@ -99,7 +99,7 @@ class CpuPackedOperationsTest {
     /** Large enough that the backend hands parts of it out. */
     @Test
     void productsAreTheSameForAnyNumberOfThreads() {
-        for (KernelsChoice kernels : new KernelsChoice[] {KernelsChoice.java("a test"), KernelsChoice.get()}) {
+        for (KernelsChoice kernels : new KernelsChoice[] {KernelsChoice.java("a test", ""), KernelsChoice.get()}) {
             try (Backend one = cpu(1, kernels);
                     Backend two = cpu(2, kernels);
                     Backend five = cpu(5, kernels)) {

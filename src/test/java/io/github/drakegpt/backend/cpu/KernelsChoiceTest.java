@@ -14,18 +14,36 @@ class KernelsChoiceTest {
     @TempDir
     Path cache;
 
-    /** A library that is missing, and one that is none. */
+    /** A library that is missing, and one that is none: each with its mend. */
     @ParameterizedTest
-    @CsvSource({"nothing.so, this build has no nothing.so", "CpuBackend.class, CpuBackend.class: "})
-    void withoutTheLibraryJavaComputes(String library, String reason) {
+    @CsvSource({
+        "nothing.so, this build has no nothing.so, install g++ (apt install g++) and build again",
+        "CpuBackend.class, could not be loaded: , build again on this machine",
+    })
+    void withoutTheLibraryJavaComputes(String library, String reason, String mend) {
         assumeThat(System.getProperty("os.name") + System.getProperty("os.arch"))
                 .as("where there is a library at all")
                 .isEqualTo("Linuxamd64");
         KernelsChoice choice = KernelsChoice.of(library, cache);
         assertThat(choice.instructions()).isNull();
         assertThat(choice.description())
-                .startsWith("plain Java, because the native kernels could not be loaded: ")
-                .contains(reason);
+                .startsWith("plain Java, which is slower, because ")
+                .contains(reason)
+                .doesNotContain(mend);
+        assertThat(choice.descriptionAndMend())
+                .startsWith(choice.description() + "; " + mend)
+                .doesNotContain("\n");
+        try (Backend backend = new CpuBackend(1, choice)) {
+            assertThat(backend.measurePeakFlops()).isEmpty();
+        }
+    }
+
+    @Test
+    void nativeKernelsNeedNoMend() {
+        assumeThat(KernelsChoice.get().instructions()).isNotNull();
+        assertThat(KernelsChoice.get().descriptionAndMend())
+                .startsWith("native kernels, AVX")
+                .isEqualTo(KernelsChoice.get().description());
     }
 
     @Test

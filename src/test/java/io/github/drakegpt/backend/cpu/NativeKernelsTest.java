@@ -136,7 +136,7 @@ class NativeKernelsTest {
         long seed = random.nextLong();
         List<List<Tensor>> results = new ArrayList<>();
         for (KernelsChoice kernels :
-                List.of(KernelsChoice.java("a test"), new KernelsChoice(instructions, "for a test"))) {
+                List.of(KernelsChoice.java("a test", ""), new KernelsChoice(instructions, "for a test"))) {
             Data data = new Data(seed);
             try (Backend backend = new CpuBackend(1, kernels)) {
                 operations.apply(data).forEach(operation -> operation.run(backend, pass));
@@ -377,6 +377,25 @@ class NativeKernelsTest {
                 });
             }
         }
+    }
+
+    /** What the measured peak counts is done: each number is multiplied and added to as often as it should be. */
+    @ParameterizedTest
+    @EnumSource
+    void peak(Instructions instructions) throws IOException {
+        NativeInstructions.orSkip(instructions);
+        float[] x = new float[200];
+        for (int i = 0; i < x.length; i++) {
+            x[i] = (float) random.nextGaussian();
+        }
+        float[] expected = x.clone();
+        for (int i = 0; i < 192; i++) {
+            for (int turn = 0; turn < 5; turn++) {
+                expected[i] = Math.fma(expected[i], 0.7f, 0.3f);
+            }
+        }
+        new NativePeak(instructions).multiplyAndAdd(x, 5, 0.7f, 0.3f);
+        assertThat(x).isEqualTo(expected);
     }
 
     /** Native code checks nothing itself. */
