@@ -61,7 +61,7 @@ class SameTrainingTest {
         List<String> steps = train(1, KernelsChoice.get(), variant);
         assertThat(steps.get(STEPS - 1)).isEqualTo(last);
         assertThat(train(3, KernelsChoice.get(), variant)).isEqualTo(steps);
-        assertThat(train(2, KernelsChoice.java("a test"), variant)).isEqualTo(steps);
+        assertThat(train(2, KernelsChoice.java("a test", ""), variant)).isEqualTo(steps);
     }
 
     @ParameterizedTest
