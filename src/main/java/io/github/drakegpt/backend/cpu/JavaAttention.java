@@ -120,22 +120,31 @@ class JavaAttention {
             }
         }
 
-        /** columns (size, t) = the rows (t, size) from a place on. */
-        float[] transposed(int slot, int from) {
-            float[] columns = Scratch.get().floats(slot, size * t);
+        /** The rows (t, size) of qkv from a column on: 0 queries, {@code width} keys, {@code 2 * width} values. */
+        float[][] rows(int slot, int column) {
+            float[][] rows = Scratch.get().rows(slot, t, size);
+            for (int j = 0; j < t; j++) {
+                System.arraycopy(qkv, q + column + j * row, rows[j], 0, size);
+            }
+            return rows;
+        }
+
+        /** Their columns (size, t). */
+        float[][] columns(int slot, int column) {
+            float[][] columns = Scratch.get().rows(slot, size, t);
             for (int j = 0; j < t; j++) {
                 for (int d = 0; d < size; d++) {
-                    columns[d * t + j] = qkv[from + j * row + d];
+                    columns[d][j] = qkv[q + column + j * row + d];
                 }
             }
             return columns;
         }
 
-        /** y[j] = the product of x (size), from xo on, and column j, for j < n. */
-        void products(float[] x, int xo, float[] columns, float[] y, int n) {
+        /** y[j] = the product of x (size) and column j, for j < n. */
+        void products(float[] x, float[][] columns, float[] y, int n) {
             Arrays.fill(y, 0, n, 0f);
             for (int d = 0; d < size; d++) {
-                addProduct(x[xo + d], columns, d * t, y, 0, n);
+                addProduct(x[d], columns[d], y, n);
             }
         }
     }
@@ -143,20 +152,22 @@ class JavaAttention {
     private static void forward(Head head, float[] mask, int maskAt) {
         int size = head.size;
         Scratch scratch = Scratch.get();
-        float[] keys = head.transposed(0, head.q + head.width);
+        float[][] keys = head.columns(0, head.width);
+        float[][] values = head.rows(1, 2 * head.width);
         float[] p = scratch.floats(1, head.t);
         float[] bits = scratch.floats(2, head.t);
         float[] query = scratch.floats(3, size);
+        float[] out = scratch.floats(4, size);
         for (int i = 0; i < head.t; i++) {
             head.query(i, query);
-            head.products(query, 0, keys, p, i + 1);
+            head.products(query, keys, p, i + 1);
             softmax(p, i + 1, bits, head.stats, head.stat + 2 * i);
             multiply(p, mask, maskAt + i * head.t, i + 1);
-            int out = head.out + i * head.width;
-            Arrays.fill(head.outs, out, out + size, 0f);
+            Arrays.fill(out, 0, size, 0f);
             for (int j = 0; j <= i; j++) {
-                addProduct(p[j], head.qkv, head.q + 2 * head.width + j * head.row, head.outs, out, size);
+                addProduct(p[j], values[j], out, size);
             }
+            System.arraycopy(out, 0, head.outs, head.out + i * head.width, size);
         }
     }
 
@@ -182,28 +193,29 @@ class JavaAttention {
     }
 
     private static void backward(AttentionGradOp op, Head head, float[] mask, int maskAt) {
+        int t = head.t;
         int size = head.size;
         int width = head.width;
         Scratch scratch = Scratch.get();
-        float[] keys = head.transposed(0, head.q + width);
-        float[] values = head.transposed(4, head.q + 2 * width);
-        float[] p = scratch.floats(1, head.t);
-        float[] bits = scratch.floats(2, head.t);
+        float[][] keys = head.columns(0, width);
+        float[][] values = head.columns(1, 2 * width);
+        float[][] keyRows = head.rows(2, width);
+        float[][] dkeys = zeros(3, t, size);
+        float[][] dvalues = zeros(4, t, size);
+        float[] p = scratch.floats(1, t);
+        float[] bits = scratch.floats(2, t);
         float[] query = scratch.floats(3, size);
-        float[] ds = scratch.floats(5, head.t);
-        float[] douts = floats(op.dout());
+        float[] dout = scratch.floats(4, size);
+        float[] ds = scratch.floats(5, t);
+        float[] dquery = scratch.floats(6, size);
         float[] dqkv = floats(op.dqkv());
         int dq = start(op.dqkv()) + head.inQkv;
-        for (int i = 0; i < head.t; i++) {
-            Arrays.fill(dqkv, dq + i * head.row, dq + i * head.row + size, 0f);
-            Arrays.fill(dqkv, dq + i * head.row + width, dq + i * head.row + width + size, 0f);
-            Arrays.fill(dqkv, dq + i * head.row + 2 * width, dq + i * head.row + 2 * width + size, 0f);
-        }
-        for (int i = 0; i < head.t; i++) {
-            int dout = start(op.dout()) + head.inOut + i * width;
+        float scale = scale(size);
+        for (int i = 0; i < t; i++) {
             head.query(i, query);
-            head.products(query, 0, keys, p, i + 1);
-            head.products(douts, dout, values, ds, i + 1);
+            System.arraycopy(floats(op.dout()), start(op.dout()) + head.inOut + i * width, dout, 0, size);
+            head.products(query, keys, p, i + 1);
+            head.products(dout, values, ds, i + 1);
             float max = head.stats[head.stat + 2 * i];
             float factor = head.stats[head.stat + 2 * i + 1];
             for (int j = 0; j <= i; j++) {
@@ -213,24 +225,34 @@ class JavaAttention {
             for (int j = 0; j <= i; j++) {
                 p[j] *= factor;
             }
-            float inner = VectorMath.dot(head.outs, head.out + i * width, douts, dout, size);
-            multiply(ds, mask, maskAt + i * head.t, i + 1);
+            float inner = VectorMath.dot(head.outs, head.out + i * width, dout, 0, size);
+            multiply(ds, mask, maskAt + i * t, i + 1);
             for (int j = 0; j <= i; j++) {
                 ds[j] = p[j] * (ds[j] - inner);
             }
-            multiply(p, mask, maskAt + i * head.t, i + 1);
-            int to = dq + i * head.row;
+            multiply(p, mask, maskAt + i * t, i + 1);
+            Arrays.fill(dquery, 0, size, 0f);
             for (int j = 0; j <= i; j++) {
-                int key = j * head.row + width;
-                addProduct(ds[j], head.qkv, head.q + key, dqkv, to, size);
-                addProduct(ds[j], query, 0, dqkv, dq + key, size);
-                addProduct(p[j], douts, dout, dqkv, dq + key + width, size);
+                addProduct(ds[j], keyRows[j], dquery, size);
+                addProduct(ds[j], query, dkeys[j], size);
+                addProduct(p[j], dout, dvalues[j], size);
             }
-            float scale = scale(size);
-            for (int d = to; d < to + size; d++) {
-                dqkv[d] *= scale;
+            for (int d = 0; d < size; d++) {
+                dqkv[dq + i * head.row + d] = dquery[d] * scale;
             }
         }
+        for (int j = 0; j < t; j++) {
+            System.arraycopy(dkeys[j], 0, dqkv, dq + j * head.row + width, size);
+            System.arraycopy(dvalues[j], 0, dqkv, dq + j * head.row + 2 * width, size);
+        }
+    }
+
+    private static float[][] zeros(int slot, int count, int length) {
+        float[][] rows = Scratch.get().rows(slot, count, length);
+        for (int i = 0; i < count; i++) {
+            Arrays.fill(rows[i], 0, length, 0f);
+        }
+        return rows;
     }
 
     // ---------------------------------------------------------------- with a cache of keys and values
@@ -268,7 +290,10 @@ class JavaAttention {
                     int out = start(op.out()) + (b * t + i) * width + h * size;
                     Arrays.fill(outs, out, out + size, 0f);
                     for (int j = 0; j < visible; j++) {
-                        addProduct(p[j], cache, keys + width + j * 2 * width, outs, out, size);
+                        int value = keys + width + j * 2 * width;
+                        for (int d = 0; d < size; d++) {
+                            outs[out + d] = Math.fma(p[j], cache[value + d], outs[out + d]);
+                        }
                     }
                 }
             }

@@ -12,6 +12,10 @@ final class JavaMatmul {
 
     /** A matrix in an array: element (i, j) is at {@code from + i * row + j * column}. */
     record Matrix(float[] array, int from, int row, int column) {
+        float at(int i, int j) {
+            return array[from + i * row + j * column];
+        }
+
         Matrix transposed() {
             return new Matrix(array, from, column, row);
         }
@@ -23,23 +27,42 @@ final class JavaMatmul {
      * @param c whose elements of a row are side by side
      */
     static void multiply(int m, int n, int k, Matrix a, Matrix b, Matrix c) {
-        // rows of b side by side, for loops that the compiler vectorizes
+        // arrays that begin with their rows: the JIT compiler vectorizes loops over arrays that are indexed alike
         Scratch scratch = Scratch.get();
-        float[] rows = scratch.floats(6, k * n);
+        float[][] rows = scratch.rows(0, k, n);
         for (int p = 0; p < k; p++) {
             int from = b.from + p * b.row;
             for (int j = 0; j < n; j++) {
-                rows[p * n + j] = b.array[from + j * b.column];
+                rows[p][j] = b.array[from + j * b.column];
             }
         }
         float[] sums = scratch.floats(7, n);
         for (int i = 0; i < m; i++) {
             int to = c.from + i * c.row;
             System.arraycopy(c.array, to, sums, 0, n);
-            for (int p = 0; p < k; p++) {
-                VectorMath.addProduct(a.array[a.from + i * a.row + p * a.column], rows, p * n, sums, 0, n);
+            int p = 0;
+            for (; p + 4 <= k; p += 4) {
+                addFourProducts(a, i, p, rows, sums, n);
+            }
+            for (; p < k; p++) {
+                VectorMath.addProduct(a.at(i, p), rows[p], sums, n);
             }
             System.arraycopy(sums, 0, c.array, to, n);
+        }
+    }
+
+    /** Four steps of the chains, so that the sums are fetched and stored less often. */
+    private static void addFourProducts(Matrix a, int i, int p, float[][] rows, float[] sums, int n) {
+        float x0 = a.at(i, p);
+        float x1 = a.at(i, p + 1);
+        float x2 = a.at(i, p + 2);
+        float x3 = a.at(i, p + 3);
+        float[] r0 = rows[p];
+        float[] r1 = rows[p + 1];
+        float[] r2 = rows[p + 2];
+        float[] r3 = rows[p + 3];
+        for (int j = 0; j < n; j++) {
+            sums[j] = Math.fma(x3, r3[j], Math.fma(x2, r2[j], Math.fma(x1, r1[j], Math.fma(x0, r0[j], sums[j]))));
         }
     }
 

@@ -13,6 +13,7 @@ final class Scratch {
     private final Masks masks = new Masks();
     private final int[][] ints = new int[2][0];
     private NativeCall call;
+    private final float[][][] rows = new float[6][0][];
     private double[] doubles = new double[0];
 
     private Scratch() {}
@@ -27,6 +28,16 @@ final class Scratch {
             floats[slot] = new float[length];
         }
         return floats[slot];
+    }
+
+    /** At least {@code count} arrays of at least {@code length}. */
+    float[][] rows(int slot, int count, int length) {
+        float[][] kept = rows[slot];
+        if (kept.length < count || kept[0].length < length) {
+            int longest = kept.length == 0 ? length : Math.max(length, kept[0].length);
+            rows[slot] = new float[Math.max(count, kept.length)][longest];
+        }
+        return rows[slot];
     }
 
     double[] doubles(int length) {

@@ -94,10 +94,10 @@ final class VectorMath {
         return lanes[0];
     }
 
-    /** y[yo..] = x * row[from..] + y[yo..], n elements, each rounded once. */
-    static void addProduct(float x, float[] row, int from, float[] y, int yo, int n) {
+    /** y[i] = x * row[i] + y[i], rounded once, for i < n. */
+    static void addProduct(float x, float[] row, float[] y, int n) {
         for (int i = 0; i < n; i++) {
-            y[yo + i] = Math.fma(x, row[from + i], y[yo + i]);
+            y[i] = Math.fma(x, row[i], y[i]);
         }
     }
 
