@@ -7,8 +7,12 @@ namespace {
 
 constexpr int MOST_ARRAYS = 8;  // as NativeCall's
 
-/** In the order of NativeLibrary.Instructions. */
-const Kernel* const kernels[] = {avx2_kernels, avx512_kernels};
+/** In the order of NativeLibrary.Instructions; null for those of other processors. */
+#if defined __x86_64__
+const Kernel* const kernels[] = {avx2_kernels, avx512_kernels, nullptr};
+#else
+const Kernel* const kernels[] = {nullptr, nullptr, neon_kernels};
+#endif
 
 /** Java arrays until the end of the scope: themselves, not copies, so that threads can fill parts of one. */
 class Arrays {
@@ -65,14 +69,16 @@ JNIEXPORT void JNICALL Java_io_github_drakegpt_backend_cpu_NativeCall_run(
     }
 }
 
-/** The number of instruction sets, from the first on, that this processor and its system have. */
+/** The instruction sets that this processor and its system have: a bit for each. */
 JNIEXPORT jint JNICALL Java_io_github_drakegpt_backend_cpu_NativeLibrary_supported(JNIEnv*, jclass) {
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
-        return 0;
-    }
-    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+#if defined __x86_64__
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512vnni");
-    return avx512 ? 2 : 1;
+    return avx2 | avx512 << 1;
+#else
+    return 1 << 2;  // each aarch64 has NEON
+#endif
 }
 
 }  // extern "C"

@@ -1,4 +1,5 @@
-// The kernels for the instructions that the including file is compiled for, in the order of NativeCall.Kernel.
+// The kernels for the instructions that the including file is compiled for, in the order of NativeCall.Kernel. Those of packed
+// weights are null where only Java has them.
 #pragma once
 
 #include "attention.h"
@@ -12,12 +13,12 @@
 #include "softmax.h"
 
 // clang-format off
-#define KERNELS(packed) { \
+#define KERNELS(quantize_int8, packed_linear) { \
     linear, linear_grad, relu_grad, \
     layer_norm, layer_norm_grad, rms_norm, rms_norm_grad, residual, residual_grad, \
     attention, attention_grad, attention_cached, \
     softmax, softmax_grad, cross_entropy, \
-    quantize_weights, quantize_rows, quantize_int8<packed>, packed_linear<packed>, \
+    quantize_weights, quantize_rows, quantize_int8, packed_linear, \
     sum, squares, adamw, \
     dropout_mask, \
     peak, \

@@ -1,3 +1,3 @@
 #include "kernels.h"
 
-const Kernel avx512_kernels[] = KERNELS(ternary::avx512);
+const Kernel avx512_kernels[] = KERNELS(quantize_int8<ternary::avx512>, packed_linear<ternary::avx512>);

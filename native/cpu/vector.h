@@ -10,6 +10,11 @@
 #include <arm_neon.h>
 #endif
 
+// AddressSanitizer does not look at masked instructions, so builds with it copy instead.
+#if defined __AVX2__ && !defined __SANITIZE_ADDRESS__
+#define MASKS
+#endif
+
 // Without a name outside of the file that includes them, since each is compiled for other instructions.
 namespace {
 
@@ -63,9 +68,9 @@ inline Ints first(int n) {
 
 /** The first n floats, then zeros. */
 inline Floats some(const float* x, int n) {
-#if defined __AVX512F__
+#if defined MASKS && defined __AVX512F__
     return _mm512_maskz_loadu_ps((1 << n) - 1, x);
-#elif defined __AVX2__
+#elif defined MASKS
     return _mm256_maskload_ps(x, reinterpret_cast<__m256i>(first(n)));
 #else
     Floats y = {};
@@ -75,9 +80,9 @@ inline Floats some(const float* x, int n) {
 }
 
 inline void store_some(float* y, Floats x, int n) {
-#if defined __AVX512F__
+#if defined MASKS && defined __AVX512F__
     _mm512_mask_storeu_ps(y, (1 << n) - 1, x);
-#elif defined __AVX2__
+#elif defined MASKS
     _mm256_maskstore_ps(y, reinterpret_cast<__m256i>(first(n)), x);
 #else
     memcpy(y, &x, sizeof(float) * n);
@@ -143,9 +148,11 @@ inline Floats exp(Floats x) {
     return reinterpret_cast<Floats>(reinterpret_cast<Ints>(p) + (reinterpret_cast<Ints>(rounded) << 23));
 }
 
+#if defined __AVX2__  // else Four is Floats
 inline Four larger(Four a, Four b) {
     return (b > a) | (b != b) ? b : a;
 }
+#endif
 
 /** The largest element, or NaN where there is one. */
 inline float largest(Floats x) {

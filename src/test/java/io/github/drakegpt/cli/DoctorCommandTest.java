@@ -52,7 +52,8 @@ class DoctorCommandTest {
 
         assertThat(result.code()).as(result.err()).isZero();
         assertThat(result.out())
-                .contains("  Kernels          plain Java, which is slower, because native code is for Linux on x86-64;"
-                        + " there is nothing to fix\n");
+                .contains(
+                        "  Kernels          plain Java, which is slower, because native code is for Linux on x86-64 and on"
+                                + " aarch64; there is nothing to fix\n");
     }
 }

@@ -88,7 +88,7 @@ public final class CpuBackend implements Backend {
         Instructions instructions = kernels.instructions();
         boolean java = instructions == null;
         this.linear = java ? new JavaLinear() : new NativeLinear(instructions);
-        this.packed = java ? new JavaPacked() : new NativePacked(instructions);
+        this.packed = java || !instructions.packed() ? new JavaPacked() : new NativePacked(instructions);
         JavaDropout dropout = java ? new JavaDropout() : new NativeDropout(instructions);
         this.norms = java ? new JavaNorms(packed, dropout) : new NativeNorms(packed, dropout, instructions);
         this.attention = java ? new JavaAttention(dropout) : new NativeAttention(dropout, instructions);

@@ -4,27 +4,39 @@ import io.github.drakegpt.backend.NativeFolder;
 import java.io.IOException;
 import java.net.URL;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 
-/** Loads the CPU's native code, {@code native/cpu}: it is for Linux on x86-64, and in the jar if there was a compiler. */
+/**
+ * Loads the CPU's native code, {@code native/cpu}: it is for Linux on x86-64 and on aarch64, and in the jar if there was a
+ * compiler for that.
+ */
 final class NativeLibrary {
-    /** The platform that it is for. */
-    static final String PLATFORM = "linux-x86_64";
+    /** The platform that it is for here. */
+    static final String PLATFORM = System.getProperty("os.arch").equals("aarch64") ? "linux-aarch64" : "linux-x86_64";
     /** The library within this package: {@code scripts/build-native} puts it there. */
     static final String RESOURCE = PLATFORM + "/libdrakegpt.so";
 
     /** What to do where no native code can run. */
     static final String NO_MEND = "there is nothing to fix";
 
-    /** Instruction sets that the library has kernels for; a processor that has one of them also has those before it. */
+    /** Instruction sets that there are kernels for, in the order of native/cpu/call_jni.cpp: faster ones later. */
     enum Instructions {
-        AVX2("AVX2"),
-        AVX512("AVX-512 VNNI");
+        AVX2("AVX2", true),
+        AVX512("AVX-512 VNNI", true),
+        NEON("NEON", false);
 
         private final String title;
+        private final boolean packed;
 
-        Instructions(String title) {
+        Instructions(String title, boolean packed) {
             this.title = title;
+            this.packed = packed;
+        }
+
+        /** Whether there are kernels for packed weights, too. */
+        boolean packed() {
+            return packed;
         }
 
         @Override
@@ -62,8 +74,8 @@ final class NativeLibrary {
      */
     static List<Instructions> load(String resource, Path cache) throws UnusableException {
         String system = System.getProperty("os.name") + " " + System.getProperty("os.arch");
-        if (!system.equals("Linux amd64")) {
-            throw new UnusableException("native code is for Linux on x86-64", NO_MEND, null);
+        if (!system.equals("Linux amd64") && !system.equals("Linux aarch64")) {
+            throw new UnusableException("native code is for Linux on x86-64 and on aarch64", NO_MEND, null);
         }
         URL library = NativeLibrary.class.getResource(resource);
         if (library == null) {
@@ -73,7 +85,10 @@ final class NativeLibrary {
                     null);
         }
         load(library, cache);
-        return List.of(Instructions.values()).subList(0, supported());
+        int supported = supported();
+        return Arrays.stream(Instructions.values())
+                .filter(instructions -> (supported >> instructions.ordinal() & 1) != 0)
+                .toList();
     }
 
     private static void load(URL library, Path cache) throws UnusableException {
@@ -97,6 +112,6 @@ final class NativeLibrary {
         }
     }
 
-    /** The number of instruction sets, from the first on, that processor and operating system support. */
+    /** The instruction sets that processor and operating system support: a bit for each. */
     private static native int supported();
 }

@@ -23,7 +23,7 @@ class KernelsChoiceTest {
     void withoutTheLibraryJavaComputes(String library, String reason, String mend) {
         assumeThat(System.getProperty("os.name") + System.getProperty("os.arch"))
                 .as("where there is a library at all")
-                .isEqualTo("Linuxamd64");
+                .isIn("Linuxamd64", "Linuxaarch64");
         KernelsChoice choice = KernelsChoice.of(library, cache);
         assertThat(choice.instructions()).isNull();
         assertThat(choice.description())
@@ -42,7 +42,7 @@ class KernelsChoiceTest {
     void nativeKernelsNeedNoMend() {
         assumeThat(KernelsChoice.get().instructions()).isNotNull();
         assertThat(KernelsChoice.get().descriptionAndMend())
-                .startsWith("native kernels, AVX")
+                .startsWith("native kernels, ")
                 .isEqualTo(KernelsChoice.get().description());
     }
 

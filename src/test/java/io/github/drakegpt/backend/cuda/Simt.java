@@ -74,7 +74,7 @@ public final class Simt {
     }
 
     /** Whether a program can be started by its name. */
-    static boolean onPath(String program) {
+    public static boolean onPath(String program) {
         return Arrays.stream(System.getenv("PATH").split(":"))
                 .anyMatch(folder -> Files.isExecutable(Path.of(folder, program)));
     }
