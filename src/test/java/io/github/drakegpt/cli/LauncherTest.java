@@ -43,6 +43,7 @@ class LauncherTest {
         assumeTrue(Files.exists(Path.of("/bin/bash")), "the launcher needs bash");
         home = Files.createDirectories(temp.toRealPath().resolve("project"));
         Files.createDirectories(home.resolve("src/main"));
+        Files.createDirectories(home.resolve("native/cpu"));
         Files.createFile(home.resolve("pom.xml"));
         Files.createDirectory(home.resolve("scripts"));
         for (String script : List.of("drakegpt", "build-archive")) {

@@ -1,6 +1,5 @@
 package io.github.drakegpt.backend.cpu;
 
-import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 
@@ -45,7 +44,6 @@ import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
-import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalDouble;
 import java.util.function.IntConsumer;
@@ -302,7 +300,7 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void zero(ZeroOp op, Pass pass) {
-        Arrays.fill(floats(op.x()), start(op.x()), start(op.x()) + op.rows(pass) * op.columns(), 0f);
+        HeapStorage.zero(op.x(), op.rows(pass) * op.columns());
     }
 
     @Override

@@ -3,6 +3,7 @@ package io.github.drakegpt.backend.cpu;
 import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.ints;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
+import static io.github.drakegpt.backend.cpu.HeapStorage.zero;
 
 import io.github.drakegpt.ops.AppendOp;
 import io.github.drakegpt.ops.EmbeddingGradOp;
@@ -13,7 +14,6 @@ import io.github.drakegpt.ops.SampleOp;
 import io.github.drakegpt.tensor.Philox;
 import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
-import java.util.Arrays;
 
 /** Operations on tokens: drawing batches, embeddings, sampling. */
 final class CpuTokens {
@@ -53,9 +53,9 @@ final class CpuTokens {
         int rows = op.rows(pass);
         int c = op.columns();
         float[] douts = floats(op.dout());
-        zero(op.dwte());
+        zero(op.dwte(), (int) op.dwte().size());
         if (op.dwpe() != null) {
-            zero(op.dwpe());
+            zero(op.dwpe(), (int) op.dwpe().size());
         }
         for (int r = 0; r < rows; r++) {
             int token = token(op.tokens(), r, op.vocabSize());
@@ -65,10 +65,6 @@ final class CpuTokens {
                 VectorMath.add(floats(op.dwpe()), start(op.dwpe()) + r % pass.length() * c, douts, o, c);
             }
         }
-    }
-
-    private static void zero(Tensor x) {
-        Arrays.fill(floats(x), start(x), start(x) + (int) x.size(), 0f);
     }
 
     private static int number(Tensor i32) {

@@ -3,6 +3,7 @@ package io.github.drakegpt.backend.cpu;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Storage;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.Arrays;
 
 /** A storage in a Java array: the JIT compiler vectorizes loops over arrays, but not over memory outside the heap. */
 final class HeapStorage implements Storage {
@@ -43,6 +44,11 @@ final class HeapStorage implements Storage {
     /** Index of the tensor's first element in its array. */
     static int start(Tensor tensor) {
         return (int) tensor.offset();
+    }
+
+    /** Zeroes the first n elements. */
+    static void zero(Tensor tensor, int n) {
+        Arrays.fill(floats(tensor), start(tensor), start(tensor) + n, 0f);
     }
 
     @Override

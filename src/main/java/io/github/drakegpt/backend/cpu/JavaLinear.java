@@ -2,6 +2,7 @@ package io.github.drakegpt.backend.cpu;
 
 import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
+import static io.github.drakegpt.backend.cpu.HeapStorage.zero;
 
 import io.github.drakegpt.backend.cpu.JavaMatmul.Matrix;
 import io.github.drakegpt.ops.LinearGradOp;
@@ -65,9 +66,5 @@ class JavaLinear {
 
     private static Matrix matrix(Tensor x, int columns) {
         return new Matrix(floats(x), start(x), columns, 1);
-    }
-
-    private static void zero(Tensor x, int n) {
-        Arrays.fill(floats(x), start(x), start(x) + n, 0f);
     }
 }

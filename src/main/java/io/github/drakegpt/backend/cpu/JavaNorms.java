@@ -2,6 +2,7 @@ package io.github.drakegpt.backend.cpu;
 
 import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
+import static io.github.drakegpt.backend.cpu.HeapStorage.zero;
 
 import io.github.drakegpt.ops.LayerNormGradOp;
 import io.github.drakegpt.ops.LayerNormOp;
@@ -11,7 +12,6 @@ import io.github.drakegpt.ops.ResidualOp;
 import io.github.drakegpt.ops.RmsNormGradOp;
 import io.github.drakegpt.ops.RmsNormOp;
 import io.github.drakegpt.tensor.Tensor;
-import java.util.Arrays;
 
 /**
  * Norms and residual sums: the definition of their bits, and what machines without native code compute. Sums over rows
@@ -234,9 +234,5 @@ class JavaNorms {
         for (int j = 0; j < c; j++) {
             s[so + j] = Math.fma(x[xo + j], y[j], s[so + j]);
         }
-    }
-
-    private static void zero(Tensor x, int n) {
-        Arrays.fill(floats(x), start(x), start(x) + n, 0f);
     }
 }
