@@ -437,17 +437,11 @@ private:
     /** The weights of query i from its scores. */
     void softmax(float* p, int i) const {
         float max = largest(p, i + 1);
-        Sum sum;
-        vectors(i + 1, [&](int j, int n, int part) {
-            Floats e = exp(floats(p + j) - max);  // the scratch holds whole vectors
-            floats(p + j) = e;
-            sum.parts[part] += n == W ? e : first(n) ? e : Floats{};
-        });
-        float factor = 1 / sum.total();
+        float factor = 1 / exponentials(p, max, i + 1, p);
         stats[2 * i] = max;
         stats[2 * i + 1] = factor;
         for (int j = 0; j <= i; j += W) {
-            floats(p + j) *= factor;
+            floats(p + j) *= factor;  // the scratch holds whole vectors
             apply_mask(p, i, j);
         }
     }

@@ -1,6 +1,6 @@
 // vpmaddubsw multiplies 32 unsigned bytes (codes) with signed ones and adds them up by twos. Over a unit of a tile the sums
 // stay in 16 bits: 8 (two bits) or 16 (one bit) of at most 2 * 2 * 127 or 2 * 127, which is 4064. Then they go to 32.
-#include "kernel.h"
+#include "ternary_kernel.h"
 
 #include <immintrin.h>
 

@@ -1,5 +1,5 @@
 // vpdpbusd multiplies 64 unsigned bytes (codes) with signed ones and adds them up by fours into 16 sums of 32 bits.
-#include "kernel.h"
+#include "ternary_kernel.h"
 
 #include <immintrin.h>
 
