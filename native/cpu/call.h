@@ -39,4 +39,5 @@ using Kernel = void (*)(Call call);
 /** The kernels with some instructions, in the order of NativeCall.Kernel. */
 extern const Kernel avx2_kernels[];
 extern const Kernel avx512_kernels[];
+extern const Kernel amx_kernels[];
 extern const Kernel neon_kernels[];

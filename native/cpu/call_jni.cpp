@@ -3,15 +3,26 @@
 
 #include <jni.h>
 
+#if defined __x86_64__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace {
 
 constexpr int MOST_ARRAYS = 8;  // as NativeCall's
 
 /** In the order of NativeLibrary.Instructions; null for those of other processors. */
 #if defined __x86_64__
-const Kernel* const kernels[] = {avx2_kernels, avx512_kernels, nullptr};
+const Kernel* const kernels[] = {avx2_kernels, avx512_kernels, amx_kernels, nullptr};
+
+/** Asks Linux for the state of AMX's tiles, which a process has for all its threads once it was granted. */
+bool request_tiles() {
+    constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
 #else
-const Kernel* const kernels[] = {nullptr, nullptr, neon_kernels};
+const Kernel* const kernels[] = {nullptr, nullptr, nullptr, neon_kernels};
 #endif
 
 /** Java arrays until the end of the scope: themselves, not copies, so that threads can fill parts of one. */
@@ -75,9 +86,11 @@ JNIEXPORT jint JNICALL Java_io_github_drakegpt_backend_cpu_NativeLibrary_support
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
         && __builtin_cpu_supports("avx512vnni");
-    return avx2 | avx512 << 1;
+    bool amx = avx512 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8")
+        && __builtin_cpu_supports("amx-bf16") && request_tiles();
+    return avx2 | avx512 << 1 | amx << 2;
 #else
-    return 1 << 2;  // each aarch64 has NEON
+    return 1 << 3;  // each aarch64 has NEON
 #endif
 }
 

@@ -24,6 +24,7 @@ final class NativeLibrary {
     enum Instructions {
         AVX2("AVX2", true),
         AVX512("AVX-512 VNNI", true),
+        AMX("AVX-512 and AMX", true),
         NEON("NEON", false);
 
         private final String title;

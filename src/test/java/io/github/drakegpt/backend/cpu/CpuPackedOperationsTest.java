@@ -52,6 +52,13 @@ class CpuPackedOperationsTest {
         }
     }
 
+    @Nested
+    class Amx extends NativeOperations {
+        Amx() {
+            super(Instructions.AMX);
+        }
+    }
+
     abstract static class NativeOperations extends PackedOperations {
         private final Instructions instructions;
         private Backend backend;

@@ -94,7 +94,7 @@ class NativeSelftestTest {
         NativeInstructions.orSkip(instructions);
         return switch (instructions) {
             case AVX2 -> List.of("g++", "-mavx2", "-mfma");
-            case AVX512 -> List.of("g++", "-mavx512f", "-mavx512bw", "-mprefer-vector-width=512");
+            case AVX512, AMX -> List.of("g++", "-mavx512f", "-mavx512bw", "-mprefer-vector-width=512");
             case NEON -> List.of("g++");
         };
     }
