@@ -1,23 +1,26 @@
 package io.github.drakegpt.backend;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.net.JarURLConnection;
 import java.net.URL;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.OpenOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
-import java.util.HexFormat;
 import java.util.Map;
 import java.util.Set;
-import java.util.jar.JarEntry;
+import java.util.TreeMap;
+import java.util.zip.CRC32;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -26,7 +29,7 @@ import org.slf4j.LoggerFactory;
  * write there: it is below the user's cache if only the user (and root) can change any folder of the path, and
  * otherwise a new folder that is deleted at exit.
  *
- * <p>A file appears whole: it is written under a temporary name and renamed. Each content has a folder of its own, so
+ * <p>A file appears whole: it is written under a temporary name, synced and renamed. Each content has a folder of its own, so
  * that any number of processes, also of different versions, can use the files at the same time.
  */
 public final class NativeFolder {
@@ -93,55 +96,52 @@ public final class NativeFolder {
     }
 
     /**
-     * Makes sure that a file with this content exists, and replaces a file with another one.
+     * Makes sure that a file with this content exists, and replaces a file with another one: every byte is compared.
      *
      * @return the file
      */
     public Path put(String name, byte[] content) throws IOException {
-        Path file = create(digest(content)).resolve(name);
-        if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)
-                || !Arrays.equals(Files.readAllBytes(file), content)) {
-            Path part = Files.createTempFile(file.getParent(), name, ".part");
-            try {
-                Files.write(part, content);
-                move(part, file);
-            } finally {
-                Files.deleteIfExists(part);
-            }
+        CRC32 crc = new CRC32();
+        crc.update(content);
+        String set = String.format("%08x-%x", crc.getValue(), content.length);
+        Path file = create(set).resolve(name);
+        if (!isFile(file) || !Arrays.equals(Files.readAllBytes(file), content)) {
+            replace(file, () -> new ByteArrayInputStream(content));
         }
         return forgetAtExit(file);
+    }
+
+    /** Like {@link #put(String, byte[])}, for a library within a jar. */
+    public Path put(URL library) throws IOException {
+        try (InputStream in = library.openStream()) {
+            return put(library.getPath().replaceFirst(".*/", ""), in.readAllBytes());
+        }
     }
 
     /**
-     * Like {@link #put(String, byte[])}, for files of gigabytes, of which only the size is compared.
+     * Like {@link #put(String, byte[])}, for files of gigabytes. Their checksum is compared, unless nobody can have
+     * touched the file since it was compared last: a seal beside it has its inode and times, of which no program can set
+     * that of the last change.
      *
      * @param set a word that identifies the content
+     * @param crc CRC-32 of the content
+     * @throws IOException if it cannot be written, or the content has another checksum
      */
-    public Path put(String set, String name, Opening content, long size) throws IOException {
+    public Path put(String set, String name, Opening content, long crc) throws IOException {
         Path file = create(set).resolve(name);
-        if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) || Files.size(file) != size) {
-            Path part = Files.createTempFile(file.getParent(), name, ".part");
-            try (InputStream in = content.open()) {
-                Files.copy(in, part, StandardCopyOption.REPLACE_EXISTING);
-                move(part, file);
-            } finally {
-                Files.deleteIfExists(part);
+        Path seal = file.resolveSibling(name + ".seal");
+        if (!isFile(file) || !isFile(seal) || !Files.readString(seal).equals(seal(file))) {
+            if (!isFile(file) || checksum(file) != crc) {
+                replace(file, content);
+                if (checksum(file) != crc) {
+                    Files.delete(file);
+                    throw new IOException(name + " is damaged where it comes from; get that jar again");
+                }
             }
+            replace(seal, () -> new ByteArrayInputStream(seal(file).getBytes(StandardCharsets.UTF_8)));
         }
+        forgetAtExit(seal);
         return forgetAtExit(file);
-    }
-
-    /** Like {@link #put(String, byte[])}, for a library within a jar, identified by checksum and size. */
-    public Path put(URL library) throws IOException {
-        String name = library.getPath().replaceFirst(".*/", "");
-        if (library.openConnection() instanceof JarURLConnection connection) {
-            JarEntry entry = connection.getJarEntry();
-            String set = String.format("%08x-%x", entry.getCrc(), entry.getSize());
-            return put(set, name, library::openStream, entry.getSize());
-        }
-        try (InputStream in = library.openStream()) {
-            return put(name, in.readAllBytes());
-        }
     }
 
     /** Opens the content to copy. */
@@ -156,8 +156,42 @@ public final class NativeFolder {
         return forgetAtExit(created);
     }
 
-    private static void move(Path part, Path file) throws IOException {
-        Files.move(part, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    private static boolean isFile(Path file) {
+        return Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS);
+    }
+
+    /** Writes beside, syncs, renames. */
+    private static void replace(Path file, Opening content) throws IOException {
+        Path part = Files.createTempFile(file.getParent(), file.getFileName().toString(), ".part");
+        try (InputStream in = content.open()) {
+            Files.copy(in, part, StandardCopyOption.REPLACE_EXISTING);
+            sync(part, StandardOpenOption.WRITE);
+            Files.move(part, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            sync(file.getParent(), StandardOpenOption.READ);
+        } finally {
+            Files.deleteIfExists(part);
+        }
+    }
+
+    private static void sync(Path path, OpenOption access) throws IOException {
+        try (FileChannel channel = FileChannel.open(path, access)) {
+            channel.force(true);
+        }
+    }
+
+    private static long checksum(Path file) throws IOException {
+        CRC32 crc = new CRC32();
+        ByteBuffer buffer = ByteBuffer.allocateDirect(1 << 20);
+        try (FileChannel channel = FileChannel.open(file)) {
+            while (channel.read(buffer.clear()) >= 0) {
+                crc.update(buffer.flip());
+            }
+        }
+        return crc.getValue();
+    }
+
+    private static String seal(Path file) throws IOException {
+        return new TreeMap<>(Files.readAttributes(file, "unix:ino,size,lastModifiedTime,ctime")).toString();
     }
 
     private Path forgetAtExit(Path path) {
@@ -165,13 +199,5 @@ public final class NativeFolder {
             path.toFile().deleteOnExit();
         }
         return path;
-    }
-
-    private static String digest(byte[] content) {
-        try {
-            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(content), 0, 16);
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException("Every Java platform has SHA-256", e);
-        }
     }
 }

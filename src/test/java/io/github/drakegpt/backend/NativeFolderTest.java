@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIOException;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
 import java.io.ByteArrayInputStream;
@@ -18,6 +19,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.jar.JarEntry;
 import java.util.jar.JarOutputStream;
+import java.util.zip.CRC32;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -25,6 +27,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class NativeFolderTest {
     private static final byte[] CONTENT = "the library".getBytes(StandardCharsets.UTF_8);
+
+    private static final long CRC = crc(CONTENT);
 
     @TempDir
     Path cache;
@@ -50,7 +54,6 @@ class NativeFolderTest {
         assertThat(file).hasBinaryContent(CONTENT);
     }
 
-    /** Known by the jar's checksum, so that a library of many megabytes is not read at every start. */
     @Test
     void aLibraryOfAJarIsUnpackedOnce() throws IOException {
         NativeFolder folder = NativeFolder.open(cache);
@@ -67,8 +70,10 @@ class NativeFolderTest {
         assertThat(folder.put(inJar("second.jar", other))).isNotEqualTo(file).hasBinaryContent(other);
         assertThat(file).hasBinaryContent(CONTENT);
 
-        Files.writeString(file, "torn");
-        assertThat(folder.put(first)).isEqualTo(file).hasBinaryContent(CONTENT);
+        for (String planted : new String[] {"torn", "the livrary", "\0".repeat(CONTENT.length)}) {
+            Files.writeString(file, planted);
+            assertThat(folder.put(first)).isEqualTo(file).hasBinaryContent(CONTENT);
+        }
     }
 
     @Test
@@ -158,22 +163,34 @@ class NativeFolderTest {
     }
 
     @Test
-    void aLargeFileIsCopiedOnlyIfItIsNotThere() throws IOException {
+    void aLargeFileIsReadAgainOnlyIfItWasTouched() throws IOException {
         NativeFolder folder = NativeFolder.open(cache);
-        Path file = folder.put("set", "lib.so", () -> new ByteArrayInputStream(CONTENT), CONTENT.length);
+        Path file = folder.put("set", "lib.so", () -> new ByteArrayInputStream(CONTENT), CRC);
         assertThat(file).hasBinaryContent(CONTENT);
 
-        folder.put(
-                "set",
-                "lib.so",
-                () -> {
-                    throw new IOException("nothing is to be copied");
-                },
-                CONTENT.length);
-        Files.writeString(file, "the");
+        NativeFolder.Opening nothing = () -> {
+            throw new IOException("nothing is to be copied");
+        };
+        folder.put("set", "lib.so", nothing, CRC);
+        FileTime time = Files.getLastModifiedTime(file);
+        for (String planted : new String[] {"the", "the livrary", "\0".repeat(CONTENT.length)}) {
+            Files.writeString(file, planted);
+            Files.setLastModifiedTime(file, time); // as one who hides it would
+            assertThat(folder.put("set", "lib.so", () -> new ByteArrayInputStream(CONTENT), CRC))
+                    .hasBinaryContent(CONTENT);
+        }
+        Files.write(file, CONTENT); // touched, and the same
+        folder.put("set", "lib.so", nothing, CRC);
+    }
 
-        assertThat(folder.put("set", "lib.so", () -> new ByteArrayInputStream(CONTENT), CONTENT.length))
-                .hasBinaryContent(CONTENT);
+    @Test
+    void aLargeFileThatIsDamagedInItsJarIsNotTaken() throws IOException {
+        NativeFolder folder = NativeFolder.open(cache);
+
+        assertThatIOException()
+                .isThrownBy(() -> folder.put("set", "lib.so", () -> new ByteArrayInputStream(new byte[11]), CRC))
+                .withMessage("lib.so is damaged where it comes from; get that jar again");
+        assertThat(cache.resolve("drakegpt/natives/set")).isEmptyDirectory();
     }
 
     private void assertTemporary(NativeFolder folder) throws IOException {
@@ -182,6 +199,12 @@ class NativeFolderTest {
         assertThat(file).hasBinaryContent(CONTENT);
         assertThat(file.startsWith(cache.toRealPath())).isFalse();
         assertThat(permissions(file.getParent().getParent())).isEqualTo("rwx------");
+    }
+
+    private static long crc(byte[] content) {
+        CRC32 crc = new CRC32();
+        crc.update(content);
+        return crc.getValue();
     }
 
     private static String permissions(Path path) throws IOException {

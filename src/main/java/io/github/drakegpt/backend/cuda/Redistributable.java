@@ -51,10 +51,7 @@ final class Redistributable {
         for (JarEntry entry : entries) {
             String name = entry.getName().substring(FOLDER.length());
             folder = natives.put(
-                            "cuda-" + Long.toHexString(checksum),
-                            name,
-                            () -> jar.getInputStream(entry),
-                            entry.getSize())
+                            "cuda-" + Long.toHexString(checksum), name, () -> jar.getInputStream(entry), entry.getCrc())
                     .getParent();
         }
         return folder;
