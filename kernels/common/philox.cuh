@@ -1,5 +1,5 @@
 // Random numbers: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011),
-// keyed as io.github.drakegpt.tensor.Philox keys it, so that every device draws the same numbers.
+// keyed as io.github.drakegpt.ops.Philox keys it, so that every device draws the same numbers.
 #pragma once
 #include "kernel.cuh"
 

@@ -1,4 +1,4 @@
-// Masks of dropout from Philox4x32-10, as JavaDropout draws them; tensor/Philox.java has the source and the counter's layout.
+// Masks of dropout from Philox4x32-10, as JavaDropout draws them; ops/Philox.java has the source and the counter's layout.
 #pragma once
 
 #include "call.h"

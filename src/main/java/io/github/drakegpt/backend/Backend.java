@@ -2,6 +2,7 @@ package io.github.drakegpt.backend;
 
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.tensor.Arena;
+import io.github.drakegpt.tensor.Precision;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 

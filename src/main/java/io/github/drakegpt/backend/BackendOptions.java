@@ -1,5 +1,7 @@
 package io.github.drakegpt.backend;
 
+import io.github.drakegpt.tensor.Precision;
+
 /**
  * Options of a backend.
  *

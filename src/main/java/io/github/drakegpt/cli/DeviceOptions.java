@@ -5,7 +5,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.BackendProvider;
 import io.github.drakegpt.backend.Backends;
-import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.Precision;
 import java.io.IOException;
 import java.util.Map;
 import picocli.CommandLine.Option;

@@ -1,6 +1,6 @@
 package io.github.drakegpt.cli;
 
-import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.Precision;
 
 /**
  * The settings of a GPU.

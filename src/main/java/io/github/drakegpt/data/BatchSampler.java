@@ -1,9 +1,9 @@
 package io.github.drakegpt.data;
 
 import io.github.drakegpt.ops.GatherBatchOp;
+import io.github.drakegpt.ops.RandomStream;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 

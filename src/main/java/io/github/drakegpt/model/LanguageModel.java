@@ -5,6 +5,7 @@ import io.github.drakegpt.nn.Activation;
 import io.github.drakegpt.nn.LayerContext;
 import io.github.drakegpt.nn.LayerContext.Capacity;
 import io.github.drakegpt.nn.LayerContext.Use;
+import io.github.drakegpt.nn.MeasuringArena;
 import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.ops.CopyOp;
 import io.github.drakegpt.ops.CrossEntropyOp;
@@ -13,7 +14,6 @@ import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.MeasuringArena;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 

@@ -1,11 +1,10 @@
 package io.github.drakegpt.nn;
 
 import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.Philox;
+import io.github.drakegpt.ops.RandomStream;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.MeasuringArena;
-import io.github.drakegpt.tensor.Philox;
-import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;

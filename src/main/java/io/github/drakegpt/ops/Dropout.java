@@ -1,12 +1,10 @@
 package io.github.drakegpt.ops;
 
-import io.github.drakegpt.tensor.RandomStream;
-
 /**
  * Dropout with inverted scaling (Srivastava et al., 2014): an element is zeroed with the given probability, the others
  * are divided by the probability of being kept.
  *
- * <p>The decision about element {@code e} is the 16-bit half {@code e % 8} of {@link io.github.drakegpt.tensor.Philox}
+ * <p>The decision about element {@code e} is the 16-bit half {@code e % 8} of {@link io.github.drakegpt.ops.Philox}
  * block {@code e / 8} (the low half of a word first): zeroed where it is below {@link #threshold()}. Eight decisions a
  * block make masks cheap; the probability is rounded to a multiple of 1/65,536, and the scaling uses the rounded one.
  *

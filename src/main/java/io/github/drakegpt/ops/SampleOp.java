@@ -1,7 +1,6 @@
 package io.github.drakegpt.ops;
 
 import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 
 /**

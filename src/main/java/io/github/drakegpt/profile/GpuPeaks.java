@@ -1,6 +1,6 @@
 package io.github.drakegpt.profile;
 
-import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.Precision;
 import java.util.Map;
 import java.util.Optional;
 

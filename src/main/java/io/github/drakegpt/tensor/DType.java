@@ -19,7 +19,11 @@ public enum DType {
         this.bytes = bytes;
     }
 
-    /** Bytes of one element. */
+    /**
+     * Bytes of one element.
+     *
+     * @return the number
+     */
     public int bytes() {
         return bytes;
     }

@@ -5,15 +5,38 @@ package io.github.drakegpt.tensor;
  * {@link Tensor}. Copies are element by element in row-major order and complete when the call returns.
  */
 public interface Storage extends AutoCloseable {
-    /** Copies {@code length} elements, starting at element {@code offset}, into an array that fits the element type. */
+    /**
+     * Number of elements.
+     *
+     * @return the length
+     */
+    long size();
+
+    /**
+     * Copies elements to the host.
+     *
+     * @param offset index of the first element
+     * @param array of the Java type that the element type has
+     * @param arrayOffset index of the first one in the array
+     * @param length number of elements
+     */
     void read(long offset, Object array, int arrayOffset, int length);
 
-    /** Copies {@code length} elements of an array that fits the element type to element {@code offset}. */
+    /**
+     * Copies elements from the host.
+     *
+     * @param offset index of the first element
+     * @param array of the Java type that the element type has
+     * @param arrayOffset index of the first one in the array
+     * @param length number of elements
+     */
     void write(long offset, Object array, int arrayOffset, int length);
 
     /**
      * The owner of the memory: equal for all tensors that can be operands of one operation. Error messages name it by
      * its text.
+     *
+     * @return the owner
      */
     Object device();
 

@@ -1,2 +1,2 @@
-/** Shapes, element types, tensors as views of a backend's memory, and the random generator. Uses no other package. */
+/** Shapes, element types, and tensors as views of a device's memory. Uses no other package. */
 package io.github.drakegpt.tensor;

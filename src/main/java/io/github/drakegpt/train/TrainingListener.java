@@ -1,7 +1,7 @@
 package io.github.drakegpt.train;
 
-import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.tensor.Precision;
 import java.io.IOException;
 import java.util.Optional;
 import java.util.function.Supplier;

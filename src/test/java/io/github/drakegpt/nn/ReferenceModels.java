@@ -3,7 +3,7 @@ package io.github.drakegpt.nn;
 import io.github.drakegpt.backend.ReferenceOperations;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
-import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.ops.RandomStream;
 import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.Deque;

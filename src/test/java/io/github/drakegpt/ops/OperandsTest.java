@@ -6,10 +6,10 @@ import static org.assertj.core.api.Assertions.assertThatNoException;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.nn.MeasuringArena;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.MeasuringArena;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import org.junit.jupiter.api.Test;

@@ -2,7 +2,7 @@ package io.github.drakegpt.profile;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.Precision;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.train.TrainingListener.Start;
 import java.io.IOException;
 import java.nio.file.Files;

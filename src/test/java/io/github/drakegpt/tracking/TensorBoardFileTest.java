@@ -5,13 +5,13 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.train.TrainingListener.Start;
 import java.io.IOException;
 import java.nio.file.Files;

@@ -3,7 +3,7 @@ package io.github.drakegpt.backend.cpu;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.BackendProvider;
-import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.Precision;
 import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.Map;

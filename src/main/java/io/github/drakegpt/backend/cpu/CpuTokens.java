@@ -10,9 +10,9 @@ import io.github.drakegpt.ops.EmbeddingGradOp;
 import io.github.drakegpt.ops.EmbeddingOp;
 import io.github.drakegpt.ops.GatherBatchOp;
 import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.Philox;
+import io.github.drakegpt.ops.RandomStream;
 import io.github.drakegpt.ops.SampleOp;
-import io.github.drakegpt.tensor.Philox;
-import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 
 /** Operations on tokens: drawing batches, embeddings, sampling. */

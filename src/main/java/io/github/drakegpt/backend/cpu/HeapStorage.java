@@ -3,6 +3,7 @@ package io.github.drakegpt.backend.cpu;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Storage;
 import io.github.drakegpt.tensor.Tensor;
+import java.lang.reflect.Array;
 import java.util.Arrays;
 
 /** A storage in a Java array: the JIT compiler vectorizes loops over arrays, but not over memory outside the heap. */
@@ -49,6 +50,11 @@ final class HeapStorage implements Storage {
     /** Zeroes the first n elements. */
     static void zero(Tensor tensor, int n) {
         Arrays.fill(floats(tensor), start(tensor), start(tensor) + n, 0f);
+    }
+
+    @Override
+    public long size() {
+        return Array.getLength(array);
     }
 
     @Override

@@ -2,8 +2,8 @@ package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.ops.Pass;
-import io.github.drakegpt.tensor.Philox;
-import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.ops.Philox;
+import io.github.drakegpt.ops.RandomStream;
 
 /**
  * Masks of dropout as factors, 0 for an element that is dropped, the scale for one that is kept: the definition of their

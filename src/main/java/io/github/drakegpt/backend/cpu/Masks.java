@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.ops.Dropout;
-import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.ops.RandomStream;
 import java.util.Arrays;
 
 /**

@@ -3,7 +3,7 @@ package io.github.drakegpt.backend.cpu;
 import io.github.drakegpt.backend.cpu.NativeCall.Kernel;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.Dropout;
-import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.ops.RandomStream;
 
 /** Masks of dropout in native code: the bits of {@link JavaDropout}. */
 final class NativeDropout extends JavaDropout {

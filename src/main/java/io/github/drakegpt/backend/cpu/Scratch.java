@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
-import io.github.drakegpt.tensor.Philox;
+import io.github.drakegpt.ops.Philox;
 
 /** Arrays that a thread keeps between operations, so that operations allocate nothing once they have run. */
 final class Scratch {

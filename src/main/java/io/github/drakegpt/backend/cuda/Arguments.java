@@ -3,7 +3,7 @@ package io.github.drakegpt.backend.cuda;
 import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.ops.Int8Rows;
 import io.github.drakegpt.ops.Pass;
-import io.github.drakegpt.tensor.RandomStream;
+import io.github.drakegpt.ops.RandomStream;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 import jcuda.Pointer;

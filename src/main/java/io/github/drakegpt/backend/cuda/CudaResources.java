@@ -1,6 +1,6 @@
 package io.github.drakegpt.backend.cuda;
 
-import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.Precision;
 
 /** All resources of a backend on the GPU except its arenas, closed together. */
 final class CudaResources implements AutoCloseable {

@@ -24,7 +24,7 @@ final class DeviceArena implements Arena {
     public Tensor allocate(DType dtype, Shape shape) {
         long wanted = shape.size() * dtype.bytes();
         CUdeviceptr pointer = context.allocate(wanted, "a tensor " + dtype + " " + shape);
-        DeviceStorage storage = new DeviceStorage(context, staging, dtype, pointer);
+        DeviceStorage storage = new DeviceStorage(context, staging, dtype, pointer, shape.size());
         releases.add(storage::close);
         bytes += wanted;
         context.zero(pointer, wanted);

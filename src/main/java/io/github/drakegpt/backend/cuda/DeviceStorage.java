@@ -11,12 +11,14 @@ final class DeviceStorage implements Storage {
     private final Staging staging;
     private final DType dtype;
     private final CUdeviceptr pointer;
+    private final long size;
 
-    DeviceStorage(CudaContext context, Staging staging, DType dtype, CUdeviceptr pointer) {
+    DeviceStorage(CudaContext context, Staging staging, DType dtype, CUdeviceptr pointer, long size) {
         this.context = context;
         this.staging = staging;
         this.dtype = dtype;
         this.pointer = pointer;
+        this.size = size;
     }
 
     /**
@@ -68,6 +70,11 @@ final class DeviceStorage implements Storage {
 
     private CUdeviceptr at(long element) {
         return pointer.withByteOffset(element * dtype.bytes());
+    }
+
+    @Override
+    public long size() {
+        return size;
     }
 
     @Override

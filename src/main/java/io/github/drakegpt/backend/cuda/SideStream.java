@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
-import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Precision;
 import java.util.function.Consumer;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUevent;

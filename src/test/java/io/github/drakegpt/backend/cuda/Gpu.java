@@ -1,7 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.BackendOptions;
-import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.Precision;
 import java.util.Optional;
 import org.junit.jupiter.api.Assumptions;
 

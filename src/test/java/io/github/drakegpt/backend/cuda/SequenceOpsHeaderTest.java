@@ -2,6 +2,7 @@ package io.github.drakegpt.backend.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.nn.MeasuringArena;
 import io.github.drakegpt.ops.AttentionCachedOp;
 import io.github.drakegpt.ops.AttentionGradOp;
 import io.github.drakegpt.ops.AttentionOp;
@@ -15,14 +16,13 @@ import io.github.drakegpt.ops.LinearGradOp;
 import io.github.drakegpt.ops.LinearOp;
 import io.github.drakegpt.ops.Operand;
 import io.github.drakegpt.ops.Operation;
+import io.github.drakegpt.ops.RandomStream;
 import io.github.drakegpt.ops.ReluGradOp;
 import io.github.drakegpt.ops.ResidualGradOp;
 import io.github.drakegpt.ops.ResidualOp;
 import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.MeasuringArena;
-import io.github.drakegpt.tensor.RandomStream;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.io.IOException;

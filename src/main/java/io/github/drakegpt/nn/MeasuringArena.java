@@ -1,9 +1,15 @@
-package io.github.drakegpt.tensor;
+package io.github.drakegpt.nn;
+
+import io.github.drakegpt.tensor.Arena;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Storage;
+import io.github.drakegpt.tensor.Tensor;
 
 /** Counts allocations without making them. Its tensors discard all that is written to them; nothing can run on them. */
 public final class MeasuringArena implements Arena {
     /** Memory without content. Each tensor has its own, since tensors that share one would overlap. */
-    private static final class Nothing implements Storage {
+    private record Nothing(long size) implements Storage {
         @Override
         public void read(long offset, Object array, int arrayOffset, int length) {
             throw new UnsupportedOperationException("A tensor that was only measured has no content.");
@@ -30,7 +36,7 @@ public final class MeasuringArena implements Arena {
     @Override
     public Tensor allocate(DType dtype, Shape shape) {
         bytes += shape.size() * dtype.bytes();
-        return new Tensor(dtype, shape, new Nothing(), 0);
+        return new Tensor(dtype, shape, new Nothing(shape.size()), 0);
     }
 
     @Override

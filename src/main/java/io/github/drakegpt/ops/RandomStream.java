@@ -1,4 +1,6 @@
-package io.github.drakegpt.tensor;
+package io.github.drakegpt.ops;
+
+import io.github.drakegpt.tensor.Tensor;
 
 /**
  * A stream of {@link Philox} numbers for one purpose, at a step that is read from memory when an operation runs: a

@@ -1,4 +1,4 @@
-package io.github.drakegpt.tensor;
+package io.github.drakegpt.ops;
 
 /**
  * Philox4x32-10, the counter-based random generator of Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy

@@ -1,6 +1,5 @@
-package io.github.drakegpt.backend;
+package io.github.drakegpt.tensor;
 
-import io.github.drakegpt.tensor.DType;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Collectors;
@@ -18,8 +17,10 @@ public enum Precision {
     BF16;
 
     /**
-     * The precision of that name, such as {@code bf16}.
+     * The precision of that name.
      *
+     * @param name its {@link #label}, such as {@code bf16}
+     * @return the precision
      * @throws IllegalArgumentException if there is none
      */
     public static Precision of(String name) {
@@ -30,12 +31,20 @@ public enum Precision {
                         + Arrays.stream(values()).map(Precision::label).collect(Collectors.joining(", ")) + "."));
     }
 
-    /** Its name in settings and messages. */
+    /**
+     * Its name in settings and messages.
+     *
+     * @return the name in lower case
+     */
     public String label() {
         return name().toLowerCase(Locale.ROOT);
     }
 
-    /** The type of activations and their gradients. */
+    /**
+     * The type of activations and their gradients.
+     *
+     * @return F32 or BF16
+     */
     public DType activations() {
         return this == BF16 ? DType.BF16 : DType.F32;
     }

@@ -1,4 +1,4 @@
-package io.github.drakegpt.tensor;
+package io.github.drakegpt.ops;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
