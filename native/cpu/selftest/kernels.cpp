@@ -1,6 +1,7 @@
 // Calls the kernels as Java does, and prints for each call its sizes and a hash of what its arrays hold then, but for scratch.
 // Builds for any instructions print the same lines. Each array is allocated at the size that NativeCall checks and no larger,
-// so that AddressSanitizer sees what goes beyond: NativeSelftestTest compiles this file with and without it.
+// so that AddressSanitizer sees what goes beyond: NativeSelftestTest compiles this file with and without it, and, for the
+// packed weights, ternary_*.cpp.
 #include "../kernels.h"
 
 #include <cstdio>
@@ -70,9 +71,25 @@ public:
 
     Test& update(int64_t n) { return read(n); }
 
+    /** An array of whole numbers that the kernel reads, of 1 or 4 bytes, which some random numbers make by fours or one by one. */
+    Test& words(int64_t n, int bytes, uint32_t (*word)(Numbers& numbers)) {
+        std::vector<float> x(n);
+        for (auto& element : x) {
+            uint32_t bits = word(numbers);
+            memcpy(&element, &bits, sizeof bits);
+        }
+        arrays.push_back({x, n, n, false, bytes});
+        return *this;
+    }
+
     /** An array that the kernel fills; behind its first elements, which are its results, it may write more. */
     Test& write(int64_t n, int64_t more = 0) {
         arrays.push_back({{}, n + more, n, false});
+        return *this;
+    }
+
+    Test& write_bytes(int64_t n) {
+        arrays.push_back({{}, n / 4, n / 4, false, 1});
         return *this;
     }
 
@@ -118,6 +135,7 @@ private:
         int64_t length;
         int64_t results;
         bool null;
+        int bytes = 4;  // of an element
     };
 
     uint64_t run(Kernel kernel, float before, int start) const {
@@ -130,7 +148,7 @@ private:
                 std::copy(array.content.begin(), array.content.end(), x + start);
             }
             elements.push_back(x);
-            starts.push_back(x ? start : 0);
+            starts.push_back(x ? start * 4 / array.bytes : 0);
         }
         kernel(Call(elements.data(), starts.data(), arguments.data()));
         Hash hash;
@@ -317,6 +335,69 @@ void test_dropout() {
     }
 }
 
+#if defined __AVX512VNNI__
+constexpr const ternary::Kernels& PACKED = ternary::avx512;
+#elif defined __AVX2__
+constexpr const ternary::Kernels& PACKED = ternary::avx2;
+#endif
+
+#if defined __AVX2__
+/** From 0 to 254 each; 0 if wild, from which the largest sums are made. */
+uint32_t four_bytes(Numbers& numbers) {
+    uint32_t bytes = 0;
+    for (int i = 0; i < 4; i++) {
+        bytes = bytes << 8 | uint32_t((numbers.next() + 1) * (wild ? 0 : 127.4f));
+    }
+    return bytes;
+}
+
+uint32_t four_values(Numbers& numbers) {
+    return four_bytes(numbers) ^ 0x7f7f7f7f;  // from 127 to -127
+}
+
+uint32_t one_bit_codes(Numbers& numbers) {
+    return ~four_bytes(numbers);
+}
+
+uint32_t two_bit_codes(Numbers& numbers) {
+    uint32_t codes = ~four_bytes(numbers);
+    return codes & ~(codes >> 1 & codes & 0x55555555);  // 3 is none
+}
+
+uint32_t small_sum(Numbers& numbers) {
+    return uint32_t(1000 * (numbers.next() + 1));
+}
+
+/** Sizes from one tile and unit to some, and more rows than are multiplied at a time. */
+void test_packed() {
+    for (int bits : {1, 2}) {
+        for (int rows = 1; rows <= 40; rows++) {
+            for (int units : {1, 2, 9, 17}) {
+                int out = 16 * (rows % 4) + 7 * (units % 2) + 9;
+                int stride = units * 256 / bits;
+                int tiles = (out + 15) / 16;
+                for (int some : {0, 1}) {
+                    Test("packed_linear", {bits, rows, units, out, some})
+                        .words(rows * stride / 4, 1, four_values).read(rows).words(rows, 4, small_sum)
+                        .words(tiles * units * 128, 1, bits == 1 ? one_bit_codes : two_bit_codes)
+                        .read(out).read_if(some, out).write(rows * out)
+                        .number(bits).number(rows).number(stride).number(out).number(some).number(0).number(tiles)
+                        .run(packed_linear<PACKED>);
+                }
+            }
+        }
+    }
+    for (int c : COLUMNS) {
+        int stride = (c + 127) / 128 * 128;
+        Test("quantize_int8", {3, c})
+            .read(3 * c).write_bytes(3 * stride).write(3).write(3).number(3).number(c).number(stride)
+            .run(quantize_int8<PACKED>);
+    }
+}
+#else
+void test_packed() {}  // there are no such kernels
+#endif
+
 }  // namespace
 
 int main() {
@@ -329,6 +410,7 @@ int main() {
         test_quantization();
         test_optimizer();
         test_peak();
+        test_packed();
     }
     test_dropout();
     return failures > 0;
