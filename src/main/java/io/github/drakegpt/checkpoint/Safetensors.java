@@ -231,7 +231,7 @@ public final class Safetensors {
         Location location;
         try {
             location = new Location(dtype, Shape.of(shape), begin, end);
-        } catch (ArithmeticException e) {
+        } catch (IllegalArgumentException e) {
             throw new CorruptFileException(file, "tensor " + name + " has an impossible shape", e);
         }
         // sizes are compared by division, since size * bytes could overflow
