@@ -14,7 +14,7 @@
 
 // clang-format off
 #define KERNELS(quantize_int8, packed_linear) { \
-    linear, linear_grad, relu_grad, \
+    linear, linear_grad, linear_bf16, linear_grad_bf16, relu_grad, \
     layer_norm, layer_norm_grad, rms_norm, rms_norm_grad, residual, residual_grad, \
     attention, attention_grad, attention_cached, \
     softmax, softmax_grad, cross_entropy, \

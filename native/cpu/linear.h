@@ -2,7 +2,7 @@
 #pragma once
 
 #include "call.h"
-#include "matmul.h"
+#include "matmul_bf16.h"
 
 namespace {
 
@@ -31,7 +31,8 @@ inline void column_sums(const float* x, int rows, int c, float* sums) {
 }
 
 /** y = x w^T + bias, then ReLU. x (rows, in), w (out, in), y (rows, out). */
-void linear(Call call) {
+template <typename Products>
+inline void linear(Call& call, Products multiply) {
     const float* x = call.floats();
     const float* w = call.floats();
     const float* bias = call.floats();  // (out) or null
@@ -40,11 +41,22 @@ void linear(Call call) {
     int in = call.number();
     int out = call.number();
     bool relu = call.number();
-    matmul({rows, out, in, {x, in, 1}, {w, 1, in}, y, out, bias ? Begin::BIAS : Begin::ZERO, bias, relu});
+    multiply({rows, out, in, {x, in, 1}, {w, 1, in}, y, out, bias ? Begin::BIAS : Begin::ZERO, bias, relu});
+}
+
+void linear(Call call) {
+    linear(call, matmul);
+}
+
+/** The same of factors that are rounded to bfloat16, with scratch memory. */
+void linear_bf16(Call call) {
+    float* scratch = call.floats();
+    linear(call, [=](const Matmul& p) { matmul_bf16(p, scratch); });
 }
 
 /** dw = dy^T x, dbias = the sum of dy's rows, dx = dy w. */
-void linear_grad(Call call) {
+template <typename Products>
+inline void linear_grad(Call& call, Products multiply) {
     const float* x = call.floats();
     const float* w = call.floats();
     const float* dy = call.floats();
@@ -54,13 +66,23 @@ void linear_grad(Call call) {
     int rows = call.number();
     int in = call.number();
     int out = call.number();
-    matmul({out, in, rows, {dy, 1, out}, {x, in, 1}, dw, in, Begin::ZERO, nullptr, false});
+    multiply({out, in, rows, {dy, 1, out}, {x, in, 1}, dw, in, Begin::ZERO, nullptr, false});
     if (dbias) {
         column_sums(dy, rows, out, dbias);
     }
     if (dx) {
-        matmul({rows, in, out, {dy, out, 1}, {w, in, 1}, dx, in, Begin::ZERO, nullptr, false});
+        multiply({rows, in, out, {dy, out, 1}, {w, in, 1}, dx, in, Begin::ZERO, nullptr, false});
     }
+}
+
+void linear_grad(Call call) {
+    linear_grad(call, matmul);
+}
+
+/** The same of factors that are rounded to bfloat16, with scratch memory. */
+void linear_grad_bf16(Call call) {
+    float* scratch = call.floats();
+    linear_grad(call, [=](const Matmul& p) { matmul_bf16(p, scratch); });
 }
 
 /** dy = dy where y > 0, else 0; dbias = the sum of its rows. y, dy (rows, c). */

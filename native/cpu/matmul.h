@@ -266,14 +266,26 @@ struct FewRows {
     void advance() { from += 4; }
 };
 
+/** An element's sum, one vector of them. */
+struct Chain {
+    Floats sum;
+
+    void add(Floats a, Floats b, int) { sum = fma(a, b, sum); }
+
+    /** Called when `taken` steps of k are done. */
+    void after(int /* taken */, int /* k */) {}
+
+    static Floats factor(Floats b) { return b; }
+};
+
 /** Columns j to j + n - 1 of R rows of c, from rows of b's transpose; n is at most 2 W. */
-template <int R, typename Transposed>
+template <typename Chain, int R, typename Transposed>
 inline void two_vectors(const Matmul& p, int j, int n, Transposed rows) {
     int count[2] = {std::min(W, n), std::max(0, n - W)};
-    Floats sums[R][2] = {};
+    Chain chains[R][2] = {};
     for (int r = 0; r < R && p.begin == Begin::BIAS; r++) {
-        sums[r][0] = load(p.bias + j, count[0]);
-        sums[r][1] = load(p.bias + j + W, count[1]);
+        chains[r][0].sum = load(p.bias + j, count[0]);
+        chains[r][1].sum = load(p.bias + j + W, count[1]);
     }
     const float* a = p.a.from;
     int k = 0;
@@ -284,12 +296,17 @@ inline void two_vectors(const Matmul& p, int j, int n, Transposed rows) {
         rows.advance();
 #pragma GCC unroll 4
         for (int s = 0; s < 4; s++) {
+            Floats b[2] = {Chain::factor(columns[0][s]), Chain::factor(columns[1][s])};
 #pragma GCC unroll 4
             for (int r = 0; r < R; r++) {
                 Floats x = all(a[r * p.a.row + k + s]);
-                sums[r][0] = fma(x, columns[0][s], sums[r][0]);
-                sums[r][1] = fma(x, columns[1][s], sums[r][1]);
+                chains[r][0].add(x, b[0], s);
+                chains[r][1].add(x, b[1], s);
             }
+        }
+        for (int r = 0; r < R; r++) {
+            chains[r][0].after(k + 4, p.k);
+            chains[r][1].after(k + 4, p.k);
         }
     }
     for (int s = 0; k < p.k; k++, s++) {
@@ -300,34 +317,48 @@ inline void two_vectors(const Matmul& p, int j, int n, Transposed rows) {
         }
         for (int r = 0; r < R; r++) {
             Floats x = all(a[r * p.a.row + k]);
-            sums[r][0] = fma(x, columns[0], sums[r][0]);
-            sums[r][1] = fma(x, columns[1], sums[r][1]);
+            chains[r][0].add(x, Chain::factor(columns[0]), s);
+            chains[r][1].add(x, Chain::factor(columns[1]), s);
+            chains[r][0].after(k + 1, p.k);
+            chains[r][1].after(k + 1, p.k);
         }
     }
     for (int r = 0; r < R; r++) {
         float* c = p.c + r * p.c_row + j;
-        store(c, p.relu ? relu(sums[r][0]) : sums[r][0], count[0]);
-        store(c + W, p.relu ? relu(sums[r][1]) : sums[r][1], count[1]);
+        for (int v = 0; v < 2; v++) {
+            Floats sum = chains[r][v].sum;
+            store(c + W * v, p.relu ? relu(sum) : sum, count[v]);
+        }
     }
 }
 
 /** R rows: each element of b is used so seldom that it is transposed in registers instead of packed. */
-template <int R>
+template <typename Chain, int R>
 inline void few_rows(const Matmul& p) {
     if (p.n < 2 * W) {
-        two_vectors<R>(p, 0, p.n, FewRows{p.b.from, p.b.column, p.n});
+        two_vectors<Chain, R>(p, 0, p.n, FewRows{p.b.from, p.b.column, p.n});
         return;
     }
     for (int i = 0; i < p.n; i += 2 * W) {
         int j = std::min(i, p.n - 2 * W);  // computes some of the last columns once more
-        two_vectors<R>(p, j, 2 * W, Rows(p.b.from + j * p.b.column, p.b.column));
+        two_vectors<Chain, R>(p, j, 2 * W, Rows(p.b.from + j * p.b.column, p.b.column));
     }
 }
 
+/** Whether there are so few rows that b is not packed. */
+inline bool has_few_rows(const Matmul& p) {
+    return p.m <= 4 && p.b.row == 1 && p.a.column == 1 && p.begin != Begin::RESULT;
+}
+
+template <typename Chain>
+inline void few_rows(const Matmul& p) {
+    constexpr void (*few[])(const Matmul&) = {few_rows<Chain, 1>, few_rows<Chain, 2>, few_rows<Chain, 3>, few_rows<Chain, 4>};
+    few[p.m - 1](p);
+}
+
 inline void matmul(const Matmul& p) {
-    if (p.m <= 4 && p.b.row == 1 && p.a.column == 1 && p.begin != Begin::RESULT) {
-        constexpr void (*few[])(const Matmul&) = {few_rows<1>, few_rows<2>, few_rows<3>, few_rows<4>};
-        few[p.m - 1](p);
+    if (has_few_rows(p)) {
+        few_rows<Chain>(p);
         return;
     }
     alignas(64) float panel[DEPTH * PANEL];

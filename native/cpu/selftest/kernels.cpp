@@ -179,6 +179,12 @@ void test_linear(int rows, int in, int out) {
         Test("linear_grad", {rows, in, out, some})
             .read(x).read(w).read(y).write(w).write_if(some, out).write_if(some, x)
             .number(rows).number(in).number(out).run(linear_grad);
+        Test("linear_bf16", {rows, in, out, some})
+            .scratch(SCRATCH).read(x).read(w).read_if(some, out).write(y).number(rows).number(in).number(out).number(some)
+            .run(linear_bf16);
+        Test("linear_grad_bf16", {rows, in, out, some})
+            .scratch(SCRATCH).read(x).read(w).read(y).write(w).write_if(some, out).write_if(some, x)
+            .number(rows).number(in).number(out).run(linear_grad_bf16);
     }
 }
 

@@ -2,14 +2,14 @@ package io.github.drakegpt.backend;
 
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.tensor.Arena;
+import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Precision;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 
 /**
  * A device: the {@linkplain Operations operations} that models consist of, memory for their tensors, ways to run many
- * of them at once, and {@linkplain Measuring measurements}. A backend whose {@link #precision} is BF16 takes
- * activations and the weights of matrix products in BF16, others in F32.
+ * of them at once, and {@linkplain Measuring measurements}.
  */
 public interface Backend extends Operations, Measuring, AutoCloseable {
     /** The name that selects it: {@code cpu}. */
@@ -20,6 +20,11 @@ public interface Backend extends Operations, Measuring, AutoCloseable {
 
     /** Precision of its models. */
     Precision precision();
+
+    /** The type of its models' activations and their gradients, F32 or BF16. */
+    default DType activations() {
+        return precision().activations();
+    }
 
     /** A new arena, for the memory of one model. */
     Arena newArena();

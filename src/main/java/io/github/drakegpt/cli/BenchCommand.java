@@ -223,10 +223,7 @@ final class BenchCommand implements Callable<Integer> {
                 .put("parameters", LanguageModel.parametersOf(model).count())
                 .put("flops_per_step", flops)
                 .put("memory_bytes", backend.resetPeakBytes())
-                .put(
-                        "needed_bytes",
-                        TrainingCost.bytes(
-                                model, config.batchSize(), backend.precision().activations()));
+                .put("needed_bytes", TrainingCost.bytes(model, config.batchSize(), backend.activations()));
         peak.ifPresent(most -> row.put("mfu_percent", 1e2 * flops / (1e-3 * timing.median()) / most));
     }
 

@@ -25,13 +25,13 @@ final class DeviceOptions {
     @Option(
             names = "--precision",
             paramLabel = "NAME",
-            description = "Precision of a GPU: fp32, tf32 or bf16 (default: fp32); the CPU has fp32.")
+            description = "Precision of matrix products: fp32, bf16 or, on a GPU, tf32 (default: fp32).")
     private String precision;
 
     /** Copies the given options into a run's settings. */
     void layOver(Settings settings) {
         if (precision != null) {
-            settings.set("cuda.precision", TextNode.valueOf(precision), "--precision");
+            settings.set("device.precision", TextNode.valueOf(precision), "--precision");
         }
     }
 

@@ -3,10 +3,10 @@ package io.github.drakegpt.cli;
 import io.github.drakegpt.tensor.Precision;
 
 /**
- * The settings of a GPU.
+ * The settings of the device.
  *
  * @param precision the name of a {@link Precision}
- * @param fuse whether it may do several operations in one kernel
+ * @param fuse whether a GPU may do several operations in one kernel
  */
 record DeviceSettings(String precision, boolean fuse) {
     static final DeviceSettings DEFAULT = new DeviceSettings(Precision.FP32.label(), true);

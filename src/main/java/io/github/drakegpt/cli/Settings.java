@@ -136,12 +136,14 @@ final class Settings {
     }
 
     DeviceSettings device() {
-        return convert(root.get("cuda"), DeviceSettings.class, "cuda");
+        return convert(root.get("device"), DeviceSettings.class, "device");
     }
 
     /** Reads those of a run's config.json, which older runs do not have. */
     static DeviceSettings deviceSettings(ObjectNode config) {
-        return config.has("cuda") ? convert(config.get("cuda"), DeviceSettings.class, "cuda") : DeviceSettings.DEFAULT;
+        return config.has("device")
+                ? convert(config.get("device"), DeviceSettings.class, "device")
+                : DeviceSettings.DEFAULT;
     }
 
     /** Reads the training settings of a run's config.json, with another number of iterations if that is not null. */

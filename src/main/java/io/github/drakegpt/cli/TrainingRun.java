@@ -120,7 +120,7 @@ final class TrainingRun {
         ObjectNode config = JsonNodeFactory.instance.objectNode();
         config.set("model", JSON.valueToTree(model));
         config.set("train", JSON.valueToTree(settings.train()));
-        config.set("cuda", JSON.valueToTree(settings.device()));
+        config.set("device", JSON.valueToTree(settings.device()));
         config.putObject("data")
                 .put("source", corpus.corpus().name())
                 .put("train_tokens", corpus.corpus().train().length)

@@ -122,7 +122,7 @@ public abstract class LanguageModel {
             Capacity capacity,
             LayerContext.Training training,
             LanguageModel sharing) {
-        LayerContext.Numerics numerics = numerics(config, backend.precision().activations());
+        LayerContext.Numerics numerics = numerics(config, backend.activations());
         Parameters.Buffers buffers = buffers(config, arena, capacity.use(), numerics.activations(), sharing);
         Parameters parameters = Parameters.in(buffers, sharing == null ? null : sharing.parameters);
         LanguageModel model = Models.build(config, new LayerContext(arena, capacity, numerics, training, parameters));

@@ -94,7 +94,7 @@ public final class KernelBenchmark {
         this.batch = batch;
         this.rows = batch * model.contextLength();
         this.pass = Pass.training(batch, model.contextLength(), 0);
-        this.activations = backend.precision().activations();
+        this.activations = backend.activations();
         this.library = backend.libraryOperations(arena);
         this.timer = new OperationTimer(backend, seconds);
         this.results = results;

@@ -4,14 +4,14 @@ package io.github.drakegpt.tensor;
  * bfloat16: the upper half of an IEEE 754 binary32, that is a sign, 8 bits of exponent and 7 of mantissa. Java has no
  * such type; a {@code char} holds its bits.
  */
-final class Bfloat16 {
+public final class Bfloat16 {
     private static final int HALF = 1 << 15;
     private static final char NAN = 0x7FFF;
 
     private Bfloat16() {}
 
     /** Rounds to nearest, ties to even; values out of range become infinite, NaN becomes CUDA's NaN. */
-    static char of(float value) {
+    public static char of(float value) {
         if (Float.isNaN(value)) {
             return NAN;
         }
@@ -20,7 +20,8 @@ final class Bfloat16 {
         return (char) (bits + HALF - 1 + odd >>> 16);
     }
 
-    static float toFloat(char bits) {
+    /** The number that the bits stand for. */
+    public static float toFloat(char bits) {
         return Float.intBitsToFloat(bits << 16);
     }
 }

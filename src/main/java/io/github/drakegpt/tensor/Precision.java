@@ -13,7 +13,10 @@ public enum Precision {
     FP32,
     /** Like {@link #FP32}, except that the tensor cores round the inputs of matrix products to 10 bits of mantissa. */
     TF32,
-    /** Activations, their gradients and the inputs of matrix products in bfloat16. */
+    /**
+     * The inputs of linear layers' matrix products in bfloat16. A GPU also keeps activations and their gradients in it; a
+     * CPU keeps those in float32.
+     */
     BF16;
 
     /**
@@ -41,7 +44,7 @@ public enum Precision {
     }
 
     /**
-     * The type of activations and their gradients.
+     * The type of activations and their gradients on a GPU.
      *
      * @return F32 or BF16
      */

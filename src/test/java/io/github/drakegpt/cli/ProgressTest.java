@@ -60,7 +60,7 @@ class ProgressTest {
                         "--seed",
                         "7",
                         "--set",
-                        "cuda.fuse=false")
+                        "device.fuse=false")
                 .err();
 
         assertSetting(err, "model.name", "TransformerLM", "--model");
@@ -71,7 +71,7 @@ class ProgressTest {
         assertSetting(err, "train.seed", "7", "--seed");
         assertSetting(err, "train.iters", "20", "--set");
         assertSetting(err, "train.betas", "[0.9,0.95]", "default");
-        assertSetting(err, "cuda.fuse", "false", "--set");
+        assertSetting(err, "device.fuse", "false", "--set");
         assertSetting(err, "data.source", corpus.toString(), "corpus");
         assertThat(err).contains("TransformerLM: ", " parameters, ", " MB with gradients", ", fp32, from the start");
     }

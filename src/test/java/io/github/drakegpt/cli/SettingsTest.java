@@ -42,7 +42,7 @@ class SettingsTest {
         assertThat(settings.source("train.iters")).isEqualTo("--set");
         assertThat(settings.source("train.max_lr")).isEqualTo(file.toString());
         assertThat(settings.source("model.embedding_dim")).isEqualTo("laptop");
-        assertThat(settings.source("cuda.fuse")).isEqualTo("default");
+        assertThat(settings.source("device.fuse")).isEqualTo("default");
     }
 
     @Test

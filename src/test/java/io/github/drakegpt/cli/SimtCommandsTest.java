@@ -79,9 +79,9 @@ class SimtCommandsTest {
     /** What it computes in is kept with the run: it goes on in that, and what is made in it can be used anywhere. */
     @Test
     void trainsAndGeneratesInBfloat16() throws Exception {
-        String[] bf16 = with(TRANSFORMER, "--precision", "bf16", "--set", "cuda.fuse=false");
+        String[] bf16 = with(TRANSFORMER, "--precision", "bf16", "--set", "device.fuse=false");
         Path run = TinyRuns.train(corpus, temp.resolve("run"), bf16);
-        assertThat(RunFolder.open(run).config().get("cuda").toString())
+        assertThat(RunFolder.open(run).config().get("device").toString())
                 .isEqualTo("{\"precision\":\"bf16\",\"fuse\":false}");
         Cli.Result resumed = Cli.run("train", "--resume", run.toString(), "--iters", "25", "--device", "simt");
         assertThat(resumed.code()).as(resumed.err()).isZero();

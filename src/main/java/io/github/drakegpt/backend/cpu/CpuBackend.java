@@ -43,6 +43,7 @@ import io.github.drakegpt.ops.ZeroOp;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
+import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Precision;
 import java.util.List;
 import java.util.OptionalDouble;
@@ -64,6 +65,7 @@ public final class CpuBackend implements Backend {
     private static final int LARGE_PRODUCT = 1 << 22;
 
     private final Workers workers;
+    private final Precision precision;
     private final KernelsChoice kernels;
     private final JavaLinear linear;
     private final JavaPacked packed;
@@ -75,17 +77,19 @@ public final class CpuBackend implements Backend {
     private final CpuTokens tokens = new CpuTokens();
     private final MemoryCount memory = new MemoryCount();
 
-    /** @param threads that run concurrently, at least 1 */
+    /** In float32. @param threads that run concurrently, at least 1 */
     public CpuBackend(int threads) {
-        this(threads, KernelsChoice.get());
+        this(threads, Precision.FP32, KernelsChoice.get());
     }
 
-    CpuBackend(int threads, KernelsChoice kernels) {
+    /** @param precision FP32 or BF16 */
+    CpuBackend(int threads, Precision precision, KernelsChoice kernels) {
         this.workers = new Workers(threads);
+        this.precision = precision;
         this.kernels = kernels;
         Instructions instructions = kernels.instructions();
         boolean java = instructions == null;
-        this.linear = java ? new JavaLinear() : new NativeLinear(instructions);
+        this.linear = java ? new JavaLinear(precision) : new NativeLinear(instructions, precision);
         this.packed = java || !instructions.packed() ? new JavaPacked() : new NativePacked(instructions);
         JavaDropout dropout = java ? new JavaDropout() : new NativeDropout(instructions);
         this.norms = java ? new JavaNorms(packed, dropout) : new NativeNorms(packed, dropout, instructions);
@@ -107,7 +111,12 @@ public final class CpuBackend implements Backend {
 
     @Override
     public Precision precision() {
-        return Precision.FP32;
+        return precision;
+    }
+
+    @Override
+    public DType activations() {
+        return DType.F32;
     }
 
     @Override
@@ -159,7 +168,7 @@ public final class CpuBackend implements Backend {
     @Override
     public List<MatmulCandidate> products() {
         return List.of(
-                new CpuFp32Candidate(this),
+                new CpuCandidate(this),
                 new PackedMatmulCandidate(this, Quantization.B158),
                 new PackedMatmulCandidate(this, Quantization.BITNET));
     }

@@ -35,10 +35,10 @@ public final class CpuBackendProvider implements BackendProvider {
 
     @Override
     public Backend create(BackendOptions options) {
-        if (options.precision() != Precision.FP32) {
-            throw new IllegalArgumentException("The CPU computes in fp32 only, not in "
-                    + options.precision().label() + "; leave the precision out, or use a GPU with --device cuda.");
+        if (options.precision() == Precision.TF32) {
+            throw new IllegalArgumentException(
+                    "The CPU computes in fp32 or bf16, not in tf32; choose one of those, or a GPU.");
         }
-        return new CpuBackend(options.threads());
+        return new CpuBackend(options.threads(), options.precision(), KernelsChoice.get());
     }
 }

@@ -18,7 +18,7 @@ final class HeapStorage implements Storage {
             case I8 -> new byte[length];
             case BF16 ->
                 throw new IllegalArgumentException(
-                        "The CPU computes in fp32 only; take tensors of F32, or a GPU for BF16.");
+                        "The CPU has no tensors of BF16; take F32, of which its bf16 precision rounds what it multiplies.");
         };
     }
 

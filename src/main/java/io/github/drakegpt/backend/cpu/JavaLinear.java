@@ -4,6 +4,7 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 import static io.github.drakegpt.backend.cpu.HeapStorage.zero;
 
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cpu.JavaMatmul.Matrix;
 import io.github.drakegpt.ops.LinearGradOp;
 import io.github.drakegpt.ops.LinearOp;
@@ -14,6 +15,18 @@ import java.util.Arrays;
 
 /** Linear layers: the definition of their bits, and what machines without native code compute. */
 class JavaLinear {
+    private final Products products;
+
+    /** @param precision of the factors: FP32 or BF16 */
+    JavaLinear(Precision precision) {
+        products = precision == Precision.BF16 ? JavaMatmul::multiplyBf16 : JavaMatmul::multiply;
+    }
+
+    /** c (m, n) = a (m, k) b (k, n) + c. */
+    private interface Products {
+        void multiply(int m, int n, int k, Matrix a, Matrix b, Matrix c);
+    }
+
     void linear(LinearOp op, Pass pass) {
         int rows = op.rows(pass);
         int in = op.in();
@@ -25,7 +38,7 @@ class JavaLinear {
             System.arraycopy(floats(op.bias()), start(op.bias()), ys, yo + r * out, out);
         }
         Matrix w = matrix(op.w(), in);
-        JavaMatmul.multiply(rows, out, in, matrix(op.x(), in), w.transposed(), matrix(op.y(), out));
+        products.multiply(rows, out, in, matrix(op.x(), in), w.transposed(), matrix(op.y(), out));
         if (op.relu()) {
             for (int i = yo; i < yo + rows * out; i++) {
                 ys[i] = ys[i] <= 0 ? 0 : ys[i];
@@ -39,13 +52,13 @@ class JavaLinear {
         int out = op.out();
         Matrix dy = matrix(op.dy(), out);
         zero(op.dw(), out * in);
-        JavaMatmul.multiply(out, in, rows, dy.transposed(), matrix(op.x(), in), matrix(op.dw(), in));
+        products.multiply(out, in, rows, dy.transposed(), matrix(op.x(), in), matrix(op.dw(), in));
         if (op.dbias() != null) {
             JavaMatmul.columnSums(floats(op.dy()), start(op.dy()), rows, out, floats(op.dbias()), start(op.dbias()));
         }
         if (op.dx() != null) {
             zero(op.dx(), rows * in);
-            JavaMatmul.multiply(rows, in, out, dy, matrix(op.w(), in), matrix(op.dx(), in));
+            products.multiply(rows, in, out, dy, matrix(op.w(), in), matrix(op.dx(), in));
         }
     }
 

@@ -19,6 +19,8 @@ final class NativeCall {
     enum Kernel {
         LINEAR,
         LINEAR_GRAD,
+        LINEAR_BF16,
+        LINEAR_GRAD_BF16,
         RELU_GRAD,
         LAYER_NORM,
         LAYER_NORM_GRAD,

@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend.cpu;
 
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cpu.NativeCall.Kernel;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.LinearGradOp;
@@ -9,10 +10,24 @@ import io.github.drakegpt.ops.ReluGradOp;
 
 /** Linear layers in native code: the bits of {@link JavaLinear}. */
 final class NativeLinear extends JavaLinear {
-    private final Instructions instructions;
+    private static final int SCRATCH = 1 << 16; // as in native/cpu/matmul_bf16.h
 
-    NativeLinear(Instructions instructions) {
+    private final Instructions instructions;
+    private final boolean bf16;
+
+    /** @param precision of the factors: FP32 or BF16 */
+    NativeLinear(Instructions instructions, Precision precision) {
+        super(precision);
         this.instructions = instructions;
+        this.bf16 = precision == Precision.BF16;
+    }
+
+    /** Begins a call of a product in the precision. */
+    private NativeCall call(Kernel fp32, Kernel ofBf16) {
+        Scratch scratch = Scratch.get();
+        return bf16
+                ? scratch.call(instructions, ofBf16).write(scratch.floats(0, SCRATCH), SCRATCH)
+                : scratch.call(instructions, fp32);
     }
 
     @Override
@@ -20,8 +35,7 @@ final class NativeLinear extends JavaLinear {
         int rows = op.rows(pass);
         int in = op.in();
         int out = op.out();
-        Scratch.get()
-                .call(instructions, Kernel.LINEAR)
+        call(Kernel.LINEAR, Kernel.LINEAR_BF16)
                 .read(op.x(), (long) rows * in)
                 .read(op.w(), (long) out * in)
                 .read(op.bias(), out)
@@ -38,8 +52,7 @@ final class NativeLinear extends JavaLinear {
         int rows = op.rows(pass);
         int in = op.in();
         int out = op.out();
-        Scratch.get()
-                .call(instructions, Kernel.LINEAR_GRAD)
+        call(Kernel.LINEAR_GRAD, Kernel.LINEAR_GRAD_BF16)
                 .read(op.x(), (long) rows * in)
                 .read(op.w(), (long) out * in)
                 .read(op.dy(), (long) rows * out)

@@ -2,6 +2,7 @@ package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOperations;
+import io.github.drakegpt.backend.Precision;
 import org.junit.jupiter.api.Nested;
 
 /** The CPU's operations with one thread, with several, and in Java alone. */
@@ -28,7 +29,7 @@ class CpuBackendOperationsTest {
 
     @Nested
     class PlainJava extends BackendOperations {
-        private final Backend backend = new CpuBackend(1, KernelsChoice.java("a test", ""));
+        private final Backend backend = new CpuBackend(1, Precision.FP32, KernelsChoice.java("a test", ""));
 
         @Override
         protected Backend backend() {

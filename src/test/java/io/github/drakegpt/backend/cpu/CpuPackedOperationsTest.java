@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.PackedOperations;
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.Int8Rows;
 import io.github.drakegpt.ops.PackedLinearOp;
@@ -79,7 +80,7 @@ class CpuPackedOperationsTest {
     }
 
     private static Backend cpu(int threads, KernelsChoice kernels) {
-        return new CpuBackend(threads, kernels);
+        return new CpuBackend(threads, Precision.FP32, kernels);
     }
 
     private static KernelsChoice kernels(Instructions instructions) throws IOException {

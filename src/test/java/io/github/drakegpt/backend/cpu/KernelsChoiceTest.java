@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Precision;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -33,7 +34,7 @@ class KernelsChoiceTest {
         assertThat(choice.descriptionAndMend())
                 .startsWith(choice.description() + "; " + mend)
                 .doesNotContain("\n");
-        try (Backend backend = new CpuBackend(1, choice)) {
+        try (Backend backend = new CpuBackend(1, Precision.FP32, choice)) {
             assertThat(backend.measurePeakFlops()).isEmpty();
         }
     }

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
@@ -32,6 +33,7 @@ import io.github.drakegpt.ops.SoftmaxGradOp;
 import io.github.drakegpt.ops.SoftmaxOp;
 import io.github.drakegpt.ops.SumOp;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
@@ -88,6 +90,15 @@ class NativeKernelsTest {
             return x;
         }
 
+        Tensor scaled(float by, int... dims) {
+            Tensor x = read(dims);
+            float[] array = floats(x);
+            for (int i = OFFSET; i < array.length - OFFSET; i++) {
+                array[i] *= by;
+            }
+            return x;
+        }
+
         Tensor write(int... dims) {
             Tensor x = tensor(untouched(dims), dims);
             written.add(x);
@@ -132,13 +143,19 @@ class NativeKernelsTest {
     /** Runs operations in Java and natively, and compares all that they have written. */
     private void assertSame(Instructions instructions, Pass pass, Function<Data, List<Operation>> operations)
             throws IOException {
+        assertSame(instructions, Precision.FP32, pass, operations);
+    }
+
+    private void assertSame(
+            Instructions instructions, Precision precision, Pass pass, Function<Data, List<Operation>> operations)
+            throws IOException {
         NativeInstructions.orSkip(instructions);
         long seed = random.nextLong();
         List<List<Tensor>> results = new ArrayList<>();
         for (KernelsChoice kernels :
                 List.of(KernelsChoice.java("a test", ""), new KernelsChoice(instructions, "for a test"))) {
             Data data = new Data(seed);
-            try (Backend backend = new CpuBackend(1, kernels)) {
+            try (Backend backend = new CpuBackend(1, precision, kernels)) {
                 operations.apply(data).forEach(operation -> operation.run(backend, pass));
             }
             results.add(data.written);
@@ -177,7 +194,7 @@ class NativeKernelsTest {
             int in = size[1];
             int out = size[2];
             for (boolean some : new boolean[] {false, true}) {
-                assertSame(instructions, Pass.evaluation(rows, 1), data -> {
+                Function<Data, List<Operation>> layer = data -> {
                     Tensor x = data.wild(rows, in);
                     Tensor w = data.read(out, in);
                     Tensor y = data.write(rows, out);
@@ -192,9 +209,71 @@ class NativeKernelsTest {
                                     some ? data.write(rows, in) : null,
                                     data.write(out, in),
                                     some ? data.write(out) : null));
+                };
+                assertSame(instructions, Precision.FP32, Pass.evaluation(rows, 1), layer);
+                assertSame(instructions, Precision.BF16, Pass.evaluation(rows, 1), layer);
+            }
+        }
+    }
+
+    /** In bfloat16 numbers below 2^-126 count as 0, among factors, products and sums, and large ones become infinite. */
+    @ParameterizedTest
+    @EnumSource
+    void linearOfTinyAndHugeNumbers(Instructions instructions) throws IOException {
+        for (int rows : new int[] {1, 9}) {
+            for (float size : new float[] {1e-40f, 1e-38f, 3e-20f, 3e38f}) {
+                assertSame(instructions, Precision.BF16, Pass.evaluation(rows, 1), data -> {
+                    Tensor x = data.scaled(size, rows, 70);
+                    Tensor w = data.scaled(size, 33, 70);
+                    Tensor bias = data.scaled(size, 33);
+                    return List.of(new LinearOp(x, w, bias, false, data.write(rows, 33)));
                 });
             }
         }
+    }
+
+    /** The order of sums: each pair of lines adds up to 2^24 + 2 in one order and to 2^24 in another. */
+    @ParameterizedTest
+    @EnumSource
+    void bf16SumsGoByBlocksAndPairs(Instructions instructions) throws IOException {
+        NativeInstructions.orSkip(instructions);
+        float[] x = new float[64];
+        float large = 1 << 24;
+        x[0] = large;
+        x[1] = 1; // odd, so it meets the other 1 before both meet 2^24
+        x[3] = 1;
+        assertThat(sum(instructions, x)).isEqualTo(large + 2);
+        x[3] = 0;
+        x[2] = 1; // even, so it is lost in 2^24
+        assertThat(sum(instructions, x)).isEqualTo(large);
+        x[2] = 0;
+        x[33] = 1; // of the next block, so each is lost alone
+        assertThat(sum(instructions, x)).isEqualTo(large);
+    }
+
+    /** The sum of a row in the order of bfloat16 products: in Java and natively, for one row and for many. */
+    private static float sum(Instructions instructions, float[] x) {
+        float[] sums = new float[4];
+        int i = 0;
+        for (KernelsChoice kernels :
+                List.of(KernelsChoice.java("a test", ""), new KernelsChoice(instructions, "for a test"))) {
+            for (int rows : new int[] {1, 20}) {
+                try (Backend backend = new CpuBackend(1, Precision.BF16, kernels)) {
+                    Arena arena = backend.newArena();
+                    Tensor xs = arena.allocate(DType.F32, Shape.of(rows, x.length));
+                    xs.write(x);
+                    Tensor ones = arena.allocate(DType.F32, Shape.of(1, x.length));
+                    float[] one = new float[x.length];
+                    Arrays.fill(one, 1);
+                    ones.write(one);
+                    Tensor y = arena.allocate(DType.F32, Shape.of(rows, 1));
+                    backend.linear(new LinearOp(xs, ones, null, false, y), Pass.evaluation(rows, 1));
+                    sums[i++] = y.toFloats()[0];
+                }
+            }
+        }
+        assertThat(sums).containsOnly(sums[0]);
+        return sums[0];
     }
 
     @ParameterizedTest
@@ -303,7 +382,7 @@ class NativeKernelsTest {
         Tensor qkv = data.read(t, 3 * width);
         Tensor whole = data.write(t, width);
         Tensor cached = data.write(t, width);
-        try (Backend backend = new CpuBackend(1, new KernelsChoice(instructions, "for a test"))) {
+        try (Backend backend = new CpuBackend(1, Precision.FP32, new KernelsChoice(instructions, "for a test"))) {
             backend.attention(new AttentionOp(qkv, whole, data.write(t, 4), null, 2), Pass.evaluation(1, t));
             AttentionCachedOp op = new AttentionCachedOp(qkv, data.write(1, t, 2 * width), data.number(0), cached, 2);
             backend.attentionCached(op, Pass.evaluation(1, t));

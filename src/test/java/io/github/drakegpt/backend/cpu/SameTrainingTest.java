@@ -3,6 +3,7 @@ package io.github.drakegpt.backend.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
@@ -38,12 +39,20 @@ class SameTrainingTest {
         LONG(new ModelConfig(Models.TRANSFORMER, V, 40, 48, 48, 2, 1, 0.1f, true, Init.GPT2, Quantization.NONE, false)),
         /** Rounded weights and rows, RMS norms. */
         ROUNDED(new ModelConfig(
-                Models.TRANSFORMER, V, 8, 32, 32, 4, 2, 0, true, Init.PYTORCH, Quantization.B158, true));
+                Models.TRANSFORMER, V, 8, 32, 32, 4, 2, 0, true, Init.PYTORCH, Quantization.B158, true)),
+        /** Factors rounded to bfloat16; inner dimensions that are no multiples of 32. */
+        BF16(SHORT.model, Precision.BF16);
 
         private final ModelConfig model;
+        private final Precision precision;
 
         Variant(ModelConfig model) {
+            this(model, Precision.FP32);
+        }
+
+        Variant(ModelConfig model, Precision precision) {
             this.model = model;
+            this.precision = precision;
         }
     }
 
@@ -51,7 +60,8 @@ class SameTrainingTest {
         return Stream.of(
                 Arguments.of(Variant.SHORT, "3.3142273 0.31162682"),
                 Arguments.of(Variant.LONG, "3.2820003 0.4889309"),
-                Arguments.of(Variant.ROUNDED, "3.3001928 0.33770838"));
+                Arguments.of(Variant.ROUNDED, "3.3001928 0.33770838"),
+                Arguments.of(Variant.BF16, "3.3142393 0.31175002"));
     }
 
     /** As this machine trains. */
@@ -101,7 +111,7 @@ class SameTrainingTest {
                     (char) (random.nextInt(4) > 0 && i > 1 ? (tokens[i - 1] + tokens[i - 2]) % V : random.nextInt(V));
         }
         List<String> steps = new ArrayList<>();
-        try (Backend backend = new CpuBackend(threads, kernels);
+        try (Backend backend = new CpuBackend(threads, variant.precision, kernels);
                 TrainingStep step = TrainingStep.create(backend, variant.model, config, tokens)) {
             for (int number = 1; number <= STEPS; number++) {
                 step.run(number);

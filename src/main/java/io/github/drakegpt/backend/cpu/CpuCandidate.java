@@ -10,11 +10,11 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Products in fp32, each thread with its share of the weight's rows. */
-record CpuFp32Candidate(CpuBackend backend) implements MatmulCandidate {
+/** Products of unpacked weights in the backend's precision, each thread with its share of the weight's rows. */
+record CpuCandidate(CpuBackend backend) implements MatmulCandidate {
     @Override
     public String name() {
-        return "fp32";
+        return backend.precision().label();
     }
 
     @Override
