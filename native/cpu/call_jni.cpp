@@ -4,8 +4,7 @@
 #include <jni.h>
 
 #if defined __x86_64__
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "tiles.h"
 #endif
 
 namespace {
@@ -15,12 +14,6 @@ constexpr int MOST_ARRAYS = 8;  // as NativeCall's
 /** In the order of NativeLibrary.Instructions; null for those of other processors. */
 #if defined __x86_64__
 const Kernel* const kernels[] = {avx2_kernels, avx512_kernels, amx_kernels, nullptr};
-
-/** Asks Linux for the state of AMX's tiles, which a process has for all its threads once it was granted. */
-bool request_tiles() {
-    constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18;
-    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
-}
 #else
 const Kernel* const kernels[] = {nullptr, nullptr, nullptr, neon_kernels};
 #endif

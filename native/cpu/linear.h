@@ -48,10 +48,11 @@ void linear(Call call) {
     linear(call, matmul);
 }
 
-/** The same of factors that are rounded to bfloat16, with scratch memory. */
+/** The same of factors that are rounded to bfloat16. */
+template <auto matmul>
 void linear_bf16(Call call) {
     float* scratch = call.floats();
-    linear(call, [=](const Matmul& p) { matmul_bf16(p, scratch); });
+    linear(call, [=](const Matmul& p) { matmul(p, scratch); });
 }
 
 /** dw = dy^T x, dbias = the sum of dy's rows, dx = dy w. */
@@ -79,10 +80,11 @@ void linear_grad(Call call) {
     linear_grad(call, matmul);
 }
 
-/** The same of factors that are rounded to bfloat16, with scratch memory. */
+/** The same of factors that are rounded to bfloat16. */
+template <auto matmul>
 void linear_grad_bf16(Call call) {
     float* scratch = call.floats();
-    linear_grad(call, [=](const Matmul& p) { matmul_bf16(p, scratch); });
+    linear_grad(call, [=](const Matmul& p) { matmul(p, scratch); });
 }
 
 /** dy = dy where y > 0, else 0; dbias = the sum of its rows. y, dy (rows, c). */

@@ -58,8 +58,16 @@ enum class Steps {
     /** R more than k, and of those row i takes the first i + 1 only: weights of a query's own and earlier keys. */
     TRIANGLE_LAST,
     /** R before the others, and of those row i takes them from its own on only: what queries owe to a key. */
-    TRIANGLE_FIRST
+    TRIANGLE_FIRST,
+    /** All, in blocks, as matmul_bf16.h says: k is a multiple of their size. */
+    IN_BLOCKS
 };
+
+constexpr int BLOCK_STEPS = 32;
+
+template <int R, int V>
+inline void tile_in_blocks(const float* a, int64_t row, const float* b, int64_t b_row, int k, float* c, int64_t c_row,
+                           Begin begin, const float* bias, bool with_relu);
 
 /**
  * A tile of R rows and V vectors of columns. @param a its first row, whose elements are `step` apart, rows `row` apart
@@ -68,6 +76,10 @@ enum class Steps {
 template <int R, int V, Steps STEPS>
 inline void tile(const float* a, int64_t row, int64_t step, const float* b, int64_t b_row, int k, float* c, int64_t c_row,
                  Begin begin, const float* bias, bool with_relu) {
+    if constexpr (STEPS == Steps::IN_BLOCKS) {
+        tile_in_blocks<R, V>(a, row, b, b_row, k, c, c_row, begin, bias, with_relu);
+        return;
+    }
     Floats sums[R][V];
 #pragma GCC unroll 16
     for (int i = 0; i < R; i++) {
@@ -128,6 +140,30 @@ inline void tile(const float* a, int64_t row, int64_t step, const float* b, int6
 #pragma GCC unroll 4
         for (int v = 0; v < V; v++) {
             floats(c + i * c_row + W * v) = with_relu ? relu(sums[i][v]) : sums[i][v];
+        }
+    }
+}
+
+/** A tile that takes its steps in blocks. @param a its first row, whose elements are side by side */
+template <int R, int V>
+inline void tile_in_blocks(const float* a, int64_t row, const float* b, int64_t b_row, int k, float* c, int64_t c_row,
+                           Begin begin, const float* bias, bool with_relu) {
+    float parts[2][R * V * W];  // of even and of odd places
+    for (int from = 0; from < k; from += BLOCK_STEPS, begin = Begin::RESULT) {
+        for (int odd = 0; odd < 2; odd++) {
+            tile<R, V, Steps::ALL>(a + from + odd, row, 2, b + (from + odd) * b_row, 2 * b_row, BLOCK_STEPS / 2, parts[odd],
+                                   V * W, Begin::ZERO, nullptr, false);
+        }
+        bool last = from + BLOCK_STEPS == k;
+        for (int i = 0; i < R; i++) {
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) {
+                Floats sum = floats(parts[0] + (i * V + v) * W) + floats(parts[1] + (i * V + v) * W);
+                sum += begin == Begin::ZERO   ? Floats{}
+                       : begin == Begin::BIAS ? floats(bias + W * v)
+                                              : floats(c + i * c_row + W * v);
+                floats(c + i * c_row + W * v) = last && with_relu ? relu(sum) : sum;
+            }
         }
     }
 }

@@ -8,7 +8,6 @@
 
 namespace {
 
-constexpr int BLOCK_STEPS = 32;   // steps of k in a block
 constexpr int SCRATCH = 1 << 16;  // floats of scratch memory, as NativeLinear's
 
 /** While it lives, numbers below 2^-126 count as 0. */
@@ -106,43 +105,6 @@ inline void round_rows(const Matrix& a, int m, int k, int stride, float* y) {
     }
 }
 
-/** Adds a block's steps to R rows and `vectors` vectors of c, of which n columns are there. @param a rounded, as round_rows gives it */
-inline void add_block(int rows, const float* a, int stride, const float* b, int vectors, float* c, int64_t c_row, int n) {
-    int width = W * vectors;
-    float sums[2][ROWS * PANEL];  // of even and of odd places
-    Tile some = tile_of<Steps::ALL>(rows, vectors);
-    for (int odd = 0; odd < 2; odd++) {
-        some(a + odd, stride, 2, b + odd * width, 2 * width, BLOCK_STEPS / 2, sums[odd], width, Begin::ZERO, nullptr, false);
-    }
-    for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < vectors; v++) {
-            int count = std::min(W, n - W * v);
-            int at = r * width + W * v;
-            float* to = c + r * c_row + W * v;
-            store(to, load(to, count) + (floats(sums[0] + at) + floats(sums[1] + at)), count);
-        }
-    }
-}
-
-/** Fills c with what the sums begin with. */
-inline void begin_sums(const Matmul& p) {
-    for (int i = 0; i < p.m && p.begin != Begin::RESULT; i++) {
-        for (int j = 0; j < p.n; j += W) {
-            int n = std::min(W, p.n - j);
-            store(p.c + i * p.c_row + j, p.begin == Begin::BIAS ? load(p.bias + j, n) : Floats{}, n);
-        }
-    }
-}
-
-inline void end_sums(const Matmul& p) {
-    for (int i = 0; i < p.m && p.relu; i++) {
-        for (int j = 0; j < p.n; j += W) {
-            int n = std::min(W, p.n - j);
-            store(p.c + i * p.c_row + j, relu(load(p.c + i * p.c_row + j, n)), n);
-        }
-    }
-}
-
 /** @param scratch of SCRATCH floats */
 inline void matmul_bf16(const Matmul& p, float* scratch) {
     FlushToZero flush;
@@ -153,32 +115,27 @@ inline void matmul_bf16(const Matmul& p, float* scratch) {
         few_rows<Bf16Chain>(rounded);
         return;
     }
-    begin_sums(p);
     alignas(64) float panel[DEPTH * PANEL];
     for (int i = 0; i < p.m; i += HEIGHT) {
         int m = std::min(HEIGHT, p.m - i);
         for (int from = 0; from < p.k; from += DEPTH) {
             int k = std::min(DEPTH, p.k - from);
-            int stride = (k + BLOCK_STEPS - 1) / BLOCK_STEPS * BLOCK_STEPS;
-            round_rows({p.a.from + i * p.a.row + from * p.a.column, p.a.row, p.a.column}, m, k, stride, scratch);
+            int steps = (k + BLOCK_STEPS - 1) / BLOCK_STEPS * BLOCK_STEPS;  // those behind k add nothing
+            Begin begin = from == 0 ? p.begin : Begin::RESULT;
+            round_rows({p.a.from + i * p.a.row + from * p.a.column, p.a.row, p.a.column}, m, k, steps, scratch);
             for (int j = 0; j < p.n; j += PANEL) {
                 int n = std::min(PANEL, p.n - j);
-                int vectors = vectors_of(n);
-                int width = W * vectors;
-                pack(p.b, from, k, j, n, vectors, panel);
-                for (int at = 0; at < stride * width; at += W) {
+                int width = W * vectors_of(n);
+                pack(p.b, from, k, j, n, vectors_of(n), panel);
+                for (int at = 0; at < steps * width; at += W) {
                     floats(panel + at) = at < k * width ? bf16(floats(panel + at)) : Floats{};
                 }
-                for (int r = 0; r < m; r += ROWS) {
-                    for (int at = 0; at < stride; at += BLOCK_STEPS) {
-                        add_block(std::min(ROWS, m - r), scratch + r * stride + at, stride, panel + at * width, vectors,
-                                  p.c + (i + r) * p.c_row + j, p.c_row, n);
-                    }
-                }
+                const float* bias = p.begin == Begin::BIAS ? p.bias + j : nullptr;
+                rows_with_panel<Steps::IN_BLOCKS>({scratch, steps, 1}, m, panel, n, steps, p.c + i * p.c_row + j, p.c_row, begin,
+                                                  bias, p.relu && from + k == p.k);
             }
         }
     }
-    end_sums(p);
 }
 
 }  // namespace

@@ -3,6 +3,9 @@
 // so that AddressSanitizer sees what goes beyond: NativeSelftestTest compiles this file with and without it, and, for the
 // packed weights, ternary_*.cpp.
 #include "../kernels.h"
+#if defined __AMX_BF16__
+#include "../matmul_amx.h"
+#endif
 
 #include <cstdio>
 #include <cstdlib>
@@ -45,6 +48,12 @@ public:
 
 constexpr float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN();
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
+
+#if defined __AMX_BF16__
+constexpr auto products = matmul_amx;
+#else
+constexpr auto products = matmul_bf16;
+#endif
 
 bool wild = false;  // whether what kernels read has some elements that are not finite
 int failures = 0;
@@ -181,10 +190,10 @@ void test_linear(int rows, int in, int out) {
             .number(rows).number(in).number(out).run(linear_grad);
         Test("linear_bf16", {rows, in, out, some})
             .scratch(SCRATCH).read(x).read(w).read_if(some, out).write(y).number(rows).number(in).number(out).number(some)
-            .run(linear_bf16);
+            .run(linear_bf16<products>);
         Test("linear_grad_bf16", {rows, in, out, some})
             .scratch(SCRATCH).read(x).read(w).read(y).write(w).write_if(some, out).write_if(some, x)
-            .number(rows).number(in).number(out).run(linear_grad_bf16);
+            .number(rows).number(in).number(out).run(linear_grad_bf16<products>);
     }
 }
 
@@ -407,6 +416,11 @@ void test_packed() {}  // there are no such kernels
 }  // namespace
 
 int main() {
+#if defined __AMX_BF16__
+    if (!request_tiles()) {
+        return 1;
+    }
+#endif
     for (bool some : {false, true}) {
         wild = some;
         test_linear();

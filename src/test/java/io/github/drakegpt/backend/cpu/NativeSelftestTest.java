@@ -102,16 +102,22 @@ class NativeSelftestTest {
         NativeInstructions.orSkip(instructions);
         return switch (instructions) {
             case AVX2 -> List.of("g++", "native/cpu/ternary_avx2.cpp", "-mavx2", "-mfma");
-            case AVX512, AMX ->
-                List.of(
-                        "g++",
-                        "native/cpu/ternary_avx512.cpp",
-                        "-mavx512f",
-                        "-mavx512bw",
-                        "-mavx512vnni",
-                        "-mprefer-vector-width=512");
+            case AVX512 -> avx512();
+            case AMX -> avx512("-mamx-tile", "-mamx-bf16");
             case NEON -> List.of("g++");
         };
+    }
+
+    private static List<String> avx512(String... more) {
+        List<String> compiler = new ArrayList<>(List.of(
+                "g++",
+                "native/cpu/ternary_avx512.cpp",
+                "-mavx512f",
+                "-mavx512bw",
+                "-mavx512vnni",
+                "-mprefer-vector-width=512"));
+        compiler.addAll(List.of(more));
+        return compiler;
     }
 
     /** Compiles and runs it. Returns its lines. */
