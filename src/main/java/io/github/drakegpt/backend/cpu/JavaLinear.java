@@ -4,12 +4,12 @@ import static io.github.drakegpt.backend.cpu.HeapStorage.floats;
 import static io.github.drakegpt.backend.cpu.HeapStorage.start;
 import static io.github.drakegpt.backend.cpu.HeapStorage.zero;
 
-import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cpu.JavaMatmul.Matrix;
 import io.github.drakegpt.ops.LinearGradOp;
 import io.github.drakegpt.ops.LinearOp;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 

@@ -1,12 +1,12 @@
 package io.github.drakegpt.backend.cpu;
 
-import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cpu.NativeCall.Kernel;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.LinearGradOp;
 import io.github.drakegpt.ops.LinearOp;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.ReluGradOp;
+import io.github.drakegpt.tensor.Precision;
 
 /** Linear layers in native code: the bits of {@link JavaLinear}. */
 final class NativeLinear extends JavaLinear {

@@ -2,7 +2,7 @@ package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOperations;
-import io.github.drakegpt.backend.Precision;
+import io.github.drakegpt.tensor.Precision;
 import org.junit.jupiter.api.Nested;
 
 /** The CPU's operations with one thread, with several, and in Java alone. */

@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
@@ -35,6 +34,7 @@ import io.github.drakegpt.ops.SumOp;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.io.IOException;

@@ -3,12 +3,12 @@ package io.github.drakegpt.backend.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.github.drakegpt.backend.Backend;
-import io.github.drakegpt.backend.Precision;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.train.Schedule;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.TrainingStep;
