@@ -11,11 +11,13 @@ import io.github.drakegpt.ops.CopyOp;
 import io.github.drakegpt.ops.CrossEntropyOp;
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.QuantizeWeightsOp;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.List;
 
 /**
  * A model that predicts the next token at every place of a sequence. It reads {@link #tokens} and writes {@link #logits};
@@ -172,6 +174,15 @@ public abstract class LanguageModel {
         if (matmulWeights() != weights()) {
             backend.copy(new CopyOp(weights(), matmulWeights()));
         }
+    }
+
+    /**
+     * Rounds the weights of a quantized model that is trained, as they are now: passes that follow multiply with these,
+     * also those of models that share the weights. Nothing to do for any other model.
+     */
+    public final void roundWeights() {
+        List<QuantizeWeightsOp> roundings = parameters.roundings();
+        backend.parallel(roundings.size(), i -> backend.quantizeWeights(roundings.get(i)));
     }
 
     /** Writes logits (B, T, V) for tokens (B, T). */

@@ -5,7 +5,6 @@ import io.github.drakegpt.ops.LinearOp;
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.QuantizeRowsOp;
-import io.github.drakegpt.ops.QuantizeWeightsOp;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Tensor;
 
@@ -15,25 +14,20 @@ import io.github.drakegpt.tensor.Tensor;
  * {@link LinearGradOp} of the rounded operands is the whole backward pass.
  */
 final class FloatLinearWeight extends LinearWeight {
-    private final Quantization quantization;
     private final Tensor strength; // (1), or null
     private final Parameter weight; // (out, in)
-    private final int matrices;
     private final Tensor roundedInput; // (rows, in), or null
     private final Tensor roundedWeight; // (out, in), or null
-    private QuantizeWeightsOp quantizeWeights; // or null
     private QuantizeRowsOp quantizeRows; // or null
     private LinearOp linear;
     private LinearGradOp linearGrad; // or null
 
     FloatLinearWeight(LayerContext context, Quantization quantization, Parameter weight, int matrices) {
-        this.quantization = quantization;
         this.strength = context.strength();
         this.weight = weight;
-        this.matrices = matrices;
         boolean rounds = quantization != Quantization.NONE;
         this.roundedInput = rounds ? context.activation(weight.value().shape().columns()) : null;
-        this.roundedWeight = rounds ? context.allocate(weight.value().shape()) : null;
+        this.roundedWeight = rounds ? context.roundedWeight(weight, quantization, matrices) : null;
     }
 
     @Override
@@ -45,8 +39,7 @@ final class FloatLinearWeight extends LinearWeight {
     void wire(Wiring wiring) {
         Tensor x = wiring.x().value();
         Tensor w = weight.matmulWeights();
-        if (quantization != Quantization.NONE) {
-            quantizeWeights = new QuantizeWeightsOp(weight.value(), quantization, matrices, strength, roundedWeight);
+        if (roundedWeight != null) {
             quantizeRows = new QuantizeRowsOp(x, strength, roundedInput);
             x = roundedInput;
             w = roundedWeight;
@@ -60,8 +53,7 @@ final class FloatLinearWeight extends LinearWeight {
 
     @Override
     void forward(Operations ops, Pass pass) {
-        if (quantizeWeights != null) {
-            ops.quantizeWeights(quantizeWeights);
+        if (quantizeRows != null) {
             ops.quantizeRows(quantizeRows, pass);
         }
         ops.linear(linear, pass);

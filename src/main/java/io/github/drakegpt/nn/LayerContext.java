@@ -3,6 +3,7 @@ package io.github.drakegpt.nn;
 import io.github.drakegpt.ops.Dropout;
 import io.github.drakegpt.ops.Int8Rows;
 import io.github.drakegpt.ops.PackedWeights;
+import io.github.drakegpt.ops.QuantizeWeightsOp;
 import io.github.drakegpt.ops.RandomStream;
 import io.github.drakegpt.quant.PackedMatrix;
 import io.github.drakegpt.quant.Quantization;
@@ -164,6 +165,20 @@ public final class LayerContext {
 
     Tensor allocate(Shape shape) {
         return arena.allocate(activations(), shape);
+    }
+
+    /**
+     * Where a weight is rounded to before the passes that multiply with it; models that share the weight share this too.
+     *
+     * @param matrices of which the weight consists, each rounded with a scale of its own
+     */
+    Tensor roundedWeight(Parameter weight, Quantization quantization, int matrices) {
+        Tensor value = weight.value();
+        QuantizeWeightsOp rounding = parameters.shares()
+                ? parameters.nextSharedRounding()
+                : new QuantizeWeightsOp(value, quantization, matrices, strength(), allocate(value.shape()));
+        parameters.addRounding(rounding);
+        return rounding.q();
     }
 
     /** A buffer (rows, perRow) shared by all layers that name the same use: its content does not outlive a call. */

@@ -2,6 +2,7 @@ package io.github.drakegpt.nn;
 
 import io.github.drakegpt.ops.PackedWeights;
 import io.github.drakegpt.ops.Philox;
+import io.github.drakegpt.ops.QuantizeWeightsOp;
 import io.github.drakegpt.ops.RandomStream;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
@@ -43,6 +44,7 @@ public final class Parameters {
     private final List<Entry> entries = new ArrayList<>();
     private final List<Packed> packed = new ArrayList<>();
     private final List<Constant> constants = new ArrayList<>();
+    private final List<QuantizeWeightsOp> roundings = new ArrayList<>();
     private long size;
     private long count;
 
@@ -70,7 +72,8 @@ public final class Parameters {
     /**
      * Parameters in buffers of the size that was counted.
      *
-     * @param shared the parameters of a model of the same configuration and use, whose packed weights to share; or null
+     * @param shared the parameters of a model of the same configuration and use, whose packed or rounded weights to
+     *     share; or null
      */
     public static Parameters in(Buffers buffers, Parameters shared) {
         return new Parameters(buffers, shared);
@@ -110,7 +113,7 @@ public final class Parameters {
                 grads == null ? null : grads.slice(size, shape));
     }
 
-    /** Whether packed weights are shared with another model. */
+    /** Whether packed and rounded weights are shared with another model. */
     boolean shares() {
         return shared != null;
     }
@@ -123,6 +126,15 @@ public final class Parameters {
     void addPacked(Packed weight) {
         packed.add(weight);
         count += weight.parts().size() * weight.each().size();
+    }
+
+    /** The other model's rounding that corresponds to the next one here. */
+    QuantizeWeightsOp nextSharedRounding() {
+        return shared.roundings.get(roundings.size());
+    }
+
+    void addRounding(QuantizeWeightsOp rounding) {
+        roundings.add(rounding);
     }
 
     void addConstant(String name, Shape shape, float[] values) {
@@ -152,6 +164,11 @@ public final class Parameters {
     /** The rest of the model's state_dict. */
     public List<Constant> constants() {
         return Collections.unmodifiableList(constants);
+    }
+
+    /** What rounds the weights of a quantized model that is trained, before a pass multiplies with them. */
+    public List<QuantizeWeightsOp> roundings() {
+        return Collections.unmodifiableList(roundings);
     }
 
     /** Initial values for a seed: element i depends only on the seed and on i. */

@@ -54,6 +54,7 @@ final class Evaluator {
     }
 
     private void operations() {
+        replicas[0].roundWeights();
         backend.parallel(replicas.length, r -> {
             for (int i = r; i < regions.length; i += replicas.length) {
                 regions[i].run();

@@ -393,6 +393,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
             if (slot.setStrength != null) {
                 backend.copy(slot.setStrength);
             }
+            replicas[0].roundWeights();
             pass.run();
         };
     }

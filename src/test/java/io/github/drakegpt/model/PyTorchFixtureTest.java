@@ -114,6 +114,7 @@ class PyTorchFixtureTest {
             model.setWeights(StateDict.read(file, parameters, "weights."));
 
             load(model, tokens, targets, 0, rows);
+            model.roundWeights();
             model.forward(backend, pass);
             float[] expectedLogits = floats(file, "logits");
             assertClose("logits", model.logits().toFloats(), expectedLogits, 0, 1e-5);
@@ -134,6 +135,7 @@ class PyTorchFixtureTest {
             AdamWOp adamW = new AdamWOp(state, learningRate, step, norm, adamWSettings);
             for (int i = 0; i < learningRates.size(); i++) {
                 load(model, tokens, targets, i * rows, rows);
+                model.roundWeights();
                 model.forwardBackward(backend, trainingLoss, pass);
                 if (i == 0) {
                     float expectedLoss = floats(file, "loss")[0];
