@@ -25,7 +25,7 @@ import org.junit.platform.launcher.core.LauncherFactory;
  * Runs the tests of one class that have a tag, for {@code gpu-check}, which gives each class a process of its own. Each test is
  * named on stderr before it begins, so that the last line names the one that did not come back.
  */
-public final class RunTests {
+final class RunTests {
     private static final int MOST_CHARACTERS = 400; // of what is said about a failure
     private static final int MOST_FAILURES = 20;
 

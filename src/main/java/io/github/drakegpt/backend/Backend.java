@@ -4,6 +4,8 @@ import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Precision;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 
@@ -28,6 +30,17 @@ public interface Backend extends Operations, Measuring, AutoCloseable {
 
     /** A new arena, for the memory of one model. */
     Arena newArena();
+
+    /**
+     * A tensor in a Java array: nothing is copied.
+     *
+     * @param array a {@code float[]} for F32, {@code int[]} for I32 or {@code byte[]} for I8, as long as the shape says
+     * @throws IllegalArgumentException if it has another length, or the device cannot reach the array
+     */
+    default Tensor wrap(DType dtype, Object array, Shape shape) {
+        throw new IllegalArgumentException("The device " + name()
+                + " cannot reach an array of Java; allocate a tensor in an arena and write the values to it.");
+    }
 
     // ---------------------------------------------------------------------------------------------- running
 

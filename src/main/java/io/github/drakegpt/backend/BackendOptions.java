@@ -13,7 +13,7 @@ public record BackendOptions(int threads, Precision precision, boolean fuse) {
     /** @throws IllegalArgumentException if there is no thread */
     public BackendOptions {
         if (threads < 1) {
-            throw new IllegalArgumentException(threads + " threads are not possible; give --threads 1 or more.");
+            throw new IllegalArgumentException(threads + " threads are not possible; give 1 or more.");
         }
     }
 

@@ -40,6 +40,8 @@ public final class NativeFolder {
     private static final int STICKY = 01000;
     private static final int ROOT = 0;
 
+    private static volatile Path chosenCache; // null: the user's
+
     private final Path folder;
     private final boolean temporary;
 
@@ -53,8 +55,16 @@ public final class NativeFolder {
         return open(userCache());
     }
 
+    /** Takes another folder than the user's cache from now on; what was loaded from there stays loaded. */
+    public static void useCache(Path cache) {
+        chosenCache = cache.toAbsolutePath();
+    }
+
     /** The folder for data that programs can recreate. */
     public static Path userCache() {
+        if (chosenCache != null) {
+            return chosenCache;
+        }
         String cache = System.getenv("XDG_CACHE_HOME");
         Path home = Path.of(System.getProperty("user.home"));
         return cache == null || !cache.startsWith("/") ? home.resolve(".cache") : Path.of(cache);

@@ -9,7 +9,18 @@ import io.github.drakegpt.tensor.Tensor;
 /** Counts allocations without making them. Its tensors discard all that is written to them; nothing can run on them. */
 public final class MeasuringArena implements Arena {
     /** Memory without content. Each tensor has its own, since tensors that share one would overlap. */
-    private record Nothing(long size) implements Storage {
+    private static final class Nothing implements Storage {
+        private final long size;
+
+        Nothing(long size) {
+            this.size = size;
+        }
+
+        @Override
+        public long size() {
+            return size;
+        }
+
         @Override
         public void read(long offset, Object array, int arrayOffset, int length) {
             throw new UnsupportedOperationException("A tensor that was only measured has no content.");

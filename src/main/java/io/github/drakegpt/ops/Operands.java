@@ -249,7 +249,7 @@ public final class Operands {
                     + (before == null
                             ? "; it has to be (" + String.join(", ", operand.dims()) + ")."
                             : ", " + before.by().name() + " is "
-                                    + before.by().tensor().shape() + "; " + dims(before.by()) + " and " + dims(operand)
+                                    + before.by().tensor().shape() + "; " + dims(operand) + " and " + dims(before.by())
                                     + " are wanted."));
         }
     }

@@ -10,7 +10,12 @@ public final class Bfloat16 {
 
     private Bfloat16() {}
 
-    /** Rounds to nearest, ties to even; values out of range become infinite, NaN becomes CUDA's NaN. */
+    /**
+     * Rounds to nearest, ties to even.
+     *
+     * @param value any; out of range it becomes infinite, NaN becomes CUDA's NaN
+     * @return its 16 bits
+     */
     public static char of(float value) {
         if (Float.isNaN(value)) {
             return NAN;
@@ -20,7 +25,12 @@ public final class Bfloat16 {
         return (char) (bits + HALF - 1 + odd >>> 16);
     }
 
-    /** The number that the bits stand for. */
+    /**
+     * The number that the bits stand for.
+     *
+     * @param bits 16 of them
+     * @return the same number, exactly
+     */
     public static float toFloat(char bits) {
         return Float.intBitsToFloat(bits << 16);
     }

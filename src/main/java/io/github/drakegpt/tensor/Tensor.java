@@ -119,7 +119,7 @@ public final class Tensor {
      * @return whether a change of one can be seen in the other
      */
     public boolean overlaps(Tensor other) {
-        return storage == other.storage && offset < other.offset + other.size() && other.offset < offset + size();
+        return storage.equals(other.storage) && offset < other.offset + other.size() && other.offset < offset + size();
     }
 
     /**

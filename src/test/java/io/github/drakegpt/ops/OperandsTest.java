@@ -37,7 +37,7 @@ class OperandsTest {
                 .withMessage("softmax: y is (2, 4), x is (3, 4); (rows, c) and (rows, c) are wanted.");
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> new LinearOp(f32(3, 4), f32(5, 6), null, false, f32(3, 5)))
-                .withMessage("linear: w is (5, 6), x is (3, 4); (rows, in) and (out, in) are wanted.");
+                .withMessage("linear: w is (5, 6), x is (3, 4); (out, in) and (rows, in) are wanted.");
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> new LinearOp(f32(3, 4), f32(5, 4), f32(4), false, f32(3, 5)))
                 .withMessageStartingWith("linear: bias is (4), w is (5, 4)");

@@ -45,6 +45,8 @@ import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Precision;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
 import java.util.List;
 import java.util.OptionalDouble;
 import java.util.function.IntConsumer;
@@ -122,6 +124,16 @@ public final class CpuBackend implements Backend {
     @Override
     public Arena newArena() {
         return new HeapArena(memory);
+    }
+
+    @Override
+    public Tensor wrap(DType dtype, Object array, Shape shape) {
+        HeapStorage storage = new HeapStorage(array);
+        if (storage.size() != shape.size()) {
+            throw new IllegalArgumentException("An array of " + storage.size() + " values was given for a tensor "
+                    + shape + "; give one of " + shape.size() + ".");
+        }
+        return new Tensor(dtype, shape, storage, 0);
     }
 
     @Override

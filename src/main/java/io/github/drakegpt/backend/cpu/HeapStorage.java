@@ -10,6 +10,11 @@ import java.util.Arrays;
 final class HeapStorage implements Storage {
     private final Object array;
 
+    /** @param array of the type that the elements have */
+    HeapStorage(Object array) {
+        this.array = array;
+    }
+
     HeapStorage(DType dtype, int length) {
         array = switch (dtype) {
             case F32 -> new float[length];
@@ -23,7 +28,11 @@ final class HeapStorage implements Storage {
     }
 
     static Object array(Tensor tensor) {
-        return ((HeapStorage) tensor.storage()).array;
+        if (!(tensor.storage() instanceof HeapStorage storage)) {
+            throw new IllegalArgumentException("A tensor " + tensor
+                    + " that is not on the CPU was given; allocate it in an arena of this device, or wrap an array.");
+        }
+        return storage.array;
     }
 
     static float[] floats(Tensor tensor) {
@@ -70,6 +79,17 @@ final class HeapStorage implements Storage {
     @Override
     public Object device() {
         return "the CPU";
+    }
+
+    /** Storages that wrap one array share its elements. */
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof HeapStorage that && array == that.array;
+    }
+
+    @Override
+    public int hashCode() {
+        return System.identityHashCode(array);
     }
 
     @Override

@@ -10,6 +10,10 @@ import java.util.Optional;
 
 /** A provider of the CUDA backend over one of the drivers. */
 abstract class DriverBackendProvider implements BackendProvider {
+    private static final String NO_JCUDA =
+            "JCuda is missing; put org.jcuda:jcuda, jcublas and jcudnn, and their natives for"
+                    + " linux-x86_64, on the class path or the module path.";
+
     private final Driver driver;
 
     DriverBackendProvider(Driver driver) {
@@ -21,8 +25,21 @@ abstract class DriverBackendProvider implements BackendProvider {
         return CudaLibraries.find(driver).isPresent();
     }
 
+    /** Whether a program that embeds the library has JCuda, which is optional. */
+    private static boolean hasJCuda() {
+        try {
+            Class.forName("jcuda.driver.JCudaDriver", false, DriverBackendProvider.class.getClassLoader());
+            return true;
+        } catch (ClassNotFoundException e) {
+            return false;
+        }
+    }
+
     @Override
     public final Optional<String> obstacle() {
+        if (!hasJCuda()) {
+            return Optional.of(NO_JCUDA);
+        }
         try {
             libraries();
             return Optional.empty();
@@ -34,6 +51,9 @@ abstract class DriverBackendProvider implements BackendProvider {
     @Override
     public final Map<String, String> facts() {
         Map<String, String> facts = new LinkedHashMap<>();
+        if (!hasJCuda()) {
+            return facts;
+        }
         try {
             facts.putAll(CudaLibraries.load(driver).facts());
             for (CudaProbe.Device device : CudaProbe.devices()) {

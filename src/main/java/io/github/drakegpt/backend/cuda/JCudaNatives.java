@@ -53,7 +53,7 @@ final class JCudaNatives {
     void load(String name, Change change, Runnable initialiser) throws IOException {
         String file =
                 LibUtils.createLibraryFileName(LibUtils.createPlatformLibraryName(name + "-" + JCudaVersion.get()));
-        Path library = folder.put(file, change.apply(resource("/lib/" + file)));
+        Path library = folder.put(file, change.apply(resource("lib/" + file)));
         String temporary = System.getProperty(TEMPORARY_FOLDER);
         System.setProperty(TEMPORARY_FOLDER, library.getParent().toString());
         try {
@@ -64,7 +64,7 @@ final class JCudaNatives {
     }
 
     private static byte[] resource(String name) throws IOException {
-        try (InputStream in = LibUtils.class.getResourceAsStream(name)) {
+        try (InputStream in = LibUtils.class.getClassLoader().getResourceAsStream(name)) {
             if (in == null) {
                 throw new FileNotFoundException(name + " is not on the class path");
             }

@@ -1,0 +1,42 @@
+package io.github.drakegpt;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Runs the examples by the commands in their comments. */
+class ExamplesTest {
+    private static final int MOST_LINES = 60;
+
+    @TempDir
+    Path work;
+
+    static List<Path> examples() throws IOException {
+        try (Stream<Path> files = Files.list(Example.FOLDER)) {
+            return files.sorted().toList();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("examples")
+    void anExampleIsOneShortFileThatTheReadmeLinks(Path example) throws IOException {
+        assertThat(Files.readAllLines(example)).hasSizeLessThanOrEqualTo(MOST_LINES);
+        assertThat(Files.readString(Path.of("README.md"))).contains("(" + Example.FOLDER + "/" + example.getFileName());
+    }
+
+    @Test
+    void softmaxOfMyArray() throws Exception {
+        assertThat(Example.of("SoftmaxOfMyArray").run(work, Map.of()))
+                .containsPattern("probabilities \\[0.0320586.*, 0.25, 0.25, 0.25, 0.25]\n")
+                .containsPattern("gradients \\[0.03103084.*, -0.0625, -0.0625, -0.0625, 0.1875]\n");
+    }
+}

@@ -1,0 +1,51 @@
+package io.github.drakegpt;
+
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import io.github.drakegpt.backend.cuda.Simt;
+import io.github.drakegpt.tensor.Arena;
+import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Tensor;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+
+/** The GPU's kernels by the front door. */
+@Tag("simt")
+class SimtFrontDoorTest extends DeviceOperations {
+    @Override
+    Device open() {
+        Simt.build();
+        return Device.open("simt");
+    }
+
+    @Test
+    void aGpuCannotReachArrays() {
+        try (Device device = open()) {
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> device.wrap(new float[4], 2, 2))
+                    .withMessage(
+                            "The device cuda cannot reach an array of Java; allocate a tensor in an arena and write"
+                                    + " the values to it.");
+        }
+    }
+
+    @Test
+    void memoryOfAnotherDeviceIsRefused() {
+        try (Device gpu = open();
+                Device cpu = Device.open("cpu");
+                Arena heap = cpu.newArena();
+                Arena memory = gpu.newArena()) {
+            Tensor onCpu = heap.allocate(DType.F32, 2, 2);
+            Tensor onGpu = memory.allocate(DType.F32, 2, 2);
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> gpu.softmax(onCpu, onCpu))
+                    .withMessageContaining("that is not on the GPU");
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> cpu.softmax(onGpu, onGpu))
+                    .withMessageContaining("that is not on the CPU");
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> cpu.softmax(onCpu, onGpu))
+                    .withMessageContaining("allocate both in arenas of one");
+        }
+    }
+}
