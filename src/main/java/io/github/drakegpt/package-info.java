@@ -1,5 +1,6 @@
 /**
- * What programs that embed the library use: a {@linkplain io.github.drakegpt.Device device}, its memory and operations.
- * Tensors and arenas are in {@link io.github.drakegpt.tensor}; what is in the other packages may change at any time.
+ * What programs that embed the library use: a {@linkplain io.github.drakegpt.Device device}, its memory and operations, and
+ * {@linkplain io.github.drakegpt.TextModel models} of text. Tensors and arenas are in {@link io.github.drakegpt.tensor}; what
+ * is in the other packages may change at any time.
  */
 package io.github.drakegpt;

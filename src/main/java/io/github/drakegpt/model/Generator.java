@@ -6,6 +6,7 @@ import io.github.drakegpt.ops.Sampling;
 import io.github.drakegpt.tensor.Arena;
 import java.util.Arrays;
 import java.util.function.IntConsumer;
+import java.util.function.IntPredicate;
 
 /**
  * Continues a sequence of tokens. The model sees the last T tokens at positions 0, 1, ...: until there are T, each new
@@ -20,12 +21,26 @@ public final class Generator implements AutoCloseable {
     private Decoder decoder; // reused while sampling and seed stay the same; null at first
 
     public Generator(Backend backend, Weights weights) {
+        this(backend, weights.config(), null);
+        try {
+            model.load(weights);
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    /** Shares the weights of another model, which was not built for training and must outlive it. */
+    public Generator(Backend backend, LanguageModel sharing) {
+        this(backend, sharing.config(), sharing);
+    }
+
+    private Generator(Backend backend, ModelConfig config, LanguageModel sharing) {
         this.backend = backend;
         this.arena = backend.newArena();
-        this.contextLength = weights.config().contextLength();
+        this.contextLength = config.contextLength();
         try {
-            this.model = LanguageModel.forGeneration(weights.config(), backend, arena, 1, null);
-            model.load(weights);
+            this.model = LanguageModel.forGeneration(config, backend, arena, 1, sharing);
         } catch (RuntimeException e) {
             arena.close();
             throw e;
@@ -49,6 +64,15 @@ public final class Generator implements AutoCloseable {
      */
     public void generate(
             int[] prompt, int length, Sampling sampling, long seed, int sample, boolean cached, IntConsumer sink) {
+        generateWhile(prompt, length, sampling, seed, sample, cached, token -> {
+            sink.accept(token);
+            return true;
+        });
+    }
+
+    /** The same, except that it ends early once the sink returns false. */
+    public void generateWhile(
+            int[] prompt, int length, Sampling sampling, long seed, int sample, boolean cached, IntPredicate sink) {
         if (prompt.length == 0) {
             throw new IllegalArgumentException("There is no prompt to continue; give at least one character.");
         }
@@ -80,7 +104,9 @@ public final class Generator implements AutoCloseable {
                 alike = Integer.MAX_VALUE;
             }
             for (int token : decoder.draw(pass, Math.min(alike, length - drawn))) {
-                sink.accept(token);
+                if (!sink.test(token)) {
+                    return;
+                }
                 drawn++;
                 inCache = filled;
                 if (filled == contextLength) {

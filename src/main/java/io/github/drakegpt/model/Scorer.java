@@ -29,21 +29,35 @@ public final class Scorer implements AutoCloseable {
     public record Score(double nll, double perplexity, int predicted) {}
 
     public Scorer(Backend backend, Weights weights) {
+        this(backend, weights.config(), null);
+        try {
+            replicas[0].load(weights);
+        } catch (RuntimeException e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    /** Shares the weights of another model, which was not built for training and must outlive it. */
+    public Scorer(Backend backend, LanguageModel sharing) {
+        this(backend, sharing.config(), sharing);
+    }
+
+    private Scorer(Backend backend, ModelConfig config, LanguageModel sharing) {
         this.backend = backend;
         this.arena = backend.newArena();
-        this.contextLength = weights.config().contextLength();
+        this.contextLength = config.contextLength();
         this.windowsPerPass = Math.max(1, ROWS / contextLength);
         this.replicas = new LanguageModel[backend.workers()];
         this.losses = new Tensor[replicas.length];
         this.lossOps = new CrossEntropyOp[replicas.length];
         try {
             for (int i = 0; i < replicas.length; i++) {
-                LanguageModel shared = i == 0 ? null : replicas[0];
-                replicas[i] = LanguageModel.forEvaluation(weights.config(), backend, arena, windowsPerPass, shared);
+                LanguageModel shared = i == 0 ? sharing : replicas[0];
+                replicas[i] = LanguageModel.forEvaluation(config, backend, arena, windowsPerPass, shared);
                 losses[i] = arena.allocate(DType.F32, Shape.of(1));
                 lossOps[i] = replicas[i].evaluationLoss(losses[i]);
             }
-            replicas[0].load(weights);
         } catch (RuntimeException e) {
             arena.close();
             throw e;
