@@ -43,5 +43,6 @@ struct Kernels {
 
 extern const Kernels avx2;
 extern const Kernels avx512;
+extern const Kernels amx;
 
 }  // namespace ternary

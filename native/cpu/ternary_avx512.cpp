@@ -10,7 +10,7 @@ namespace {
 
 constexpr int MOST_ROWS = 12;   // whose sums of half a tile, two registers a row, leave some of the 32 for the rest
 constexpr int WHOLE_TILES = 4;  // up to so many rows there are registers for the sums of a whole tile
-constexpr int AHEAD = 4096;     // bytes: further than the hardware prefetches by itself
+constexpr int AHEAD = 8192;     // bytes: further than the hardware prefetches by itself
 
 /**
  * 64 bytes of a tile hold its rows g..g + 3 (s = 0) and g + 8..g + 11 (s = 1), of each 16 columns for each v and h; so
@@ -38,7 +38,7 @@ void multiply(const Product& p, int tile, int row) {
                 __m512i packed[HALVES];
                 for (int half = 0; half < HALVES; half++) {
                     packed[half] = _mm512_loadu_si512(w + 64 * half);
-                    _mm_prefetch(w + 64 * half + AHEAD, _MM_HINT_T0);
+                    _mm_prefetch(w + 64 * half + AHEAD, _MM_HINT_T1);
                 }
 #pragma GCC unroll 4
                 for (int vh = 0; vh < 4 / BITS; vh++) {  // 2 v + h

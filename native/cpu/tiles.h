@@ -21,17 +21,18 @@ inline void written_for_tiles() {
     asm volatile("" ::: "memory");
 }
 
-/** While it lives, all tiles can be used, at their full size. */
+/** While it lives, all tiles can be used: 6 and 7 at their full size, the others with as many rows as it is told. */
 class TileState {
 public:
-    __attribute__((target("amx-tile"))) TileState() {
+    __attribute__((target("amx-tile"))) explicit TileState(int rows = TILE) {
+        uint8_t n = rows;
         struct alignas(64) {
             uint8_t palette = 1;
             uint8_t start_row = 0;
             uint8_t reserved[14] = {};
             uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-            uint8_t rows[16] = {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE};
-        } config;
+            uint8_t rows[16];
+        } config{.rows = {n, n, n, n, n, n, TILE, TILE}};
         asm volatile("" : : "m"(config));
         _tile_loadconfig(&config);
     }

@@ -350,7 +350,9 @@ void test_dropout() {
     }
 }
 
-#if defined __AVX512VNNI__
+#if defined __AMX_INT8__
+constexpr const ternary::Kernels& PACKED = ternary::amx;
+#elif defined __AVX512VNNI__
 constexpr const ternary::Kernels& PACKED = ternary::avx512;
 #elif defined __AVX2__
 constexpr const ternary::Kernels& PACKED = ternary::avx2;
@@ -383,10 +385,10 @@ uint32_t small_sum(Numbers& numbers) {
     return uint32_t(1000 * (numbers.next() + 1));
 }
 
-/** Sizes from one tile and unit to some, and more rows than are multiplied at a time. */
+/** Sizes from one tile and unit to some, and more rows than are multiplied at a time, or than have their sums kept. */
 void test_packed() {
     for (int bits : {1, 2}) {
-        for (int rows = 1; rows <= 40; rows++) {
+        for (int rows = 1; rows <= 300; rows += rows < 40 ? 1 : 260) {
             for (int units : {1, 2, 9, 17}) {
                 int out = 16 * (rows % 4) + 7 * (units % 2) + 9;
                 int stride = units * 256 / bits;

@@ -103,7 +103,7 @@ class NativeSelftestTest {
         return switch (instructions) {
             case AVX2 -> List.of("g++", "native/cpu/ternary_avx2.cpp", "-mavx2", "-mfma");
             case AVX512 -> avx512();
-            case AMX -> avx512("-mamx-tile", "-mamx-bf16");
+            case AMX -> avx512("native/cpu/ternary_amx.cpp", "-mamx-tile", "-mamx-bf16", "-mamx-int8");
             case NEON -> List.of("g++");
         };
     }
