@@ -12,6 +12,10 @@ import java.util.function.IntConsumer;
 /**
  * A device: the {@linkplain Operations operations} that models consist of, memory for their tensors, ways to run many
  * of them at once, and {@linkplain Measuring measurements}.
+ *
+ * <p>Any thread may call any method at any time, and gets the result that it would get alone, to the bit, if no other
+ * one changes the same tensors. A CPU works for several threads at once; a GPU does their calls one after the other,
+ * since it has one stream. After {@link #close} all that needs the device throws an {@link IllegalStateException}.
  */
 public interface Backend extends Operations, Measuring, AutoCloseable {
     /** The name that selects it: {@code cpu}. */
@@ -99,7 +103,12 @@ public interface Backend extends Operations, Measuring, AutoCloseable {
         return 1;
     }
 
-    /** Frees the backend's resources; its arenas must have been closed. */
+    /**
+     * Waits for calls under way, then frees the backend's resources, and on a GPU what its arenas still hold. Closing it
+     * again does nothing.
+     *
+     * @throws IllegalStateException if called by the backend's own work, such as a task of {@link #parallel}
+     */
     @Override
     void close();
 }

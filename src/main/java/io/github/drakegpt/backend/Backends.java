@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend;
 
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
@@ -14,9 +15,9 @@ public final class Backends {
 
     private Backends() {}
 
-    /** All providers, the one that {@code auto} prefers first. */
+    /** All providers that this library's class loader sees, the one that {@code auto} prefers first. */
     public static List<BackendProvider> providers() {
-        return ServiceLoader.load(BackendProvider.class).stream()
+        return ServiceLoader.load(BackendProvider.class, Backends.class.getClassLoader()).stream()
                 .map(ServiceLoader.Provider::get)
                 .sorted(Comparator.comparingInt(BackendProvider::rank).reversed())
                 .toList();
@@ -35,6 +36,7 @@ public final class Backends {
      */
     public static Backend create(String device, BackendOptions options) {
         List<BackendProvider> providers = providers();
+        List<String> refusals = new ArrayList<>();
         for (BackendProvider provider : providers) {
             boolean chosen = device.equals(provider.name());
             boolean considered = device.equals("auto") && provider.rank() >= 0 && provider.isPresent();
@@ -47,6 +49,7 @@ public final class Backends {
                     throw new IllegalArgumentException("The device " + device + " cannot be used: " + obstacle.get());
                 }
                 log.info("Not using {}: {}", provider.name(), obstacle.get());
+                refusals.add(provider.name() + ": " + obstacle.get());
                 continue;
             }
             Backend backend;
@@ -57,10 +60,14 @@ public final class Backends {
                     throw e;
                 }
                 log.warn("Not using {}: {}", provider.name(), e.getMessage());
+                refusals.add(provider.name() + ": " + e.getMessage());
                 continue;
             }
             log.info("Device {}: {}", backend.name(), backend.description());
             return backend;
+        }
+        if (device.equals("auto")) {
+            throw new IllegalArgumentException("No device can be used: " + String.join(" ", refusals));
         }
         throw new IllegalArgumentException("There is no device '" + device + "'; choose auto or one of: "
                 + providers.stream()

@@ -12,11 +12,15 @@ import java.util.function.IntPredicate;
  * Continues a sequence of tokens. The model sees the last T tokens at positions 0, 1, ...: until there are T, each new
  * token takes one row of computation, with cached keys and values. From then on every token shifts all positions, which
  * makes the cache invalid, so the whole window is computed again.
+ *
+ * <p>Any thread may call any method at any time; calls wait for each other, {@link #close} too, and after that throw an
+ * {@link IllegalStateException}, as calls by a sink do.
  */
 public final class Generator implements AutoCloseable {
     private final Backend backend;
     private final Arena arena;
     private final LanguageModel model;
+    private final Turns turns = new Turns("generator");
     private final int contextLength;
     private Decoder decoder; // reused while sampling and seed stay the same; null at first
 
@@ -49,7 +53,7 @@ public final class Generator implements AutoCloseable {
 
     /** Continues with other weights of the same model. */
     public void setWeights(Weights weights) {
-        model.load(weights);
+        turns.take(() -> model.load(weights));
     }
 
     /**
@@ -79,6 +83,11 @@ public final class Generator implements AutoCloseable {
         if (length < 0) {
             throw new IllegalArgumentException("A length of " + length + " is not possible; give 0 or more.");
         }
+        turns.take(() -> draw(prompt, length, sampling, seed, sample, cached, sink));
+    }
+
+    private void draw(
+            int[] prompt, int length, Sampling sampling, long seed, int sample, boolean cached, IntConsumer sink) {
         if (decoder == null || !decoder.draws(sampling, seed)) {
             closeDecoder();
             decoder = new Decoder(backend, model, 1, sampling, seed);
@@ -129,7 +138,9 @@ public final class Generator implements AutoCloseable {
 
     @Override
     public void close() {
-        closeDecoder();
-        arena.close();
+        turns.end(() -> {
+            closeDecoder();
+            arena.close();
+        });
     }
 }

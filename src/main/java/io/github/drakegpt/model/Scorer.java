@@ -8,13 +8,18 @@ import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
+import java.util.function.IntConsumer;
 
-/** Measures how well a model predicts a given text. */
+/**
+ * Measures how well a model predicts a given text. Any thread may call any method at any time; calls wait for each
+ * other, {@link #close} too, and after that throw an {@link IllegalStateException}.
+ */
 public final class Scorer implements AutoCloseable {
     private static final int ROWS = 2048;
 
     private final Backend backend;
     private final Arena arena;
+    private final Turns turns = new Turns("scorer");
     private final LanguageModel[] replicas;
     private final Tensor[] losses; // each (1)
     private final CrossEntropyOp[] lossOps;
@@ -132,7 +137,7 @@ public final class Scorer implements AutoCloseable {
         int passes = passes(tokens);
         int predicted = tokens.length - 1;
         int whole = predicted / contextLength;
-        backend.parallel(Math.min(replicas.length, passes), r -> {
+        IntConsumer replica = r -> {
             for (int pass = r; pass < passes; pass += replicas.length) {
                 int first = pass * windowsPerPass;
                 boolean rest = first >= whole;
@@ -142,11 +147,12 @@ public final class Scorer implements AutoCloseable {
                 replicas[r].writeTokens(Arrays.copyOfRange(tokens, from, from + windows * length));
                 work.run(r, pass, from, windows, length);
             }
-        });
+        };
+        turns.take(() -> backend.parallel(Math.min(replicas.length, passes), replica));
     }
 
     @Override
     public void close() {
-        arena.close();
+        turns.end(arena::close);
     }
 }

@@ -3,7 +3,7 @@ package io.github.drakegpt.backend.cpu;
 import io.github.drakegpt.ops.Sampling;
 import java.util.Arrays;
 
-/** Draws a token from a row of logits, in float64. Keeps its arrays between draws; for one thread at a time. */
+/** Draws a token from a row of logits, in float64. Keeps its arrays between draws; for one thread at a time, {@link Scratch#sampler}. */
 final class CpuSampler {
     /** Ids occupy the lowest 16 bits of a sort key, enough for every vocabulary. */
     private static final int TIE_RANGE = 1 << 16;

@@ -17,7 +17,7 @@ import io.github.drakegpt.tensor.Tensor;
 
 /** Operations on tokens: drawing batches, embeddings, sampling. */
 final class CpuTokens {
-    private final CpuSampler sampler = new CpuSampler();
+    private CpuTokens() {}
 
     /**
      * The token of a row.
@@ -93,11 +93,12 @@ final class CpuTokens {
         }
     }
 
-    void sample(SampleOp op, Pass pass) {
+    static void sample(SampleOp op, Pass pass) {
         op.rows(pass);
         int v = op.vocabSize();
         RandomStream stream = op.stream();
         int step = number(stream.step());
+        CpuSampler sampler = Scratch.get().sampler();
         long first = op.firstSequence() == null ? 0 : number(op.firstSequence());
         for (int b = 0; b < pass.batch(); b++) {
             float u = Philox.uniform(Philox.word(stream.seed(), stream.purpose(), step, first + b));

@@ -23,7 +23,7 @@ final class HeapArena implements Arena {
     }
 
     @Override
-    public Tensor allocate(DType dtype, Shape shape) {
+    public synchronized Tensor allocate(DType dtype, Shape shape) {
         if (shape.size() > MAX_LENGTH) {
             throw new OutOfMemoryException(
                     "A tensor " + dtype + " " + shape + " is larger than a Java array can be; choose a smaller batch.",
@@ -49,12 +49,12 @@ final class HeapArena implements Arena {
     }
 
     @Override
-    public void onClose(Runnable release) {
+    public synchronized void onClose(Runnable release) {
         releases.add(release);
     }
 
     @Override
-    public long bytes() {
+    public synchronized long bytes() {
         return bytes;
     }
 
@@ -66,7 +66,7 @@ final class HeapArena implements Arena {
     }
 
     @Override
-    public void close() {
+    public synchronized void close() {
         for (int i = releases.size() - 1; i >= 0; i--) {
             releases.get(i).run();
         }

@@ -11,6 +11,7 @@ final class Scratch {
     private final float[][] floats = new float[SLOTS][0];
     private final Philox.Lanes lanes = new Philox.Lanes();
     private final Masks masks = new Masks();
+    private final CpuSampler sampler = new CpuSampler();
     private final int[][] ints = new int[2][0];
     private NativeCall call;
     private final float[][][] rows = new float[6][0][];
@@ -61,6 +62,10 @@ final class Scratch {
 
     Masks masks() {
         return masks;
+    }
+
+    CpuSampler sampler() {
+        return sampler;
     }
 
     int[] ints(int slot, int length) {

@@ -3,12 +3,17 @@ package io.github.drakegpt.backend.cpu;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.function.IntConsumer;
 
 /**
- * A few threads that run the tasks of one caller concurrently. A training step of a small model takes half a
- * millisecond and starts tasks several times, so a waiting thread spins for a moment before it sleeps, and starting
- * tasks allocates nothing: an executor service does neither.
+ * A few threads that run the tasks of one caller concurrently; another caller that finds them taken runs its tasks
+ * itself. A training step of a small model takes half a millisecond and starts tasks several times, so a waiting thread
+ * spins for a moment before it sleeps, and starting tasks allocates nothing: an executor service does neither.
+ *
+ * <p>Any thread may call any method at any time. What must not outlive the threads is done between {@link #enter} and
+ * {@link #leave}, for which {@link #close} waits.
  */
 final class Workers implements AutoCloseable {
     /** Time that a waiting thread spins. */
@@ -19,13 +24,14 @@ final class Workers implements AutoCloseable {
      */
     private static final long YIELD_NANOS = 500_000;
 
-    private final Thread[] threads;
+    private final Worker[] threads;
+    private final ReentrantReadWriteLock calls = new ReentrantReadWriteLock(); // read by each, written to close
+    private final ReentrantLock taken = new ReentrantLock(); // by the caller whose tasks the threads run
     private final boolean spin;
     private final AtomicInteger busy = new AtomicInteger();
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
     private IntConsumer task;
     private int tasks;
-    private boolean running; // tasks begin after it is set and end before it is cleared
     private volatile Thread caller;
     private volatile int round;
     private volatile boolean closed;
@@ -33,12 +39,64 @@ final class Workers implements AutoCloseable {
     /** @param count threads that run concurrently, including the caller's */
     Workers(int count) {
         spin = count <= Runtime.getRuntime().availableProcessors();
-        threads = new Thread[count - 1];
+        threads = new Worker[count - 1];
         for (int i = 0; i < threads.length; i++) {
-            int worker = i + 1;
-            threads[i] = new Thread(() -> work(worker), "drakegpt-cpu-" + (i + 1));
-            threads[i].setDaemon(true);
+            threads[i] = new Worker(i + 1);
             threads[i].start();
+        }
+    }
+
+    private final class Worker extends Thread {
+        private final int number; // the caller is 0
+
+        Worker(int number) {
+            super("drakegpt-cpu-" + number);
+            this.number = number;
+            setDaemon(true);
+        }
+
+        @Override
+        public void run() {
+            work(number);
+        }
+
+        boolean isOf(Workers pool) {
+            return pool == Workers.this;
+        }
+    }
+
+    /** Whether the calling thread is one of these, which do only what a caller waits for. */
+    private boolean isWorker() {
+        return Thread.currentThread() instanceof Worker worker && worker.isOf(this);
+    }
+
+    /**
+     * Begins a call; {@link #leave} ends it.
+     *
+     * @throws IllegalStateException if these are closed
+     */
+    void enter() {
+        if (isWorker()) {
+            return;
+        }
+        calls.readLock().lock();
+        if (closed) {
+            calls.readLock().unlock();
+            requireOpen();
+        }
+    }
+
+    /** Ends a call. */
+    void leave() {
+        if (!isWorker()) {
+            calls.readLock().unlock();
+        }
+    }
+
+    /** @throws IllegalStateException if these are closed */
+    void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException("The backend is closed; create another one.");
         }
     }
 
@@ -48,18 +106,33 @@ final class Workers implements AutoCloseable {
 
     /**
      * Runs {@code task} for 0 to {@code tasks} - 1 and returns when all are done; throws the failure of one. Called
-     * within a task, it runs all on that thread, since the others are busy.
+     * within a task, or while the threads run another caller's tasks, it runs all on the calling thread.
+     *
+     * @throws IllegalStateException if these are closed
      */
     void run(int tasks, IntConsumer task) {
-        if (tasks <= 1 || threads.length == 0 || running) {
-            for (int i = 0; i < tasks; i++) {
-                task.accept(i);
+        enter();
+        try {
+            boolean alone = tasks <= 1 || threads.length == 0 || isWorker() || taken.isHeldByCurrentThread();
+            if (alone || !taken.tryLock()) {
+                for (int i = 0; i < tasks; i++) {
+                    task.accept(i);
+                }
+                return;
             }
-            return;
+            try {
+                runTogether(tasks, task);
+            } finally {
+                taken.unlock();
+            }
+        } finally {
+            leave();
         }
+    }
+
+    private void runTogether(int tasks, IntConsumer task) {
         this.task = task;
         this.tasks = tasks;
-        running = true;
         caller = Thread.currentThread();
         busy.set(threads.length);
         round++; // publishes all of the above
@@ -71,7 +144,6 @@ final class Workers implements AutoCloseable {
         while (busy.get() > 0) {
             pause(start);
         }
-        running = false;
         Throwable thrown = failure.getAndSet(null);
         if (thrown instanceof Error error) {
             throw error;
@@ -121,11 +193,32 @@ final class Workers implements AutoCloseable {
         }
     }
 
+    /**
+     * Waits for calls under way, then ends the threads.
+     *
+     * @throws IllegalStateException if called within a task, which it would wait for
+     */
     @Override
     public void close() {
+        if (isWorker() || calls.getReadHoldCount() > 0) {
+            throw new IllegalStateException("A backend cannot be closed by its own work; close it after that.");
+        }
+        calls.writeLock().lock();
         closed = true;
-        for (Thread thread : threads) {
+        calls.writeLock().unlock();
+        boolean interrupted = false;
+        for (Worker thread : threads) {
             LockSupport.unpark(thread);
+            while (thread.isAlive()) {
+                try {
+                    thread.join();
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
         }
     }
 }
