@@ -60,11 +60,24 @@ final class SetupCommand implements Callable<Integer> {
             description = "Folder to write; new, or one that setup made (default: data/ and a name after the source).")
     private Path out;
 
+    @Option(
+            names = "--max-download",
+            paramLabel = "MB",
+            defaultValue = "512",
+            description = "Largest download that is taken (default: ${DEFAULT-VALUE}).")
+    private int maxDownload;
+
     /** The text that was read, a name for its source, and the column if there was one. */
     private record Input(String text, String source, String column) {}
 
     @Override
     public Integer call() throws IOException {
+        if (source.isBlank()) {
+            throw new IllegalArgumentException("--source is empty; give sample, kaggle, a file, or a web address.");
+        }
+        if (maxDownload < 1) {
+            throw new IllegalArgumentException("--max-download is " + maxDownload + "; give 1 or more.");
+        }
         if (artist != null && !source.equals("kaggle")) {
             throw new IllegalArgumentException("--artist chooses among Kaggle's files; give it with --source kaggle.");
         }
@@ -98,7 +111,7 @@ final class SetupCommand implements Callable<Integer> {
         Path cache = Corpora.FOLDER.resolve(DownloadCache.NAME);
         if (url.isPresent()) {
             try (DownloadBar bar = new DownloadBar()) {
-                UrlSource.Text text = url.get().read(csvColumn, cache, bar);
+                UrlSource.Text text = url.get().read(csvColumn, cache, maxDownload, bar);
                 return input(text.text(), url.get().shown(), text.csv(), csvColumn);
             }
         }
@@ -106,7 +119,7 @@ final class SetupCommand implements Callable<Integer> {
             Path home = Path.of(System.getProperty("user.home"));
             KaggleDataset dataset = new KaggleDataset(KaggleDataset.SITE, cache, System.getenv(), home);
             try (DownloadBar bar = new DownloadBar()) {
-                String text = dataset.lyrics(artist(), csvColumn, bar);
+                String text = dataset.lyrics(artist(), csvColumn, maxDownload, bar);
                 return input(text, "kaggle, artist " + artist(), true, csvColumn);
             }
         }

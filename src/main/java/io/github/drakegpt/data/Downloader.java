@@ -19,21 +19,37 @@ import java.util.regex.Pattern;
 
 /**
  * Downloads a file over HTTP. It follows redirects itself, because credentials must go to their own host only, and
- * continues a download that broke off, now or at the next call.
+ * continues a download that broke off, now or at the next call. No server can fill the disk or keep it waiting.
  */
 final class Downloader {
+    private static final int MEGABYTE = 1 << 20;
+    private static final Duration PATIENCE = Duration.ofSeconds(60);
+    private static final int MIN_BYTES = 60_000; // within that time, unless the file ends
     private static final int MAX_REDIRECTS = 10;
     private static final int MAX_RETRIES = 3;
     private static final Set<Integer> REDIRECTS = Set.of(301, 302, 303, 307, 308);
-    private static final Pattern CONTENT_RANGE = Pattern.compile("bytes (\\d+)-\\d+/(\\d+|\\*)");
+    private static final Pattern CONTENT_RANGE = Pattern.compile("bytes (\\d{1,18})-\\d+/(\\d+|\\*)");
 
     private final HttpClient http = HttpClient.newBuilder()
             .followRedirects(HttpClient.Redirect.NEVER)
             .connectTimeout(Duration.ofSeconds(30))
             .build();
+    private final int maxMegabytes;
+    private final Duration patience;
     private final DownloadListener listener;
 
-    Downloader(DownloadListener listener) {
+    /**
+     * A downloader with limits.
+     *
+     * @param maxMegabytes the largest file that is taken, in units of 2^20 bytes
+     */
+    Downloader(int maxMegabytes, DownloadListener listener) {
+        this(maxMegabytes, PATIENCE, listener);
+    }
+
+    Downloader(int maxMegabytes, Duration patience, DownloadListener listener) {
+        this.maxMegabytes = maxMegabytes;
+        this.patience = patience;
         this.listener = listener;
     }
 
@@ -50,10 +66,21 @@ final class Downloader {
      * @param authorization the Authorization header, sent to the host of {@code uri} and to no other
      * @return the content type, empty if the server names none
      * @throws HttpStatusException if a server refuses
-     * @throws IOException if the download breaks off too often, or the file cannot be written; the message is a sentence
+     * @throws IOException if the download breaks off too often, is too large or too slow, or the file cannot be written;
+     *     the message is a sentence
      */
     Optional<String> download(URI uri, Optional<String> authorization, Path target) throws IOException {
         PartFile part = new PartFile(target);
+        try {
+            return download(uri, authorization, part);
+        } finally {
+            if (part.etag().isEmpty()) {
+                part.restart(Optional.empty()); // nobody could continue it
+            }
+        }
+    }
+
+    private Optional<String> download(URI uri, Optional<String> authorization, PartFile part) throws IOException {
         for (int attempt = 0; attempt <= MAX_RETRIES; attempt++) {
             Optional<String> etag = part.etag();
             long from = etag.isPresent() ? part.size() : 0;
@@ -70,7 +97,7 @@ final class Downloader {
                 } else if (status != 206) {
                     throw new HttpStatusException(answer.uri(), status);
                 }
-                if (receive(body, total(answer), part)) {
+                if (receive(answer, body, part)) {
                     part.complete();
                     return answer.header("Content-Type");
                 }
@@ -81,9 +108,15 @@ final class Downloader {
                 + (part.etag().isPresent() ? "where it stopped." : "from the start, as the server allows no other."));
     }
 
-    /** The address without a query, which may hold a secret. */
+    /** The address without a user, password and query, which may be secrets. */
     static String shown(URI uri) {
-        return uri.getScheme() + "://" + uri.getRawAuthority() + uri.getRawPath();
+        String port = uri.getPort() < 0 ? "" : ":" + uri.getPort();
+        return uri.getScheme() + "://" + uri.getHost() + port + uri.getRawPath();
+    }
+
+    /** Whether an address names a host, on a port that there is. */
+    static boolean hasHost(URI uri) {
+        return uri.getHost() != null && uri.getPort() < 1 << 16;
     }
 
     static boolean sameOrigin(URI a, URI b) {
@@ -136,7 +169,7 @@ final class Downloader {
         boolean web = "https".equalsIgnoreCase(next.getScheme()) || "http".equalsIgnoreCase(next.getScheme());
         boolean downgrade =
                 "https".equalsIgnoreCase(answer.uri().getScheme()) && !"https".equalsIgnoreCase(next.getScheme());
-        if (location.isEmpty() || !web || downgrade || next.getHost() == null) {
+        if (location.isEmpty() || !web || downgrade || !hasHost(next)) {
             throw badRedirect(answer, null);
         }
         return next;
@@ -153,6 +186,9 @@ final class Downloader {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new InterruptedIOException("The download was interrupted; run the same command again.");
+        } catch (IllegalArgumentException e) { // of HttpClient, about numbers in headers
+            throw new IOException(
+                    shown(request.uri()) + " answers with damaged headers; check the address in a browser.", e);
         } catch (IOException e) {
             String reason = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
             throw new IOException(
@@ -172,23 +208,35 @@ final class Downloader {
                 && (sent.isEmpty() || sent.equals(etag));
     }
 
+    /** Bytes of the whole file, -1 if the server does not say. */
     private static long total(Answer answer) {
         Matcher range = CONTENT_RANGE.matcher(answer.header("Content-Range").orElse(""));
-        if (range.matches()) {
-            return range.group(2).equals("*") ? -1 : Long.parseLong(range.group(2));
+        String total = range.matches()
+                ? range.group(2)
+                : answer.header("Content-Length").orElse("*");
+        if (!total.matches("\\d+")) {
+            return -1;
         }
-        return answer.response().headers().firstValueAsLong("Content-Length").orElse(-1);
+        return total.length() > 18 ? Long.MAX_VALUE : Long.parseLong(total);
     }
 
     /** Appends the response's body to the part; false if it broke off. */
-    private boolean receive(InputStream body, long total, PartFile part) throws IOException {
+    private boolean receive(Answer answer, InputStream body, PartFile part) throws IOException {
+        long total = total(answer);
         long done = part.size();
+        checkSize(Math.max(done, total), answer, part);
         byte[] buffer = new byte[1 << 16];
-        try (FileChannel out = part.append()) {
+        try (FileChannel out = part.append();
+                SlowBody slow = new SlowBody(body, MIN_BYTES, patience)) {
             while (true) {
                 int count;
                 try {
-                    count = body.read(buffer);
+                    count = slow.read(buffer);
+                } catch (SlowBody.TooSlowException e) {
+                    throw new IOException(
+                            shown(answer.uri()) + " sent less than " + MIN_BYTES + " bytes in " + patience.toSeconds()
+                                    + " seconds; run the same command again later.",
+                            e);
                 } catch (IOException e) {
                     // The connection broke: the caller asks for the rest.
                     return false;
@@ -196,12 +244,21 @@ final class Downloader {
                 if (count < 0) {
                     break;
                 }
-                part.write(out, ByteBuffer.wrap(buffer, 0, count));
                 done += count;
+                checkSize(done, answer, part);
+                part.write(out, ByteBuffer.wrap(buffer, 0, count));
                 listener.progress(done, total);
             }
             out.force(true);
         }
         return total < 0 || done == total;
+    }
+
+    private void checkSize(long bytes, Answer answer, PartFile part) throws IOException {
+        if (bytes > (long) maxMegabytes * MEGABYTE) {
+            part.restart(Optional.empty());
+            throw new IOException(shown(answer.uri()) + " is larger than " + maxMegabytes
+                    + " MB; if it is the right file, allow more with --max-download.");
+        }
     }
 }

@@ -49,13 +49,14 @@ public final class KaggleDataset {
      *
      * @param artist as the dataset names its files ({@code Drake}); case, spaces and punctuation do not matter
      * @param column the CSV column, normally {@link TextSource#LYRIC_COLUMN}
+     * @param maxMegabytes the largest archive that is downloaded
      * @throws IOException if there is no token, the download fails, the zip file is damaged (it is then removed), or it
      *     has no such artist; the message is a sentence
      */
-    public String lyrics(String artist, String column, DownloadListener listener) throws IOException {
+    public String lyrics(String artist, String column, int maxMegabytes, DownloadListener listener) throws IOException {
         Path zip = cache.resolve("song-lyrics-dataset.zip");
         if (!Files.exists(zip)) {
-            download(zip, listener);
+            download(zip, maxMegabytes, listener);
         }
         ZipEntry entry;
         byte[] csv;
@@ -72,11 +73,11 @@ public final class KaggleDataset {
         return TextSource.read(new ByteArrayInputStream(csv), true, zip + "/" + entry.getName(), column);
     }
 
-    private void download(Path zip, DownloadListener listener) throws IOException {
+    private void download(Path zip, int maxMegabytes, DownloadListener listener) throws IOException {
         KaggleCredentials credentials = KaggleCredentials.find(environment, home);
         Files.createDirectories(cache);
         try {
-            new Downloader(listener)
+            new Downloader(maxMegabytes, listener)
                     .download(
                             site.resolve("/api/v1/datasets/download/" + DATASET),
                             Optional.of(credentials.authorization()),

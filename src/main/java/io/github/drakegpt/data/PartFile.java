@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Optional;
@@ -58,7 +59,8 @@ final class PartFile {
     /** Opens the part to add to its end. */
     FileChannel append() throws IOException {
         try {
-            return FileChannel.open(part, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+            return FileChannel.open(
+                    part, StandardOpenOption.CREATE, StandardOpenOption.APPEND, LinkOption.NOFOLLOW_LINKS);
         } catch (IOException e) {
             throw AtomicFiles.failed(part, e);
         }

@@ -31,9 +31,9 @@ public final class UrlSource {
             throw new IllegalArgumentException("--source cannot read " + scheme
                     + " addresses; give sample, kaggle, a file, or an http or https address.");
         }
-        if (uri.getHost() == null || uri.getUserInfo() != null) {
-            throw new IllegalArgumentException("The address given to --source has no plain host name; copy it from a"
-                    + " browser, without a user name and password.");
+        if (!Downloader.hasHost(uri) || uri.getUserInfo() != null) {
+            throw new IllegalArgumentException("The address given to --source has no plain host name and port; copy it"
+                    + " from a browser, without a user name and password.");
         }
     }
 
@@ -54,16 +54,17 @@ public final class UrlSource {
      *
      * @param column as for {@link TextSource#read}
      * @param cache the folder for the unfinished download, made if it is not there and removed when it is empty again
+     * @param maxMegabytes the largest file that is taken
      * @return the text, and whether it is from a CSV file
      * @throws IOException if it cannot be downloaded or read; the message is a sentence
      */
-    public Text read(String column, Path cache, DownloadListener listener) throws IOException {
+    public Text read(String column, Path cache, int maxMegabytes, DownloadListener listener) throws IOException {
         Files.createDirectories(cache);
         String key = UUID.nameUUIDFromBytes(uri.toString().getBytes(StandardCharsets.UTF_8))
                 .toString();
         Path file = cache.resolve(key + ".download");
         try {
-            Optional<String> type = new Downloader(listener).download(uri, Optional.empty(), file);
+            Optional<String> type = new Downloader(maxMegabytes, listener).download(uri, Optional.empty(), file);
             boolean csv = TextSource.isCsv(fileName())
                     || type.filter(t -> t.toLowerCase(Locale.ROOT).startsWith("text/csv"))
                             .isPresent();

@@ -98,6 +98,9 @@ class SetupCommandTest {
         fails(1, noLyrics + " has no column Y", "--source", noLyrics.toString(), "--column", "Y", "--out", out);
         fails(2, "plain text, which has no columns", "--source", text.toString(), "--column", "Y", "--out", out);
         fails(2, "--artist chooses", "--source", "sample", "--artist", "Drake", "--out", out);
+        fails(2, "--source is empty; give sample", "--source", "", "--out", out);
+        fails(2, "--max-download is 0; give 1 or more", "--source", "sample", "--max-download", "0", "--out", out);
+        fails(2, "host name and port", "--source", "http://a.org:99999/x.txt", "--out", out);
         fails(2, "cannot read ftp addresses", "--source", "ftp://a.org/x.txt", "--out", out);
         assertThat(Path.of(out)).doesNotExist();
         assertThat(Cli.run("setup").code()).isEqualTo(2);

@@ -9,11 +9,13 @@ import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -147,7 +149,9 @@ class DownloaderTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"file:///etc/passwd", "ftp://127.0.0.1/x", "http:///nohost", "a b", ""})
+    @ValueSource(
+            strings = {"file:///etc/passwd", "ftp://127.0.0.1/x", "http:///nohost", "http://127.0.0.1:99999/", "a b", ""
+            })
     void aRedirectToNoWebAddressIsRefused(String location) throws IOException {
         try (TestServer server = new TestServer(exchange -> TestServer.redirect(exchange, location))) {
             assertThatThrownBy(() -> download(server.uri("/x")))
@@ -294,9 +298,113 @@ class DownloaderTest {
     void anUnwritableFolderIsNamedAndNotRetried() throws IOException {
         Path missing = folder.resolve("missing/x.zip");
         try (TestServer server = new TestServer(exchange -> TestServer.answer(exchange, 200, BODY))) {
-            assertThatThrownBy(() -> new Downloader((done, total) -> {}).download(server.uri("/x"), SECRET, missing))
+            assertThatThrownBy(() -> new Downloader(1, (done, total) -> {}).download(server.uri("/x"), SECRET, missing))
                     .hasMessageStartingWith("Could not write " + missing + ".part: its folder does not exist");
             assertThat(server.count()).isEqualTo(1);
+        }
+    }
+
+    @Test
+    void aFileThatIsTooLargeIsRefusedBeforeItComes() throws IOException {
+        leavePart();
+        HttpHandler handler = exchange -> exchange.sendResponseHeaders(200, (1 << 20) + 1);
+        try (TestServer server = new TestServer(handler)) {
+            assertThatThrownBy(() -> download(server.uri("/x?token=secret")))
+                    .hasMessage(server.uri("/x")
+                            + " is larger than 1 MB; if it is the right file, allow more with --max-download.");
+            assertThat(server.count()).isEqualTo(1);
+        }
+        assertThat(folder).isEmptyDirectory();
+    }
+
+    @Test
+    void anEndlessFileIsCutOffAndRemoved() throws IOException {
+        HttpHandler handler = exchange -> {
+            exchange.getResponseHeaders().set("ETag", "\"v1\"");
+            exchange.sendResponseHeaders(200, 0);
+            while (true) {
+                exchange.getResponseBody().write(BODY); // until the connection is closed
+            }
+        };
+        try (TestServer server = new TestServer(handler)) {
+            assertThatThrownBy(() -> download(server.uri("/x"))).hasMessageContaining("is larger than 1 MB");
+        }
+        assertThat(progress.get(progress.size() - 1)[0]).isLessThanOrEqualTo(1 << 20);
+        assertThat(folder).isEmptyDirectory();
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aFileThatComesTooSlowlyIsNotWaitedFor(boolean continuable) throws Exception {
+        CountDownLatch end = new CountDownLatch(1);
+        HttpHandler handler = exchange -> {
+            if (continuable) {
+                exchange.getResponseHeaders().set("ETag", "\"v1\"");
+            }
+            exchange.sendResponseHeaders(200, BODY.length);
+            exchange.getResponseBody().write(BODY, 0, 1000);
+            exchange.getResponseBody().flush();
+            try {
+                end.await();
+            } catch (InterruptedException e) {
+                throw new IllegalStateException(e);
+            }
+        };
+        try (TestServer server = new TestServer(handler)) {
+            try {
+                assertThatThrownBy(() -> download(server.uri("/x"), Duration.ofSeconds(1)))
+                        .hasMessage(server.uri("/x")
+                                + " sent less than 60000 bytes in 1 seconds; run the same command again later.");
+            } finally {
+                end.countDown();
+            }
+            assertThat(server.count()).isEqualTo(1);
+        }
+        assertThat(Files.exists(folder.resolve("x.zip.part"))).isEqualTo(continuable);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"99999999999999999999", "-5", "many"})
+    void aLengthThatIsNoneIsAnErrorOfTheServer(String length) throws IOException {
+        try (RawServer server = new RawServer("HTTP/1.1 200 OK\r\nContent-Length: " + length + "\r\n\r\nx")) {
+            assertThatThrownBy(() -> download(server.uri("/x")))
+                    .isInstanceOf(IOException.class)
+                    .hasMessageMatching("(Could not reach|The download of|http).+; check the .+\\.");
+        }
+        assertThat(folder).isEmptyDirectory();
+    }
+
+    @Test
+    void aRangeBeyondALongDoesNotFit() throws IOException {
+        leavePart();
+        HttpHandler handler = exchange -> {
+            if (exchange.getRequestHeaders().containsKey("Range")) {
+                exchange.getResponseHeaders().set("Content-Range", "bytes 99999999999999999999-1/2");
+                TestServer.answer(exchange, 206, OTHER);
+            } else {
+                TestServer.answer(exchange, 200, BODY);
+            }
+        };
+        try (TestServer server = new TestServer(handler)) {
+            download(server.uri("/x"));
+        }
+        assertComplete(BODY);
+    }
+
+    @Test
+    void aRedirectsUserAndPasswordAreNotShown() throws IOException {
+        HttpHandler handler = exchange -> {
+            if (exchange.getRequestURI().getPath().equals("/x")) {
+                TestServer.redirect(
+                        exchange,
+                        "http://me:secret@" + exchange.getRequestHeaders().getFirst("Host") + "/y");
+            } else {
+                TestServer.answer(exchange, 404, new byte[0]);
+            }
+        };
+        try (TestServer server = new TestServer(handler)) {
+            assertThatThrownBy(() -> download(server.uri("/x")))
+                    .hasMessage(server.uri("/y") + " answers HTTP 404 (not there); check the address.");
         }
     }
 
@@ -321,7 +429,12 @@ class DownloaderTest {
     }
 
     private Optional<String> download(URI uri) throws IOException {
-        return new Downloader((done, total) -> progress.add(new long[] {done, total})).download(uri, SECRET, target);
+        return download(uri, Duration.ofSeconds(60));
+    }
+
+    private Optional<String> download(URI uri, Duration patience) throws IOException {
+        return new Downloader(1, patience, (done, total) -> progress.add(new long[] {done, total}))
+                .download(uri, SECRET, target);
     }
 
     private void assertComplete(byte[] body) throws IOException {

@@ -149,7 +149,7 @@ class KaggleDatasetTest {
     void aMissingColumnNamesThoseThatAreThere() throws IOException {
         try (TestServer server = kaggle()) {
             KaggleDataset dataset = new KaggleDataset(server.uri(""), cache, TOKEN, temp);
-            assertThatThrownBy(() -> dataset.lyrics("BillieEilish", "Text", (done, total) -> {}))
+            assertThatThrownBy(() -> dataset.lyrics("BillieEilish", "Text", 512, (done, total) -> {}))
                     .hasMessageContaining("csv/BillieEilish.csv has no column Text")
                     .hasMessageContaining("Artist, Lyric");
         }
@@ -168,6 +168,7 @@ class KaggleDatasetTest {
     }
 
     private String lyrics(TestServer server, Map<String, String> environment, String artist) throws IOException {
-        return new KaggleDataset(server.uri(""), cache, environment, temp).lyrics(artist, "Lyric", (done, total) -> {});
+        return new KaggleDataset(server.uri(""), cache, environment, temp)
+                .lyrics(artist, "Lyric", 512, (done, total) -> {});
     }
 }

@@ -35,7 +35,7 @@ class UrlSourceTest {
         };
         try (TestServer server = new TestServer(handler)) {
             UrlSource source = new UrlSource(server.uri(path) + "?token=secret");
-            UrlSource.Text text = source.read("Lyric", temp.resolve("cache"), (done, total) -> {});
+            UrlSource.Text text = source.read("Lyric", temp.resolve("cache"), 1, (done, total) -> {});
 
             assertThat(text).isEqualTo(new UrlSource.Text(csv ? "la\ndi" : "Lyric\nla\ndi\n", csv));
             assertThat(source.shown()).isEqualTo(server.uri(path).toString());
@@ -48,14 +48,23 @@ class UrlSourceTest {
     void errorsShowTheAddress() throws IOException {
         try (TestServer server = new TestServer(exchange -> TestServer.answer(exchange, 200, new byte[] {0, 1}))) {
             assertThatThrownBy(() -> new UrlSource(server.uri("/a.txt").toString())
-                            .read("Lyric", temp.resolve("cache"), (done, total) -> {}))
+                            .read("Lyric", temp.resolve("cache"), 1, (done, total) -> {}))
                     .hasMessageStartingWith(server.uri("/a.txt") + " is not UTF-8 text");
         }
         assertThat(temp.resolve("cache")).doesNotExist();
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"ftp://a.org/x", "file:///x", "http://", "http:///x", "https://u:p@a.org/x", "http://a b/"})
+    @ValueSource(
+            strings = {
+                "ftp://a.org/x",
+                "file:///x",
+                "http://",
+                "http:///x",
+                "https://u:p@a.org/x",
+                "http://a b/",
+                "http://a.org:99999/"
+            })
     void refusesWhatIsNoPlainWebAddress(String address) {
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> new UrlSource(address))
