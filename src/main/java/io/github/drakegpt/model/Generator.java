@@ -87,7 +87,7 @@ public final class Generator implements AutoCloseable {
     }
 
     private void draw(
-            int[] prompt, int length, Sampling sampling, long seed, int sample, boolean cached, IntConsumer sink) {
+            int[] prompt, int length, Sampling sampling, long seed, int sample, boolean cached, IntPredicate sink) {
         if (decoder == null || !decoder.draws(sampling, seed)) {
             closeDecoder();
             decoder = new Decoder(backend, model, 1, sampling, seed);
