@@ -14,6 +14,11 @@ import io.github.drakegpt.ops.Sampling;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterEach;
@@ -99,6 +104,32 @@ class TextModelTest {
                     .withMessage("A sink cannot close its model; return false, and close it after the call.");
             return false;
         });
+    }
+
+    @Test
+    void manyThreadsGetTheTextsAndScoresThatOneGets() throws Exception {
+        List<String> texts = new ArrayList<>();
+        List<TextModel.Score> scores = new ArrayList<>();
+        for (int seed = 0; seed < 24; seed++) {
+            texts.add(model.generate(PROMPT, seed(seed)));
+            scores.add(model.score(texts.get(seed)));
+        }
+        ExecutorService threads = Executors.newFixedThreadPool(8);
+        try {
+            List<Future<?>> calls = new ArrayList<>();
+            for (int i = 0; i < 10 * texts.size(); i++) {
+                int seed = i % texts.size();
+                calls.add(threads.submit(() -> {
+                    assertThat(model.generate(PROMPT, seed(seed))).isEqualTo(texts.get(seed));
+                    assertThat(model.score(texts.get(seed))).isEqualTo(scores.get(seed));
+                }));
+            }
+            for (Future<?> call : calls) {
+                call.get();
+            }
+        } finally {
+            threads.shutdownNow();
+        }
     }
 
     @Test
