@@ -11,18 +11,17 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.data.CharTokenizer;
+import io.github.drakegpt.data.Folder;
+import io.github.drakegpt.data.FolderLockedException;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.nn.Parameters;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
-import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
-import java.nio.file.NotDirectoryException;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -31,7 +30,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
 
 /**
  * The folder of one training run: {@code config.json}, {@code vocab.json}, and the newest checkpoint in
@@ -97,6 +95,7 @@ public final class RunFolder {
     private final ModelConfig modelConfig;
     private final CharTokenizer tokenizer;
     private final WeightsOf weightsOf;
+    private Folder held; // while this process trains the run; null before
 
     /** Which of a run's weights to read. */
     public enum WeightsOf {
@@ -149,28 +148,64 @@ public final class RunFolder {
      *
      * @param config the resolved configuration; its {@code model} part is a {@link ModelConfig}
      * @throws IllegalArgumentException if the folder already holds a run
+     * @throws IOException if another process begins one there, or a file cannot be written
      */
     public static RunFolder create(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
-        prepare(path, "continue it with --resume " + path + ", or choose another folder");
-        tokenizer.write(path.resolve(VOCAB));
-        return writeConfig(path, config, tokenizer);
+        try (Folder folder = claim(path)) {
+            return create(folder, config, tokenizer);
+        }
     }
 
-    private static void prepare(Path path, String advice) throws IOException {
-        if (Files.exists(path.resolve(CONFIG))) {
-            throw new IllegalArgumentException(path + " already holds a run; " + advice + ".");
+    /** Makes the folder of a new run like {@link #create}, and keeps it {@linkplain #lock locked}. */
+    public static RunFolder createLocked(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
+        Folder folder = claim(path);
+        try {
+            RunFolder run = create(folder, config, tokenizer);
+            run.held = folder;
+            return run;
+        } catch (IOException | RuntimeException | Error e) {
+            folder.close();
+            throw e;
         }
-        if (Files.exists(path) && !Files.isDirectory(path)) {
-            throw new NotDirectoryException(path.toString());
+    }
+
+    private static RunFolder create(Folder folder, ObjectNode config, CharTokenizer tokenizer) throws IOException {
+        return write(
+                folder,
+                "continue it with --resume " + folder.path() + ", or choose another folder",
+                config,
+                tokenizer,
+                Map.of());
+    }
+
+    /** Locks a folder, made if it is not there, before anything is written to it. */
+    private static Folder claim(Path path) throws IOException {
+        try {
+            return Folder.make(path);
+        } catch (FolderLockedException e) {
+            throw beingTrained(path, e);
         }
-        Files.createDirectories(path);
     }
 
     /** Turns a folder into a run. */
-    private static RunFolder writeConfig(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
+    private static RunFolder write(
+            Folder folder,
+            String advice,
+            ObjectNode config,
+            CharTokenizer tokenizer,
+            Map<String, AtomicFiles.Content> more)
+            throws IOException {
+        if (folder.exists(CONFIG)) {
+            throw new IllegalArgumentException(folder.path() + " already holds a run; " + advice + ".");
+        }
         ModelConfig modelConfig = JSON.treeToValue(config.get("model"), ModelConfig.class);
-        AtomicFiles.write(path.resolve(CONFIG), JSON.writeValueAsBytes(config));
-        return new RunFolder(path, config, modelConfig, tokenizer);
+        byte[] vocab = tokenizer.json();
+        byte[] settings = JSON.writeValueAsBytes(config);
+        Map<String, AtomicFiles.Content> files = new LinkedHashMap<>(more);
+        files.put(VOCAB, out -> out.write(vocab));
+        files.put(CONFIG, out -> out.write(settings)); // last: without the others it is no run
+        AtomicFiles.writeAll(folder, files);
+        return new RunFolder(folder.path(), config, modelConfig, tokenizer);
     }
 
     /**
@@ -253,38 +288,78 @@ public final class RunFolder {
     }
 
     /**
-     * Keeps other processes from training this run.
+     * Keeps others from training this run, and holds its folder: what is written from now on goes there, even if it is
+     * renamed.
      *
      * @return the lock, released when it is closed or the process ends
-     * @throws IOException if another process is training it
+     * @throws IOException if another process is training the run, or removed it
      */
-    public FileChannel lock() throws IOException {
-        FileChannel channel = FileChannel.open(path.resolve(CONFIG), StandardOpenOption.WRITE);
-        try {
-            // a byte far behind the end, so that the file can still be read where locks keep readers out
-            if (channel.tryLock(Long.MAX_VALUE - 1, 1, false) != null) {
-                return channel;
-            }
-        } catch (OverlappingFileLockException e) {
-            channel.close();
-            throw beingTrained(e);
+    public Folder lock() throws IOException {
+        if (held != null && held.isLocked()) {
+            return held; // since it was created
         }
-        channel.close();
-        throw beingTrained(null);
+        try {
+            Folder folder = Folder.lock(path);
+            if (!folder.exists(CONFIG)) {
+                folder.close();
+                throw new NoSuchFileException(path.resolve(CONFIG).toString());
+            }
+            held = folder;
+            return folder;
+        } catch (FolderLockedException e) {
+            throw beingTrained(path, e);
+        }
     }
 
-    private IOException beingTrained(Throwable cause) {
+    private static IOException beingTrained(Path path, Throwable cause) {
         return new IOException(path + " is being trained already; wait for that, or train into another folder.", cause);
+    }
+
+    private interface Work<T> {
+        T in(Folder folder) throws IOException;
+    }
+
+    /** Works in the folder that is held, or else in the one of that name. */
+    private <T> T in(Work<T> work) throws IOException {
+        if (held != null && held.isLocked()) {
+            return work.in(held);
+        }
+        try (Folder folder = Folder.open(path)) {
+            return work.in(folder);
+        }
+    }
+
+    /**
+     * Opens a file of the run to add to its end; it is made if it is not there.
+     *
+     * @throws IOException if it cannot be written, or is a link; the message is a sentence
+     */
+    public FileChannel append(String name) throws IOException {
+        try {
+            return in(folder -> folder.channel(name, StandardOpenOption.CREATE, StandardOpenOption.APPEND));
+        } catch (IOException e) {
+            throw AtomicFiles.failed(path.resolve(name), e);
+        }
+    }
+
+    /**
+     * Writes a file of the run, or replaces it; it appears whole.
+     *
+     * @throws IOException if it cannot be written; the message is a sentence
+     */
+    public void write(String name, byte[] bytes) throws IOException {
+        in(folder -> {
+            AtomicFiles.writeAll(folder, Map.of(name, out -> out.write(bytes)));
+            return null;
+        });
     }
 
     /** TensorBoard's events: a file for each time that this run was trained, in this order. */
     public List<Path> eventFiles() throws IOException {
-        try (Stream<Path> files = Files.list(path)) {
-            return files.filter(file ->
-                            EVENTS_NAME.matcher(file.getFileName().toString()).matches())
-                    .sorted()
-                    .toList();
-        }
+        return in(Folder::names).stream()
+                .filter(name -> EVENTS_NAME.matcher(name).matches())
+                .map(path::resolve)
+                .toList();
     }
 
     /**
@@ -304,18 +379,18 @@ public final class RunFolder {
 
     /** Removes a run that failed before its first checkpoint; files that are not a run's, and their folder, stay. */
     public void discard() throws IOException {
-        for (Path events : eventFiles()) {
-            Files.delete(events);
-        }
-        for (String name : List.of(VOCAB, METRICS, MACHINE, LOG, CONFIG)) {
-            Files.deleteIfExists(path.resolve(name));
-        }
-        try (Stream<Path> left = Files.list(path)) {
-            if (left.findAny().isPresent()) {
-                return;
+        Folder folder = lock(); // nobody else's
+        try (folder) {
+            for (String name : folder.names()) {
+                if (EVENTS_NAME.matcher(name).matches()) {
+                    folder.delete(name);
+                }
             }
+            for (String name : List.of(VOCAB, METRICS, MACHINE, LOG, CONFIG)) {
+                folder.delete(name);
+            }
+            folder.removeIfEmpty();
         }
-        Files.delete(path);
     }
 
     /**
@@ -327,20 +402,24 @@ public final class RunFolder {
      */
     public static RunFolder createPacked(Path path, ObjectNode config, CharTokenizer tokenizer, Weights weights)
             throws IOException {
-        prepare(path, "choose another folder");
-        tokenizer.write(path.resolve(VOCAB));
-        AtomicFiles.write(path.resolve(MODEL), out -> PackedWeightsFile.write(out, weights));
-        return writeConfig(path, config, tokenizer); // last: without its weights it is no run
+        try (Folder folder = Folder.make(path)) {
+            return write(
+                    folder,
+                    "choose another folder",
+                    config,
+                    tokenizer,
+                    Map.of(MODEL, out -> PackedWeightsFile.write(out, weights)));
+        }
     }
 
     /** Writes the machine that trains the run now: names and values. */
     public void writeMachine(Map<String, String> machine) throws IOException {
-        AtomicFiles.write(path.resolve(MACHINE), JSON.writeValueAsBytes(machine));
+        write(MACHINE, JSON.writeValueAsBytes(machine));
     }
 
     /** Writes the last measurements of the run. */
     public void writeProfile(ObjectNode profile) throws IOException {
-        AtomicFiles.write(path.resolve(PROFILE), JSON.writeValueAsBytes(profile));
+        write(PROFILE, JSON.writeValueAsBytes(profile));
     }
 
     /** Whether files can be put into this folder. */
@@ -377,11 +456,14 @@ public final class RunFolder {
         });
         files.put(STATE, out -> out.write(JSON.writeValueAsBytes(state)));
 
-        Map<Path, AtomicFiles.Content> staged = new LinkedHashMap<>();
-        files.forEach((name, content) -> staged.put(path.resolve(name + NEXT), content));
-        AtomicFiles.writeAll(staged);
-        AtomicFiles.write(path.resolve(COMMIT), JSON.writeValueAsBytes(files.keySet()));
-        finish(List.copyOf(files.keySet()));
+        Map<String, AtomicFiles.Content> staged = new LinkedHashMap<>();
+        files.forEach((name, content) -> staged.put(name + NEXT, content));
+        byte[] commit = JSON.writeValueAsBytes(files.keySet());
+        in(folder -> {
+            AtomicFiles.writeAll(folder, staged);
+            AtomicFiles.writeAll(folder, Map.of(COMMIT, out -> out.write(commit)));
+            return finish(folder, List.copyOf(files.keySet()));
+        });
     }
 
     /**
@@ -391,42 +473,45 @@ public final class RunFolder {
      * @throws CorruptFileException if the list of files to rename is damaged
      */
     public void recover() throws IOException {
-        Path commit = path.resolve(COMMIT);
-        if (Files.exists(commit)) {
+        in(this::recover);
+    }
+
+    private Void recover(Folder folder) throws IOException {
+        if (folder.exists(COMMIT)) {
             try {
-                List<String> names = JSON.readValue(commit.toFile(), new TypeReference<>() {});
+                List<String> names = JSON.readValue(folder.read(COMMIT), new TypeReference<>() {});
                 if (names == null || !names.stream().allMatch(RunFolder::isOfCheckpoint)) {
-                    throw new CorruptFileException(commit, "it is no list of a checkpoint's files", null);
+                    throw new CorruptFileException(path.resolve(COMMIT), "it is no list of a checkpoint's files", null);
                 }
-                finish(names);
+                finish(folder, names);
             } catch (JsonProcessingException e) {
-                throw new CorruptFileException(commit, reason(e), e);
+                throw new CorruptFileException(path.resolve(COMMIT), reason(e), e);
             }
         }
         for (String name : CHECKPOINT) {
-            Files.deleteIfExists(path.resolve(name + NEXT));
+            folder.delete(name + NEXT);
         }
-        try (DirectoryStream<Path> leftovers =
-                Files.newDirectoryStream(path, file -> AtomicFiles.isLeftover(file, WRITTEN))) {
-            for (Path leftover : leftovers) {
-                Files.delete(leftover);
+        for (String name : folder.names()) {
+            if (AtomicFiles.isLeftover(name, WRITTEN)) {
+                folder.delete(name);
             }
         }
+        return null;
     }
 
     private static boolean isOfCheckpoint(String name) {
         return name != null && CHECKPOINT.contains(name);
     }
 
-    private void finish(List<String> names) throws IOException {
+    private static Void finish(Folder folder, List<String> names) throws IOException {
         for (String name : names) {
-            Path next = path.resolve(name + NEXT);
-            if (Files.exists(next)) {
-                Files.move(next, path.resolve(name), StandardCopyOption.ATOMIC_MOVE);
+            if (folder.exists(name + NEXT)) {
+                folder.rename(name + NEXT, name);
             }
         }
-        AtomicFiles.sync(path);
-        Files.delete(path.resolve(COMMIT));
+        folder.sync();
+        folder.delete(COMMIT);
+        return null;
     }
 
     /**

@@ -7,6 +7,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.model.Weights;
@@ -85,6 +86,7 @@ final class JourneyCommand implements Callable<Integer> {
         for (Stage stage : models.stream().map(Stage::of).toList()) {
             Settings stageSettings = settings(stage);
             device.layOver(stageSettings);
+            stageSettings.train(); // wrong settings are refused before a folder is made
             resolved.put(stage, stageSettings);
         }
         List<Row> rows = new ArrayList<>();
@@ -94,16 +96,19 @@ final class JourneyCommand implements Callable<Integer> {
                 Interrupts interrupts = new Interrupts()) {
             Corpora.Found corpus = Corpora.find(data);
             log.info("Corpus {}", corpus.description());
-            for (Stage stage : resolved.keySet()) {
-                TrainingRun run = open(backend, out.resolve(stage.name()), resolved.get(stage), corpus);
-                TrainingResult result = run.train(interrupts, progress, LiveOption.sinks(page, run.folder()));
-                if (result.end() == TrainingResult.End.INTERRUPTED) {
-                    log.info("To go on: give the same command again.");
-                    return 0;
+            Folder ours = Folder.make(out); // else two journeys would train each other's models
+            try (ours) {
+                for (Stage stage : resolved.keySet()) {
+                    TrainingRun run = open(backend, out.resolve(stage.name()), resolved.get(stage), corpus);
+                    TrainingResult result = run.train(interrupts, progress, LiveOption.sinks(page, run.folder()));
+                    if (result.end() == TrainingResult.End.INTERRUPTED) {
+                        log.info("To go on: give the same command again.");
+                        return 0;
+                    }
+                    rows.add(new Row(stage, run.folder(), result, run.sample(SAMPLE_LENGTH)));
                 }
-                rows.add(new Row(stage, run.folder(), result, run.sample(SAMPLE_LENGTH)));
+                profile(backend, rows, corpus);
             }
-            profile(backend, rows, corpus);
         }
         print(rows);
         Path report = out.resolve(REPORT);
@@ -149,12 +154,13 @@ final class JourneyCommand implements Callable<Integer> {
             if (same(RunFolder.open(folder), TrainingRun.config(settings, corpus), settings)) {
                 return TrainingRun.resume(backend, folder, corpus, null);
             }
-            RunFolder.open(folder).lock().close(); // fails if a process is training it
             Path aside = folder;
             for (int i = 1; Files.exists(aside); i++) {
                 aside = folder.resolveSibling(folder.getFileName() + "." + i);
             }
-            Files.move(folder, aside);
+            try (Folder old = RunFolder.open(folder).lock()) { // fails if a process is training it
+                Files.move(old.path(), aside);
+            }
             log.info("{} held a run with other settings, which is now {}", folder, aside);
         }
         return TrainingRun.create(backend, folder, settings, corpus, null);

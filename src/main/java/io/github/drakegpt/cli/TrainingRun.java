@@ -7,6 +7,7 @@ import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.Corpus;
+import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.nn.Parameters;
@@ -25,7 +26,6 @@ import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -81,7 +81,8 @@ final class TrainingRun {
             throws IOException {
         return new TrainingRun(
                 backend,
-                RunFolder.create(path, config(settings, corpus), corpus.corpus().tokenizer()),
+                RunFolder.createLocked(
+                        path, config(settings, corpus), corpus.corpus().tokenizer()),
                 settings.train(),
                 corpus.corpus(),
                 key -> key.equals("model.vocab_size") || key.startsWith("data.") ? "corpus" : settings.source(key),
@@ -155,14 +156,16 @@ final class TrainingRun {
      * @param sinks receive the metrics too, after they were written
      */
     TrainingResult train(BooleanSupplier stop, ProgressOptions progress, MetricsSink... sinks) throws IOException {
-        FileChannel lock = folder.lock();
+        Folder lock = folder.lock();
         try (lock) {
-            return trainLocked(stop, progress, sinks);
-        } catch (IOException | RuntimeException | OutOfMemoryError e) {
-            if (fresh && !folder.hasStarted()) {
-                folder.discard();
+            try {
+                return trainLocked(stop, progress, sinks);
+            } catch (IOException | RuntimeException | OutOfMemoryError e) {
+                if (fresh && !folder.hasStarted()) {
+                    folder.discard();
+                }
+                throw e;
             }
-            throw e;
         }
     }
 
@@ -205,10 +208,10 @@ final class TrainingRun {
     private TrainingResult trainLocked(BooleanSupplier stop, ProgressOptions progress, MetricsSink... more)
             throws IOException {
         List<MetricsSink> sinks = new ArrayList<>();
-        sinks.add(new MetricsFile(folder.path().resolve(RunFolder.METRICS)));
+        sinks.add(new MetricsFile(folder));
         sinks.add(new TensorBoardFile(folder));
         sinks.addAll(List.of(more));
-        RunLog log = new RunLog(folder.path().resolve(RunFolder.LOG));
+        RunLog log = new RunLog(folder);
         try (log;
                 Progress shown = progress.show(settings, secondsAtPeak());
                 MetricsRecorder recorder = new MetricsRecorder(sinks);

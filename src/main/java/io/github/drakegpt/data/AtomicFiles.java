@@ -1,24 +1,21 @@
 package io.github.drakegpt.data;
 
 import java.io.BufferedOutputStream;
-import java.io.File;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
-import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 import java.util.regex.Pattern;
-import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -54,34 +51,35 @@ public final class AtomicFiles {
      * @throws IOException if it cannot be written; the message is a sentence, and the old file is still there
      */
     public static void write(Path file, Content content) throws IOException {
-        writeAll(Map.of(file, content));
+        try (Folder folder = Folder.open(folder(file))) {
+            writeAll(folder, Map.of(file.getFileName().toString(), content));
+        } catch (NoSuchFileException | NotDirectoryException e) {
+            throw failed(file, e);
+        }
     }
 
     /**
      * Writes files that belong together: all are complete and synced before the first takes its name, so a full disk
      * leaves every old file as it was.
      *
-     * @param files the files in the order in which they take their names; their folders exist
+     * @param files by name, in the order in which they are written and take their names
      * @throws IOException if one cannot be written; the message is a sentence
      */
-    public static void writeAll(Map<Path, Content> files) throws IOException {
-        Map<Path, Path> staged = new LinkedHashMap<>();
+    public static void writeAll(Folder folder, Map<String, Content> files) throws IOException {
+        Map<String, String> staged = new LinkedHashMap<>();
         try {
-            for (Map.Entry<Path, Content> file : files.entrySet()) {
-                Path temporary = temporary(file.getKey());
+            for (Map.Entry<String, Content> file : files.entrySet()) {
+                String temporary = temporary(file.getKey());
                 staged.put(temporary, file.getKey());
-                stage(temporary, file.getKey(), file.getValue());
+                stage(folder, temporary, file.getKey(), file.getValue());
             }
-            for (Map.Entry<Path, Path> move : staged.entrySet()) {
-                rename(move.getKey(), move.getValue());
+            for (Map.Entry<String, String> move : staged.entrySet()) {
+                rename(folder, move.getKey(), move.getValue());
             }
-            Set<Path> folders = files.keySet().stream().map(AtomicFiles::folder).collect(Collectors.toSet());
-            for (Path folder : folders) {
-                sync(folder);
-            }
+            folder.sync();
         } finally {
-            for (Path temporary : staged.keySet()) {
-                remove(temporary);
+            for (String temporary : staged.keySet()) {
+                remove(folder, temporary);
             }
         }
     }
@@ -90,13 +88,15 @@ public final class AtomicFiles {
      * Renames a complete and synced file to its final name in the same folder, and replaces an old file of that name.
      */
     static void move(Path from, Path to) throws IOException {
-        rename(from, to);
-        sync(folder(to));
+        try (Folder folder = Folder.open(folder(to))) {
+            rename(folder, from.getFileName().toString(), to.getFileName().toString());
+            folder.sync();
+        }
     }
 
     /** Whether a killed program left this file while it wrote one called {@code name}. */
-    public static boolean isLeftover(Path file, Set<String> names) {
-        var match = TEMPORARY.matcher(file.getFileName().toString());
+    public static boolean isLeftover(String file, Set<String> names) {
+        var match = TEMPORARY.matcher(file);
         return match.matches() && names.contains(match.group(1));
     }
 
@@ -108,6 +108,8 @@ public final class AtomicFiles {
         String reason = e.getMessage();
         if (e instanceof NoSuchFileException) {
             reason = "its folder does not exist";
+        } else if (e instanceof NotDirectoryException) {
+            reason = "its folder is a file";
         } else if (e instanceof FileSystemException f && f.getReason() != null) {
             reason = f.getReason();
         }
@@ -116,46 +118,36 @@ public final class AtomicFiles {
                 e);
     }
 
-    private static Path temporary(Path file) {
+    private static String temporary(String file) {
         String random = UUID.randomUUID().toString().substring(0, 8);
-        return file.resolveSibling("." + file.getFileName() + "." + random + ".tmp");
+        return "." + file + "." + random + ".tmp";
     }
 
-    private static void stage(Path temporary, Path file, Content content) throws IOException {
-        try (FileChannel channel =
-                FileChannel.open(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+    private static void stage(Folder folder, String temporary, String file, Content content) throws IOException {
+        try (FileChannel channel = folder.channel(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
             OutputStream out = new BufferedOutputStream(Channels.newOutputStream(channel), 1 << 16);
             content.writeTo(out);
             out.flush();
             channel.force(true);
         } catch (IOException e) {
-            throw failed(file, e);
+            throw failed(folder.path().resolve(file), e);
         }
     }
 
-    private static void rename(Path from, Path to) throws IOException {
+    private static void rename(Folder folder, String from, String to) throws IOException {
         try {
-            Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
+            folder.rename(from, to);
         } catch (IOException e) {
-            throw failed(to, e);
+            throw failed(folder.path().resolve(to), e);
         }
     }
 
-    /** Makes a rename survive a power cut. Windows opens no folder as a file and needs no such sync. */
-    public static void sync(Path folder) throws IOException {
-        if (File.separatorChar == '/') {
-            try (FileChannel channel = FileChannel.open(folder, StandardOpenOption.READ)) {
-                channel.force(true);
-            }
-        }
-    }
-
-    private static void remove(Path temporary) {
+    private static void remove(Folder folder, String temporary) {
         try {
-            Files.deleteIfExists(temporary);
+            folder.delete(temporary);
         } catch (IOException e) {
             // The error that brought us here matters more than the file left behind.
-            LOG.warn("{} was left behind and can be deleted: {}", temporary, e.toString());
+            LOG.warn("{} was left behind and can be deleted: {}", folder.path().resolve(temporary), e.toString());
         }
     }
 

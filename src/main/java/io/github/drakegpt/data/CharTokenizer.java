@@ -83,12 +83,13 @@ public final class CharTokenizer {
         return new CharTokenizer(codePoints);
     }
 
-    /** Writes {@code vocab.json}: a JSON array of one-character strings in id order, UTF-8; whole or not at all. */
+    /** Writes {@code vocab.json}, see {@link #json}; whole or not at all. */
     public void write(Path file) throws IOException {
         AtomicFiles.write(file, json());
     }
 
-    byte[] json() throws IOException {
+    /** The content of {@code vocab.json}: a JSON array of one-character strings in id order, UTF-8. */
+    public byte[] json() throws IOException {
         List<String> characters =
                 Arrays.stream(codePoints).mapToObj(Character::toString).toList();
         return (JSON.writeValueAsString(characters) + "\n").getBytes(StandardCharsets.UTF_8);

@@ -107,17 +107,18 @@ public final class Corpus {
      * @throws IOException if a file cannot be written; if the disk is full, earlier files are unchanged
      */
     public void write(Path folder) throws IOException {
-        Files.createDirectories(folder);
-        AtomicFiles.writeAll(files(folder));
+        try (Folder made = Folder.make(folder)) {
+            AtomicFiles.writeAll(made, files());
+        }
     }
 
-    Map<Path, AtomicFiles.Content> files(Path folder) throws IOException {
+    Map<String, AtomicFiles.Content> files() throws IOException {
         byte[] vocab = tokenizer.json();
-        Map<Path, AtomicFiles.Content> files = new LinkedHashMap<>();
-        files.put(folder.resolve(VOCAB), out -> out.write(vocab));
-        files.put(folder.resolve(INPUT), this::writeText);
-        files.put(folder.resolve(TRAIN), out -> writeTokens(train, out));
-        files.put(folder.resolve(VAL), out -> writeTokens(val, out));
+        Map<String, AtomicFiles.Content> files = new LinkedHashMap<>();
+        files.put(VOCAB, out -> out.write(vocab));
+        files.put(INPUT, this::writeText);
+        files.put(TRAIN, out -> writeTokens(train, out));
+        files.put(VAL, out -> writeTokens(val, out));
         return files;
     }
 

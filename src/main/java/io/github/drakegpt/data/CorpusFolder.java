@@ -11,7 +11,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.stream.Stream;
 
 /** A folder that {@code setup} makes and {@code clean} removes: a corpus and a marker. */
 public final class CorpusFolder {
@@ -49,7 +48,7 @@ public final class CorpusFolder {
         if (!Files.isDirectory(path)) {
             throw new FileAlreadyExistsException(path.toString());
         }
-        if (info().isEmpty() && !others().isEmpty()) {
+        if (info().isEmpty() && hasOthers()) {
             throw new IOException(
                     path + " is there already and setup did not make it; choose another folder with --out.");
         }
@@ -65,19 +64,21 @@ public final class CorpusFolder {
      *     corpus is unchanged
      */
     public void write(Corpus corpus, CorpusInfo info) throws IOException {
-        checkWritable();
+        checkWritable(); // before a folder is made
         boolean fresh = !Files.exists(path);
-        Files.createDirectories(path);
-        byte[] marker = info.json();
-        Map<Path, AtomicFiles.Content> files = new LinkedHashMap<>();
-        // First: it marks the folder as setup's even if a power cut leaves the rest half done.
-        files.put(path.resolve(CorpusInfo.FILE), out -> out.write(marker));
-        files.putAll(corpus.files(path));
-        try {
-            AtomicFiles.writeAll(files);
-        } finally {
-            if (fresh) {
-                removeIfEmpty();
+        try (Folder folder = Folder.make(path)) {
+            checkWritable();
+            byte[] marker = info.json();
+            Map<String, AtomicFiles.Content> files = new LinkedHashMap<>();
+            // First: it marks the folder as setup's even if a power cut leaves the rest half done.
+            files.put(CorpusInfo.FILE, out -> out.write(marker));
+            files.putAll(corpus.files());
+            try {
+                AtomicFiles.writeAll(folder, files);
+            } finally {
+                if (fresh) {
+                    folder.removeIfEmpty();
+                }
             }
         }
     }
@@ -89,38 +90,30 @@ public final class CorpusFolder {
      * @throws IOException if the marker is missing or a file cannot be removed
      */
     public boolean remove() throws IOException {
-        if (info().isEmpty()) {
-            throw new IOException(path + " was not made by setup; remove it yourself if you do not need it.");
+        try (Folder folder = Folder.lock(path)) {
+            if (info().isEmpty()) {
+                throw new IOException(path + " was not made by setup; remove it yourself if you do not need it.");
+            }
+            for (String file : folder.names()) {
+                if (isLeftover(file)) {
+                    folder.delete(file);
+                }
+            }
+            for (String file : FILES) {
+                folder.delete(file);
+            }
+            return folder.removeIfEmpty();
         }
-        for (Path leftover : entries().stream().filter(this::isLeftover).toList()) {
-            Files.delete(leftover);
-        }
-        for (String file : FILES) {
-            Files.deleteIfExists(path.resolve(file));
-        }
-        return removeIfEmpty();
     }
 
-    private boolean removeIfEmpty() throws IOException {
-        boolean empty = entries().isEmpty();
-        if (empty) {
-            Files.delete(path);
+    /** Whether there are files here, except the leftovers of a setup that was killed. */
+    private boolean hasOthers() throws IOException {
+        try (Folder folder = Folder.open(path)) {
+            return !folder.names().stream().allMatch(this::isLeftover);
         }
-        return empty;
     }
 
-    /** Files here, except the leftovers of a setup that was killed. */
-    private List<Path> others() throws IOException {
-        return entries().stream().filter(file -> !isLeftover(file)).toList();
-    }
-
-    private boolean isLeftover(Path file) {
+    private boolean isLeftover(String file) {
         return AtomicFiles.isLeftover(file, Set.copyOf(FILES));
-    }
-
-    private List<Path> entries() throws IOException {
-        try (Stream<Path> files = Files.list(path)) {
-            return files.toList();
-        }
     }
 }

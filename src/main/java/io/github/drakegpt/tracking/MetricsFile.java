@@ -2,6 +2,7 @@ package io.github.drakegpt.tracking;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.train.TrainingListener;
 import java.io.IOException;
@@ -10,7 +11,6 @@ import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -20,11 +20,11 @@ import java.util.stream.Collectors;
 public final class MetricsFile implements MetricsSink {
     private static final ObjectMapper JSON = new ObjectMapper();
 
-    private final Path file;
+    private final RunFolder run;
     private FileChannel channel; // open while something is being written, null before
 
-    public MetricsFile(Path file) {
-        this.file = file;
+    public MetricsFile(RunFolder run) {
+        this.run = run;
     }
 
     /**
@@ -67,6 +67,7 @@ public final class MetricsFile implements MetricsSink {
     @Override
     public void start(TrainingListener.Start start) throws IOException {
         close(); // the file is replaced below
+        Path file = file();
         if (!Files.exists(file)) {
             return;
         }
@@ -74,17 +75,21 @@ public final class MetricsFile implements MetricsSink {
                 .filter(metrics -> metrics.step() < start.firstStep())
                 .map(metrics -> line(metrics) + '\n')
                 .collect(Collectors.joining());
-        AtomicFiles.write(file, kept.getBytes(StandardCharsets.UTF_8));
+        run.write(RunFolder.METRICS, kept.getBytes(StandardCharsets.UTF_8));
+    }
+
+    private Path file() {
+        return run.path().resolve(RunFolder.METRICS);
     }
 
     /** Appends a line; an evaluation's is synced, so that it is there before the checkpoint of the same step. */
     @Override
     public void add(Metrics metrics) throws IOException {
         ByteBuffer bytes = ByteBuffer.wrap((line(metrics) + '\n').getBytes(StandardCharsets.UTF_8));
+        if (channel == null) {
+            channel = run.append(RunFolder.METRICS);
+        }
         try {
-            if (channel == null) {
-                channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
-            }
             while (bytes.hasRemaining()) {
                 channel.write(bytes);
             }
@@ -92,7 +97,7 @@ public final class MetricsFile implements MetricsSink {
                 channel.force(true);
             }
         } catch (IOException e) {
-            throw AtomicFiles.failed(file, e);
+            throw AtomicFiles.failed(file(), e);
         }
     }
 

@@ -9,7 +9,6 @@ import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.time.Instant;
 import java.util.Optional;
 import java.util.zip.CRC32C;
@@ -87,14 +86,13 @@ public final class TensorBoardFile implements MetricsSink {
 
     private void open() throws IOException {
         boolean first;
-        file = run.path(); // until it has a name
         try {
             first = run.eventFiles().isEmpty();
             file = run.nextEventFile(Instant.now().getEpochSecond(), host());
-            channel = FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.APPEND);
         } catch (IOException e) {
-            throw AtomicFiles.failed(file, e);
+            throw AtomicFiles.failed(run.path(), e);
         }
+        channel = run.append(file.getFileName().toString());
         write(event(0).add(Event.FILE_VERSION, "brain.Event:2"));
         // Makes TensorBoard drop the events of a killed process from this step on.
         ProtoMessage started = new ProtoMessage().add(1, 1); // status: START

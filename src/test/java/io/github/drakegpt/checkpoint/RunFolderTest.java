@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.data.CharTokenizer;
+import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
@@ -17,7 +18,6 @@ import io.github.drakegpt.tensor.Shape;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -447,8 +447,8 @@ class RunFolderTest {
     void aRunIsTrainedByOneAtATime() throws IOException {
         RunFolder run = RunFolder.create(path, config(), TOKENIZER);
         RunFolder same = RunFolder.open(path);
-        try (FileChannel lock = run.lock()) {
-            assertThat(lock.isOpen()).isTrue();
+        try (Folder lock = run.lock()) {
+            assertThat(lock.isLocked()).isTrue();
             assertBeingTrained(same);
             assertThat(RunFolder.open(path).modelConfig()).isEqualTo(MODEL);
         }
@@ -459,8 +459,8 @@ class RunFolderTest {
     @Test
     void anotherProcessIsKeptOutUntilTheLockIsClosed() throws Exception {
         RunFolder run = RunFolder.create(path, config(), TOKENIZER);
-        try (FileChannel lock = run.lock()) {
-            assertThat(lock.isOpen()).isTrue();
+        try (Folder lock = run.lock()) {
+            assertThat(lock.isLocked()).isTrue();
             assertThat(inAnotherProcess(false)).startsWith(beingTrained());
         }
         assertThat(inAnotherProcess(false)).isEqualTo("locked");

@@ -6,8 +6,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.data.Folder;
 import java.io.IOException;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -106,7 +106,7 @@ class JourneyCommandTest {
     @Test
     void leavesARunThatIsBeingTrainedWhereItIs() throws IOException {
         journey("--models", "BigramLM");
-        FileChannel lock = RunFolder.open(out.resolve("BigramLM")).lock();
+        Folder lock = RunFolder.open(out.resolve("BigramLM")).lock();
         try (lock) {
             assertFails(journey("--models", "BigramLM", "--seed", "7"), 1, "is being trained already");
         }

@@ -12,11 +12,11 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.Safetensors;
+import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.tracking.Metrics;
 import io.github.drakegpt.tracking.MetricsFile;
 import java.io.IOException;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -424,7 +424,7 @@ class TrainCommandTest {
     @Test
     void aRunIsTrainedByOneProcessAtATime() throws IOException {
         bigram(corpus, run);
-        FileChannel lock = RunFolder.open(run).lock();
+        Folder lock = RunFolder.open(run).lock();
         try (lock) {
             assertFails(Cli.run("train", "--resume", run.toString()), 1, run + " is being trained already");
         }

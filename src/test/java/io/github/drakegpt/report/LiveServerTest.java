@@ -59,8 +59,7 @@ class LiveServerTest {
         run = temp.resolve("run");
         ObjectMapper json = new ObjectMapper();
         ObjectNode config = json.createObjectNode().set("model", json.valueToTree(MODEL));
-        RunFolder.create(run, config, CharTokenizer.of("abcde"));
-        file = new MetricsFile(run.resolve(RunFolder.METRICS));
+        file = new MetricsFile(RunFolder.create(run, config, CharTokenizer.of("abcde")));
         server = new LiveServer(0, Duration.ofMillis(20));
     }
 

@@ -40,7 +40,7 @@ final class TestRuns {
     }
 
     static void write(Path folder, Metrics... metrics) throws IOException {
-        try (MetricsFile file = new MetricsFile(folder.resolve(RunFolder.METRICS))) {
+        try (MetricsFile file = new MetricsFile(RunFolder.open(folder))) {
             for (Metrics line : metrics) {
                 file.add(line);
             }

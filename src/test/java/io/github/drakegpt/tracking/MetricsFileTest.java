@@ -5,6 +5,13 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.data.CharTokenizer;
+import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Models;
+import io.github.drakegpt.nn.Init;
+import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.train.TrainingListener.Start;
 import java.io.IOException;
@@ -19,16 +26,24 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class MetricsFileTest {
+    private static final ModelConfig MODEL =
+            new ModelConfig(Models.BIGRAM, 5, 3, 4, 4, 2, 1, 0, false, Init.PYTORCH, Quantization.NONE, false);
+
     @TempDir
     Path folder;
 
     private Path file;
+    private RunFolder run;
     private MetricsFile metrics;
 
     @BeforeEach
-    void nameAFile() {
+    void makeARun() throws IOException {
+        folder = folder.resolve("run");
         file = folder.resolve("metrics.jsonl");
-        metrics = new MetricsFile(file);
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode config = json.createObjectNode().set("model", json.valueToTree(MODEL));
+        run = RunFolder.create(folder, config, CharTokenizer.of("abcde"));
+        metrics = new MetricsFile(run);
     }
 
     @Test
@@ -166,12 +181,25 @@ class MetricsFileTest {
     }
 
     @Test
-    void aFileThatCannotBeWrittenIsAnError() {
-        MetricsFile orphan = new MetricsFile(folder.resolve("missing/metrics.jsonl"));
+    void aFileThatCannotBeWrittenIsAnError() throws IOException {
+        Files.move(folder, folder.resolveSibling("other"));
 
-        assertThatThrownBy(() -> orphan.add(evaluation(1)))
+        assertThatThrownBy(() -> metrics.add(evaluation(1)))
                 .isInstanceOf(IOException.class)
-                .hasMessageContainingAll("missing/metrics.jsonl", "its folder does not exist");
+                .hasMessageContainingAll("run/metrics.jsonl", "its folder does not exist");
+    }
+
+    @Test
+    void nothingIsWrittenThroughALink() throws IOException {
+        Path other = folder.resolveSibling("other");
+        Files.createSymbolicLink(file, other);
+
+        assertThatThrownBy(() -> metrics.add(evaluation(1)))
+                .isInstanceOf(IOException.class)
+                .hasMessage(
+                        "Could not write " + file + ": it is a link, and nothing is written through links; mend that"
+                                + " or choose another place, then run it again.");
+        assertThat(other).doesNotExist();
     }
 
     private void evaluate(int... steps) throws IOException {

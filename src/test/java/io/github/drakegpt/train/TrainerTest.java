@@ -145,7 +145,7 @@ class TrainerTest {
     void aRunThatWasKilledBetweenCheckpointsAndResumedIsTheSameToTheBit() throws IOException {
         ModelConfig model = model(Models.TRANSFORMER, 0.2f);
         TrainConfig config = config(c -> c.put("iters", 60).put("eval_interval", 15));
-        train(model, config, CORPUS, "whole", 1, NEVER, metrics("whole"));
+        train(model, config, CORPUS, "whole", 1, NEVER, metrics("whole", model));
         for (int death : new int[] {5, 29, 30, 44}) {
             TrainingListener deadly = new TrainingListener() {
                 @Override
@@ -155,10 +155,10 @@ class TrainerTest {
                     }
                 }
             };
-            assertThatThrownBy(() -> train(model, config, CORPUS, "killed", 1, NEVER, metrics("killed"), deadly))
+            assertThatThrownBy(() -> train(model, config, CORPUS, "killed", 1, NEVER, metrics("killed", model), deadly))
                     .hasMessage("killed");
         }
-        train(model, config, CORPUS, "killed", 1, NEVER, metrics("killed"));
+        train(model, config, CORPUS, "killed", 1, NEVER, metrics("killed", model));
 
         assertSameRun("killed", "whole", model);
         assertThat(metricsLines("killed").stream().map(TrainerTest::withoutMeasurements))
@@ -225,7 +225,7 @@ class TrainerTest {
         ModelConfig model = model(Models.TRANSFORMER, 0.2f);
         TrainConfig config = config(c -> c.put("iters", 110).put("eval_interval", 15));
         List<String> expected = new ArrayList<>();
-        train(model, config, CORPUS, "single", 1, NEVER, record(expected), metrics("single"));
+        train(model, config, CORPUS, "single", 1, NEVER, record(expected), metrics("single", model));
         view = backend -> RepetitionsPerLaunch.atMost(together, backend);
         List<String> told = new ArrayList<>();
         int[] asked = new int[1];
@@ -233,7 +233,7 @@ class TrainerTest {
             asked[0]++;
             return false;
         };
-        train(model, config, CORPUS, "together", 1, count, record(told), metrics("together"));
+        train(model, config, CORPUS, "together", 1, count, record(told), metrics("together", model));
 
         assertThat(told).isEqualTo(expected).hasSize(110 + 8);
         assertThat(asked[0]).as("times that steps were started").isEqualTo(times);
@@ -323,7 +323,7 @@ class TrainerTest {
         ModelConfig model = model(Models.TRANSFORMER, 0);
         Path folder = temp.resolve("run");
 
-        assertThatThrownBy(() -> train(model, diverging(), CORPUS, "run", 1, NEVER, metrics("run")))
+        assertThatThrownBy(() -> train(model, diverging(), CORPUS, "run", 1, NEVER, metrics("run", model)))
                 .isInstanceOf(DivergedException.class)
                 .hasMessage("The loss is not a number at step 20, so training has stopped (" + folder
                         + " holds step 10); lower train.max_lr, or set train.grad_clip to 1.");
@@ -472,8 +472,7 @@ class TrainerTest {
             BooleanSupplier stop,
             TrainingListener... listeners)
             throws IOException {
-        Path path = temp.resolve(folder);
-        RunFolder run = Files.exists(path) ? RunFolder.open(path) : create(folder, model, corpus);
+        RunFolder run = run(folder, model, corpus);
         try (Backend backend = Backends.create("cpu", threads);
                 Trainer trainer = new Trainer(view.apply(backend), model, config, corpus, run, List.of(listeners))) {
             run.recover();
@@ -484,8 +483,13 @@ class TrainerTest {
         }
     }
 
-    private TrainingListener metrics(String folder) {
-        return new MetricsRecorder(List.of(new MetricsFile(temp.resolve(folder).resolve(RunFolder.METRICS))));
+    private RunFolder run(String folder, ModelConfig model, Corpus corpus) throws IOException {
+        Path path = temp.resolve(folder);
+        return Files.exists(path) ? RunFolder.open(path) : create(folder, model, corpus);
+    }
+
+    private TrainingListener metrics(String folder, ModelConfig model) throws IOException {
+        return new MetricsRecorder(List.of(new MetricsFile(run(folder, model, CORPUS))));
     }
 
     private List<String> metricsLines(String folder) throws IOException {
