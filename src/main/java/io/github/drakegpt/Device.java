@@ -445,7 +445,18 @@ public final class Device implements AutoCloseable {
         rowwise(new LinearGradOp(given(x, "x"), given(w, "w"), given(dy, "dy"), dx, given(dw, "dw"), dbias), x);
     }
 
-    private static Tensor given(Tensor operand, String name) {
+    /**
+     * Copies a matrix of one or two bits a weight to this device, to multiply with.
+     *
+     * @param matrix not changed
+     * @return the linear layer of that matrix, to be closed before this device
+     * @throws io.github.drakegpt.tensor.OutOfMemoryException if the device has too little memory
+     */
+    public TernaryLinear load(TernaryMatrix matrix) {
+        return new TernaryLinear(this, matrix);
+    }
+
+    static Tensor given(Tensor operand, String name) {
         if (operand == null) {
             throw new IllegalArgumentException(name + " is null; give a tensor.");
         }

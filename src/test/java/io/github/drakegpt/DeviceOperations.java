@@ -2,13 +2,19 @@ package io.github.drakegpt;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.within;
 
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Random;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.Function;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
@@ -275,6 +281,89 @@ abstract class DeviceOperations {
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> device.crossEntropy(x, arena.allocate(DType.I32, 3), tensor(1)))
                 .withMessageContaining("crossEntropy: targets is (3), logits is (2, 4)");
+    }
+
+    @Test
+    void ternaryLinear() {
+        int out = 20;
+        int in = 130;
+        for (TernaryMatrix matrix : List.of(
+                TernaryMatrix.quantize(values(out * in), out, in),
+                TernaryMatrix.quantizeToOneBit(values(out * in), out, in))) {
+            try (TernaryLinear linear = device.load(matrix)) {
+                for (int rows : new int[] {1, 5, 2}) {
+                    Tensor x = tensor(rows, in);
+                    Tensor bias = tensor(out);
+                    Tensor y = zeros(rows, out);
+                    linear.multiply(x, bias, y);
+                    float[] expected = ternaryProducts(matrix, x.toFloats(), bias.toFloats());
+                    assertThat(y.toFloats()).usingComparatorWithPrecision(1e-4f).containsExactly(expected);
+                    linear.multiply(x, null, y);
+                    assertThat(linear.multiply(x.toFloats())).isEqualTo(y.toFloats());
+                }
+                assertRefused(
+                        "x is (2, 128), and the matrix has 130 columns; give rows of as many.",
+                        () -> linear.multiply(tensor(2, 128), null, tensor(2, out)));
+                assertRefused(
+                        "129 values were given for rows of 130; give one or more whole rows.",
+                        () -> linear.multiply(new float[129]));
+                assertThatIllegalArgumentException()
+                        .isThrownBy(() -> linear.multiply(tensor(2, in), null, tensor(3, out)))
+                        .withMessageContaining("packedLinear: y is (3, 20)");
+            }
+        }
+    }
+
+    /** Products in float64, of rows rounded to 8 bits as {@link TernaryLinear} says. */
+    private static float[] ternaryProducts(TernaryMatrix matrix, float[] x, float[] bias) {
+        float[] y = new float[x.length / matrix.in() * matrix.out()];
+        for (int i = 0; i < y.length; i++) {
+            int from = i / matrix.out() * matrix.in();
+            int row = i % matrix.out();
+            float most = 0;
+            for (int j = 0; j < matrix.in(); j++) {
+                most = Math.max(most, Math.abs(x[from + j]));
+            }
+            double scale = most / 127.0;
+            double sum = 0;
+            for (int j = 0; j < matrix.in(); j++) {
+                sum += Math.rint(x[from + j] / scale) * matrix.value(row, j);
+            }
+            y[i] = (float) (sum * scale * matrix.scale() + bias[row]);
+        }
+        return y;
+    }
+
+    @Test
+    void aClosedLayerSaysSo() {
+        TernaryLinear linear = device.load(TernaryMatrix.quantize(values(8), 2, 4));
+        linear.close();
+        linear.close();
+        assertThatIllegalStateException()
+                .isThrownBy(() -> linear.multiply(new float[4]))
+                .withMessage("This layer is closed; load its matrix again.");
+    }
+
+    @Test
+    void manyThreadsMultiplyAsOneDoes() throws Exception {
+        TernaryMatrix matrix = TernaryMatrix.quantize(values(24 * 200), 24, 200);
+        List<float[]> rows = new ArrayList<>();
+        for (int i = 0; i < 40; i++) {
+            rows.add(values((1 + i % 3) * 200));
+        }
+        ExecutorService threads = Executors.newFixedThreadPool(4);
+        try (TernaryLinear linear = device.load(matrix)) {
+            List<float[]> alone = rows.stream().map(linear::multiply).toList();
+            List<Future<float[]>> together = new ArrayList<>();
+            for (float[] x : rows) {
+                together.add(threads.submit(() -> linear.multiply(x)));
+            }
+            for (int i = 0; i < rows.size(); i++) {
+                assertThat(together.get(i).get()).isEqualTo(alone.get(i));
+            }
+        } finally {
+            threads.shutdown();
+        }
     }
 
     @Test

@@ -39,4 +39,9 @@ class ExamplesTest {
                 .containsPattern("probabilities \\[0.0320586.*, 0.25, 0.25, 0.25, 0.25]\n")
                 .containsPattern("gradients \\[0.03103084.*, -0.0625, -0.0625, -0.0625, 0.1875]\n");
     }
+
+    @Test
+    void ternaryService() throws Exception {
+        assertThat(Example.of("TernaryService").run(work, Map.of())).containsPattern("(200, 256 products\n){8}");
+    }
 }

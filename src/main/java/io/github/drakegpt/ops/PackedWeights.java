@@ -25,8 +25,17 @@ public record PackedWeights(Quantization quantization, int out, int in, Tensor c
                 arena.allocate(DType.F32, Shape.of(out)));
     }
 
-    /** Overwrites it. */
+    /**
+     * Overwrites it.
+     *
+     * @throws IllegalArgumentException if the matrix has another quantization or other sizes
+     */
     public void write(PackedMatrix matrix) {
+        if (matrix.quantization() != quantization || matrix.out() != out || matrix.in() != in) {
+            throw new IllegalArgumentException("A " + matrix.quantization().label() + " matrix (" + matrix.out() + ", "
+                    + matrix.in() + ") was given for weights of " + quantization.label() + " (" + out + ", " + in
+                    + "); give one of the same kind and sizes.");
+        }
         codes.write(matrix.codes());
         scales.write(matrix.rowScales());
     }

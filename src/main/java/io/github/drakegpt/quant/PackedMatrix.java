@@ -149,6 +149,27 @@ public record PackedMatrix(Quantization quantization, int out, int in, byte[] co
         return new PackedMatrix(quantization, out, in, codes, scales);
     }
 
+    /**
+     * Packs weights that are rounded already.
+     *
+     * @param values (out, in): -1, 0 (not with one bit) or 1
+     * @param scale of all of them
+     * @throws IllegalArgumentException if a value or the scale is not possible
+     */
+    public static PackedMatrix of(Quantization quantization, int out, int in, byte[] values, float scale) {
+        byte[] codes = new byte[Math.toIntExact(bytes(quantization, out, in))];
+        int step = quantization == Quantization.BITNET ? 2 : 1; // between two values
+        for (int i = 0; i < values.length; i++) {
+            int code = (values[i] + 1) / step;
+            if (values[i] < -1 || values[i] > 1 || (values[i] + 1) % step != 0) {
+                throw new IllegalArgumentException(
+                        "it has the weight " + values[i] + ", which " + bits(quantization) + " bits cannot express");
+            }
+            codes[index(quantization, in, i / in, i % in)] |= (byte) (code << shift(quantization, i / in, i % in));
+        }
+        return new PackedMatrix(quantization, out, in, codes, new float[] {scale});
+    }
+
     /** The weight without its scale: -1, 0 or 1. */
     public int value(int row, int column) {
         int bits = bits(quantization);

@@ -3,6 +3,7 @@ package io.github.drakegpt.backend;
 import static io.github.drakegpt.backend.GuardedTensors.read;
 import static io.github.drakegpt.backend.GuardedTensors.readInts;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
 import io.github.drakegpt.ops.Int8Rows;
@@ -275,7 +276,27 @@ public abstract class PackedOperations {
         assertThat(bytes.get("bitnet")).isEqualTo(PackedMatrix.bytes(Quantization.BITNET, out, in));
     }
 
+    @Test
+    void anotherMatrixIsNotWritten() {
+        PackedWeights w = PackedWeights.allocate(arena, Quantization.B158, 32, 16);
+        for (PackedMatrix other : List.of(
+                PackedMatrix.pack(Quantization.B158, new float[16 * 16], 0, 16, 16, 1),
+                PackedMatrix.pack(Quantization.B158, new float[32 * 15], 0, 32, 15, 1),
+                PackedMatrix.of(Quantization.BITNET, 32, 16, filled(32 * 16, 1), 1))) {
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> w.write(other))
+                    .withMessageContaining("give one of the same kind and sizes");
+        }
+        assertThat(w.codes().toBytes()).containsOnly((byte) 0);
+    }
+
     // ---------------------------------------------------------------------------------------------- helpers
+
+    private static byte[] filled(int n, int value) {
+        byte[] bytes = new byte[n];
+        Arrays.fill(bytes, (byte) value);
+        return bytes;
+    }
 
     private float[] product(Int8Rows q, PackedMatrix matrix, float[] bias, boolean relu, int rows) {
         PackedWeights w = PackedWeights.allocate(arena, matrix.quantization(), matrix.out(), matrix.in());
