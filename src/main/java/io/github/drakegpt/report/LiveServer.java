@@ -28,9 +28,6 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.SynchronousQueue;
-import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -45,7 +42,8 @@ import org.slf4j.LoggerFactory;
  * origin.
  *
  * <p>Training never waits for a client. Each has a thread and a queue of its own; one that reads too slowly is
- * disconnected when its queue is full, and gets everything when it connects again.
+ * disconnected when its queue is full, and gets everything when it connects again. Clients that send half a request do
+ * not keep others from theirs: see {@link RequestThreads}.
  */
 public final class LiveServer implements AutoCloseable {
     private static final Logger log = LoggerFactory.getLogger(LiveServer.class);
@@ -55,7 +53,8 @@ public final class LiveServer implements AutoCloseable {
     private static final int RETRY_MILLIS = 2000;
     private static final int MAX_QUEUED = 1024;
     private static final int MAX_CLIENTS = 32;
-    private static final int MAX_THREADS = 2 * MAX_CLIENTS; // half of them for pages
+    private static final int MAX_REQUESTS = 32; // besides
+    private static final Duration REQUEST_LIMIT = Duration.ofSeconds(10);
 
     private static final String FAILED = "it has failed.";
 
@@ -80,7 +79,7 @@ public final class LiveServer implements AutoCloseable {
     }
 
     private final HttpServer server;
-    private final ExecutorService threads;
+    private final RequestThreads threads;
     private final Duration heartbeat;
     private final byte[] page = ReportPage.live();
     private final Set<String> hosts;
@@ -97,17 +96,16 @@ public final class LiveServer implements AutoCloseable {
      * @throws BindException if the port is taken, or not for this user
      */
     public LiveServer(int port) throws IOException {
-        this(port, HEARTBEAT);
+        this(port, HEARTBEAT, REQUEST_LIMIT);
     }
 
-    LiveServer(int port, Duration heartbeat) throws IOException {
+    LiveServer(int port, Duration heartbeat, Duration requestLimit) throws IOException {
         this.heartbeat = heartbeat;
         server = HttpServer.create(
                 new InetSocketAddress(InetAddress.getByAddress("localhost", new byte[] {127, 0, 0, 1}), port), 0);
         String suffix = port() == 80 ? "" : ":" + port();
         hosts = Set.of("localhost" + suffix, "127.0.0.1" + suffix, "[::1]" + suffix);
-        threads = new ThreadPoolExecutor(
-                0, MAX_THREADS, 10, TimeUnit.SECONDS, new SynchronousQueue<>(), task -> daemon(task, "drakegpt-live"));
+        threads = new RequestThreads(MAX_REQUESTS, requestLimit, task -> daemon(task, "drakegpt-live"));
         server.setExecutor(threads);
         server.createContext("/", this::handle);
         start();
@@ -228,7 +226,7 @@ public final class LiveServer implements AutoCloseable {
             clients.forEach(Client::drop);
         }
         server.stop(0);
-        threads.shutdownNow();
+        threads.close();
     }
 
     /** Connections for events that are open. */
@@ -310,6 +308,7 @@ public final class LiveServer implements AutoCloseable {
             if (client.queue.isEmpty()) {
                 answer(exchange, 503, "Too many pages are open; close some.\n");
             } else {
+                threads.takeTime();
                 exchange.getResponseHeaders().set("Content-Type", "text/event-stream; charset=utf-8");
                 exchange.sendResponseHeaders(200, 0);
                 client.send(exchange.getResponseBody());

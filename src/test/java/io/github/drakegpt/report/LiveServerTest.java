@@ -23,6 +23,7 @@ import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.NetworkInterface;
 import java.net.Socket;
+import java.net.SocketException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -60,7 +61,7 @@ class LiveServerTest {
         ObjectMapper json = new ObjectMapper();
         ObjectNode config = json.createObjectNode().set("model", json.valueToTree(MODEL));
         file = new MetricsFile(RunFolder.create(run, config, CharTokenizer.of("abcde")));
-        server = new LiveServer(0, Duration.ofMillis(20));
+        server = new LiveServer(0, Duration.ofMillis(20), Duration.ofSeconds(10));
     }
 
     @AfterEach
@@ -226,6 +227,63 @@ class LiveServerTest {
             }
         }
         assertThatThrownBy(() -> new Socket("127.0.0.2", server.port()).close()).isInstanceOf(IOException.class);
+    }
+
+    @Test
+    void manyHalfRequestsKeepNobodyOut() throws Exception {
+        server.show(run);
+        List<Socket> half = new ArrayList<>();
+        try (LiveClient events = LiveClient.events(server.port())) {
+            for (int i = 0; i < 200; i++) {
+                half.add(halfRequest(server));
+                if (i % 50 == 0) {
+                    try (LiveClient page = get("/")) {
+                        assertThat(page.status()).isEqualTo(200);
+                    }
+                }
+            }
+            for (Socket oldest : half.subList(0, 100)) {
+                assertDisconnected(oldest);
+            }
+            try (LiveClient page = get("/")) {
+                assertThat(page.status()).isEqualTo(200);
+            }
+            assertThat(events.next().orElseThrow().name()).isEqualTo("report");
+        } finally {
+            for (Socket socket : half) {
+                socket.close();
+            }
+        }
+    }
+
+    @Test
+    void aRequestThatDoesNotEndIsDisconnectedAndAStreamOfEventsIsNot() throws Exception {
+        try (LiveServer impatient = new LiveServer(0, Duration.ofMillis(20), Duration.ofMillis(200))) {
+            impatient.show(run);
+            try (LiveClient events = LiveClient.events(impatient.port());
+                    Socket half = halfRequest(impatient)) {
+                assertThat(events.next().orElseThrow().name()).isEqualTo("report");
+                assertDisconnected(half);
+                try (Socket again = halfRequest(impatient)) {
+                    assertDisconnected(again);
+                }
+                assertThat(impatient.clients()).isEqualTo(1);
+            }
+        }
+    }
+
+    private static Socket halfRequest(LiveServer server) throws IOException {
+        Socket socket = new Socket("127.0.0.1", server.port());
+        socket.getOutputStream().write("GET / HTTP/1.1\r\nHost: local".getBytes(StandardCharsets.ISO_8859_1));
+        return socket;
+    }
+
+    private static void assertDisconnected(Socket socket) throws IOException {
+        try {
+            assertThat(socket.getInputStream().read()).isEqualTo(-1);
+        } catch (SocketException e) {
+            assertThat(e).hasMessageContaining("reset"); // with bytes that nobody read
+        }
     }
 
     @Test
