@@ -105,6 +105,8 @@ class LayersTest {
         noClasses()
                 .that()
                 .resideOutsideOfPackage(ROOT + device)
+                .and()
+                .areNotAssignableTo(CudaInterop.class) // which is for one device
                 .should()
                 .dependOnClassesThat()
                 .resideInAPackage(ROOT + device)
@@ -130,6 +132,8 @@ class LayersTest {
         noClasses()
                 .that()
                 .resideOutsideOfPackage(ROOT + user)
+                .and()
+                .areNotAssignableTo(CudaInterop.class) // which takes JCuda's objects from programs that have it
                 .should()
                 .dependOnClassesThat()
                 .resideInAPackage(library)

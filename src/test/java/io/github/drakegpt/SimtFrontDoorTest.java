@@ -1,13 +1,18 @@
 package io.github.drakegpt;
 
+import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.github.drakegpt.backend.cuda.Simt;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
+import java.nio.file.Path;
+import java.util.Map;
+import jcuda.driver.CUdeviceptr;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** The GPU's kernels by the front door. */
 @Tag("simt")
@@ -46,6 +51,28 @@ class SimtFrontDoorTest extends DeviceOperations {
             assertThatIllegalArgumentException()
                     .isThrownBy(() -> cpu.softmax(onCpu, onGpu))
                     .withMessageContaining("allocate both in arenas of one");
+        }
+    }
+
+    /** In a process whose driver is the SIMT one, which has the name of NVIDIA's. */
+    @Test
+    void attachToJCuda(@TempDir Path work) throws Exception {
+        Simt.build();
+        String simt = Path.of("target/simt").toAbsolutePath().toString();
+        assertThat(Example.of("AttachToJCuda").run(work, Map.of("LD_LIBRARY_PATH", simt, "DRAKEGPT_CUDA_PATH", simt)))
+                .containsPattern("probabilities \\[0.0320586.*, 0.25, 0.25, 0.25, 0.25]\n");
+    }
+
+    @Test
+    void aCpuCannotReachMemoryOfAGpu() {
+        try (Device device = Device.open("cpu");
+                Arena arena = device.newArena()) {
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> CudaInterop.wrap(device, new CUdeviceptr(), DType.F32, 1))
+                    .withMessage("The device cpu cannot reach a GPU's memory; give the device of that GPU.");
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> CudaInterop.pointer(arena.allocate(DType.F32, 1)))
+                    .withMessageContaining("that is not on the GPU");
         }
     }
 }

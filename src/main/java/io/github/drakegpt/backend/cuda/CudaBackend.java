@@ -10,13 +10,17 @@ import io.github.drakegpt.backend.cuda.Kernels.Grid;
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
+import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Precision;
+import io.github.drakegpt.tensor.Shape;
+import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 import jcuda.driver.CUcontext;
+import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUstream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -36,6 +40,9 @@ public final class CudaBackend extends CudaOperations implements Backend {
 
     /** The property that tests set to true, so that work that cannot be recorded fails them. */
     static final String STRICT = "drakegpt.recording.strict";
+
+    /** Bytes that kernels read and write at a time. */
+    private static final int ALIGNMENT = 16;
 
     private final CudaResources resources;
     private final CudaContext context;
@@ -113,6 +120,38 @@ public final class CudaBackend extends CudaOperations implements Backend {
     @Override
     public Arena newArena() {
         return new DeviceArena(context, resources.staging());
+    }
+
+    /**
+     * A tensor in memory that the calling program allocated in this context and will free.
+     *
+     * @param pointer to the first element, at a multiple of 16 bytes
+     * @throws IllegalArgumentException if the address is another one, or the memory ends before the tensor
+     */
+    public Tensor wrap(CUdeviceptr pointer, DType dtype, Shape shape) {
+        CudaContext.Block block = context.blockAt(pointer);
+        long offset = DeviceStorage.address(pointer) - DeviceStorage.address(block.start());
+        if (offset % ALIGNMENT != 0) {
+            throw new IllegalArgumentException("The pointer's address is not a multiple of " + ALIGNMENT
+                    + ", as kernels need it; wrap from such an address on, and take a part of that tensor.");
+        }
+        if (shape.size() > (block.bytes() - offset) / dtype.bytes()) {
+            throw new IllegalArgumentException("A tensor " + dtype + " " + shape + " takes "
+                    + shape.size() * dtype.bytes() + " bytes, and " + (block.bytes() - offset)
+                    + " are allocated from the pointer on; allocate more, or give a smaller shape.");
+        }
+        DeviceStorage storage =
+                new DeviceStorage(context, resources.staging(), dtype, block.start(), block.bytes() / dtype.bytes());
+        return new Tensor(dtype, shape, storage, offset / dtype.bytes());
+    }
+
+    /**
+     * Address of a tensor's first element.
+     *
+     * @throws IllegalArgumentException if it is not on a GPU
+     */
+    public static CUdeviceptr pointer(Tensor tensor) {
+        return DeviceStorage.pointer(tensor, 0);
     }
 
     CudaContext context() {

@@ -321,6 +321,27 @@ final class CudaContext implements AutoCloseable {
         }
     }
 
+    /** Memory that was allocated at once. */
+    record Block(CUdeviceptr start, long bytes) {}
+
+    /**
+     * The block in which an address lies, whoever has allocated it.
+     *
+     * @throws IllegalArgumentException if there is none
+     */
+    Block blockAt(CUdeviceptr pointer) {
+        enter();
+        CUdeviceptr start = new CUdeviceptr();
+        long[] bytes = new long[1];
+        int result = JCudaDriver.cuMemGetAddressRange(start, bytes, pointer);
+        if (result == CUresult.CUDA_ERROR_NOT_FOUND || result == CUresult.CUDA_ERROR_INVALID_VALUE) {
+            throw new IllegalArgumentException(
+                    "The pointer is not one to memory of this GPU's context; give one that cuMemAlloc made.");
+        }
+        check(result, "finding the memory of a pointer");
+        return new Block(start, bytes[0]);
+    }
+
     /** Allocations that are not freed. */
     int liveAllocations() {
         return allocations.size();

@@ -92,6 +92,19 @@ final class DeviceStorage implements Storage {
         return context;
     }
 
+    /** Storages at one address, which a program can wrap more than once, share their elements. */
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof DeviceStorage that
+                && context == that.context
+                && address(pointer) == address(that.pointer);
+    }
+
+    @Override
+    public int hashCode() {
+        return Long.hashCode(address(pointer));
+    }
+
     @Override
     public void close() {
         context.free(pointer);

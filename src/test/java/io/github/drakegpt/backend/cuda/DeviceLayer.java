@@ -438,6 +438,32 @@ abstract class DeviceLayer {
     }
 
     @Test
+    void memoryOfTheCallerIsWrapped() {
+        CUdeviceptr memory = new CUdeviceptr();
+        backend.context().enter();
+        assertThat(JCudaDriver.cuMemAlloc(memory, 64)).isZero();
+        Tensor all = backend.wrap(memory, DType.F32, Shape.of(16));
+        all.write(new float[16]);
+        Tensor rest = backend.wrap(memory.withByteOffset(32), DType.F32, Shape.of(2, 4));
+        rest.write(1f, 2, 3, 4, 5, 6, 7, 8);
+        assertThat(all.toFloats()).startsWith(0, 0, 0, 0, 0, 0, 0, 0, 1, 2).endsWith(7, 8);
+        assertThat(DeviceStorage.address(CudaBackend.pointer(rest))).isEqualTo(DeviceStorage.address(memory) + 32);
+        assertThat(all.overlaps(rest)).isTrue();
+        assertThat(all.rows(0, 8).overlaps(rest)).isFalse();
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> backend.wrap(memory.withByteOffset(32), DType.F32, Shape.of(3, 4)))
+                .withMessage("A tensor F32 (3, 4) takes 48 bytes, and 32 are allocated from the pointer on; allocate"
+                        + " more, or give a smaller shape.");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> backend.wrap(memory.withByteOffset(4), DType.F32, Shape.of(1)))
+                .withMessageStartingWith("The pointer's address is not a multiple of 16, as kernels need it;");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> backend.wrap(new CUdeviceptr(), DType.F32, Shape.of(1)))
+                .withMessage("The pointer is not one to memory of this GPU's context; give one that cuMemAlloc made.");
+        assertThat(JCudaDriver.cuMemFree(memory)).isZero();
+    }
+
+    @Test
     void aTensorThatIsLargerThanAllMemoryIsSaidWithWhatIsFree() {
         long beyond = backend.context().memory()[1] / Float.BYTES / 1000 + 1;
         assertThatExceptionOfType(OutOfMemoryException.class)
