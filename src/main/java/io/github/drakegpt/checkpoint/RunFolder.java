@@ -3,7 +3,6 @@ package io.github.drakegpt.checkpoint;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.core.type.TypeReference;
-import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
@@ -13,6 +12,7 @@ import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.data.FolderLockedException;
+import io.github.drakegpt.data.Sha256;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Weights;
@@ -29,7 +29,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.regex.Pattern;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The folder of one training run: {@code config.json}, {@code vocab.json}, and the newest checkpoint in
@@ -42,6 +45,7 @@ import java.util.regex.Pattern;
  * {@link #recover} can finish the renames.
  */
 public final class RunFolder {
+    private static final Logger LOGGER = LoggerFactory.getLogger(RunFolder.class); // LOG is a file
     public static final String CONFIG = "config.json";
     public static final String VOCAB = "vocab.json";
     public static final String MODEL = "model.safetensors";
@@ -85,7 +89,7 @@ public final class RunFolder {
     private static final String SECOND_MOMENTS = "exp_avg_sq.";
 
     // losses may be NaN or infinite before the first evaluation
-    private static final JsonMapper JSON = JsonMapper.builder()
+    static final JsonMapper JSON = JsonMapper.builder()
             .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
             .enable(SerializationFeature.INDENT_OUTPUT)
             .build();
@@ -454,15 +458,17 @@ public final class RunFolder {
             StateDict.addEntries(sources, parameters, SECOND_MOMENTS, checkpoint.secondMoments());
             Safetensors.write(out, metadata, sources);
         });
-        files.put(STATE, out -> out.write(JSON.writeValueAsBytes(state)));
-
+        Map<String, String> sums = new TreeMap<>(sums()); // the best weights may stay as they are
         Map<String, AtomicFiles.Content> staged = new LinkedHashMap<>();
-        files.forEach((name, content) -> staged.put(name + NEXT, content));
-        byte[] commit = JSON.writeValueAsBytes(files.keySet());
+        files.forEach((name, content) -> staged.put(name + NEXT, out -> sums.put(name, Sha256.write(content, out))));
+        staged.put(STATE + NEXT, out -> out.write(new StateFile(state, sums).json())); // last, when the sums are known
+        List<String> names = new ArrayList<>(files.keySet());
+        names.add(STATE);
+        byte[] commit = JSON.writeValueAsBytes(names);
         in(folder -> {
             AtomicFiles.writeAll(folder, staged);
             AtomicFiles.writeAll(folder, Map.of(COMMIT, out -> out.write(commit)));
-            return finish(folder, List.copyOf(files.keySet()));
+            return finish(folder, names);
         });
     }
 
@@ -522,7 +528,7 @@ public final class RunFolder {
     public Checkpoint load(Parameters parameters) throws IOException {
         Safetensors optimizer = Safetensors.read(require(OPTIMIZER));
         return new Checkpoint(
-                loadTrainedWeights(MODEL, parameters),
+                trained(Safetensors.read(require(MODEL)), parameters),
                 StateDict.read(optimizer, parameters, FIRST_MOMENTS),
                 StateDict.read(optimizer, parameters, SECOND_MOMENTS),
                 state());
@@ -530,7 +536,7 @@ public final class RunFolder {
 
     /** Reads only the weights, in the form that Generator and Scorer take: a trained run's, or packed ones. */
     public Weights loadWeights() throws IOException {
-        Safetensors file = Safetensors.read(require(weightsOf.file));
+        Safetensors file = readWeights();
         return PackedWeightsFile.is(file)
                 ? PackedWeightsFile.read(file, modelConfig)
                 : Weights.of(modelConfig, StateDict.read(file, LanguageModel.parametersOf(modelConfig), ""));
@@ -542,11 +548,10 @@ public final class RunFolder {
      * @throws IllegalArgumentException if this folder holds packed weights, which cannot be trained
      */
     public float[] loadTrainedWeights() throws IOException {
-        return loadTrainedWeights(weightsOf.file, LanguageModel.parametersOf(modelConfig));
+        return trained(readWeights(), LanguageModel.parametersOf(modelConfig));
     }
 
-    private float[] loadTrainedWeights(String name, Parameters parameters) throws IOException {
-        Safetensors file = Safetensors.read(require(name));
+    private float[] trained(Safetensors file, Parameters parameters) throws IOException {
         requireTrained(file);
         return StateDict.read(file, parameters, "");
     }
@@ -571,18 +576,56 @@ public final class RunFolder {
 
     /** Reads the state of the training. */
     public TrainingState state() throws IOException {
-        Path file = require(STATE);
-        try {
-            TrainingState state = JSON.readerFor(TrainingState.class)
-                    .with(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
-                    .with(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
-                    .readValue(file.toFile());
-            if (state == null) {
-                throw new CorruptFileException(file, "it is empty", null);
+        return StateFile.read(require(STATE)).state();
+    }
+
+    /**
+     * Compares the files of the newest checkpoint with the sums that it was saved with. Those of older versions have none.
+     *
+     * @throws IOException if one has changed since; the message names it
+     */
+    public void verify() throws IOException {
+        StateFile saved = StateFile.read(require(STATE));
+        for (String name : CHECKPOINT) {
+            Path file = path.resolve(name);
+            String sum = saved.sums().get(name);
+            if (sum != null && Files.exists(file)) {
+                String now = name.equals(STATE) ? saved.ownSum() : Sha256.of(file);
+                if (!now.equals(sum)) {
+                    throw new IOException(changed(file) + "; take it from a backup, or go on with it as it is with"
+                            + " --resume " + path + " --ignore-checksums.");
+                }
             }
-            return state;
-        } catch (JsonProcessingException e) {
-            throw new CorruptFileException(file, reason(e), e);
+        }
+    }
+
+    /** Reads weights, with a warning if they are not those that were saved: people may have edited them. */
+    private Safetensors readWeights() throws IOException {
+        Path file = require(weightsOf.file);
+        Map<String, String> before = sums();
+        Safetensors weights = Safetensors.read(file);
+        String sum = before.get(weightsOf.file);
+        boolean differs = sum != null && !sum.equals(Sha256.of(file));
+        // unless a training replaces the checkpoint at this moment
+        if (differs && !Files.exists(path.resolve(COMMIT)) && before.equals(sums())) {
+            LOGGER.warn("{}.", changed(file));
+        }
+        return weights;
+    }
+
+    private static String changed(Path file) {
+        return file + " has changed since it was saved: its SHA-256 sum is not the one in " + STATE;
+    }
+
+    /** Sums of the newest checkpoint's files; none if there is no checkpoint, or its state cannot be read. */
+    private Map<String, String> sums() throws IOException {
+        try {
+            return StateFile.read(path.resolve(STATE)).sums();
+        } catch (NoSuchFileException e) {
+            return Map.of();
+        } catch (CorruptFileException e) {
+            LOGGER.warn("No file is compared with its SHA-256 sum: {}", e.getMessage());
+            return Map.of();
         }
     }
 
@@ -596,7 +639,7 @@ public final class RunFolder {
     }
 
     /** The error in a JSON file, in words that name no class. */
-    private static String reason(JsonProcessingException e) {
+    static String reason(JsonProcessingException e) {
         if (e instanceof UnrecognizedPropertyException unknown) {
             return "it has the unknown key " + unknown.getPropertyName();
         }

@@ -30,6 +30,24 @@ public record TrainingState(
     public static final TrainingState START =
             new TrainingState(0, Double.NaN, Double.NaN, Double.POSITIVE_INFINITY, 0, 0, 0, 0);
 
+    /** @throws IllegalArgumentException if a value is not one that a training can have; the message names it */
+    public TrainingState {
+        require(step >= 0, "step", step);
+        require(!(trainLoss < 0), "train_loss", trainLoss);
+        require(!(valLoss < 0), "val_loss", valLoss);
+        require(bestValLoss >= 0, "best_val_loss", bestValLoss);
+        require(bestStep >= 0 && bestStep <= step, "best_step", bestStep);
+        require(evaluationsSinceBest >= 0, "evaluations_since_best", evaluationsSinceBest);
+        require(trainSeconds >= 0 && trainSeconds < Double.POSITIVE_INFINITY, "train_seconds", trainSeconds);
+        require(elapsedSeconds >= 0 && elapsedSeconds < Double.POSITIVE_INFINITY, "elapsed_seconds", elapsedSeconds);
+    }
+
+    private static void require(boolean possible, String name, Object value) {
+        if (!possible) {
+            throw new IllegalArgumentException(name + " cannot be " + value + ".");
+        }
+    }
+
     /** The state after an evaluation at the same step. */
     public TrainingState evaluated(double trainLoss, double valLoss) {
         boolean best = valLoss < bestValLoss;

@@ -152,7 +152,7 @@ final class JourneyCommand implements Callable<Integer> {
             throws IOException {
         if (Files.exists(folder.resolve(RunFolder.CONFIG))) {
             if (same(RunFolder.open(folder), TrainingRun.config(settings, corpus), settings)) {
-                return TrainingRun.resume(backend, folder, corpus, null);
+                return TrainingRun.resume(backend, folder, corpus, null, false);
             }
             Path aside = folder;
             for (int i = 1; Files.exists(aside); i++) {

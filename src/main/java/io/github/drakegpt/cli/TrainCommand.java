@@ -64,6 +64,11 @@ final class TrainCommand implements Callable<Integer> {
     @Option(names = "--resume", paramLabel = "DIR", description = "Go on with a run from its last checkpoint.")
     private Path resume;
 
+    @Option(
+            names = "--ignore-checksums",
+            description = "Go on with files that have changed since the checkpoint was saved.")
+    private boolean ignoreChecksums;
+
     @Option(names = "--init-from", paramLabel = "DIR", description = "Begin with the weights of another run.")
     private Path initFrom;
 
@@ -93,8 +98,12 @@ final class TrainCommand implements Callable<Integer> {
                         || settings.changeMoreThanIters()
                         || device.changesSettings())) {
             throw new IllegalArgumentException(
-                    "A resumed run keeps its settings; give --resume with nothing but --iters, --data, --device or"
-                            + " --threads.");
+                    "A resumed run keeps its settings; give --resume with nothing but --iters, --data, --device,"
+                            + " --threads or --ignore-checksums.");
+        }
+        if (ignoreChecksums && resume == null) {
+            throw new IllegalArgumentException(
+                    "--ignore-checksums is about a run that goes on; give that run with --resume.");
         }
         if (checkpoint.isBest() && initFrom == null) {
             throw new IllegalArgumentException(
@@ -166,6 +175,6 @@ final class TrainCommand implements Callable<Integer> {
     private TrainingRun resume(Backend backend) throws IOException {
         Corpora.Found corpus = Runs.corpusOf(resume, data);
         log.info("Corpus {}", corpus.description());
-        return TrainingRun.resume(backend, resume, corpus, settings.iters());
+        return TrainingRun.resume(backend, resume, corpus, settings.iters(), ignoreChecksums);
     }
 }

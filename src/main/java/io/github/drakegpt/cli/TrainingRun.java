@@ -8,6 +8,7 @@ import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.data.Folder;
+import io.github.drakegpt.data.Sha256;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.nn.Parameters;
@@ -26,12 +27,10 @@ import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -52,6 +51,7 @@ final class TrainingRun {
     private final SettingsTable settings;
     private final boolean fresh;
     private final RunFolder initFrom; // or null
+    private final boolean ignoreChecksums;
 
     private TrainingRun(
             Backend backend,
@@ -60,7 +60,8 @@ final class TrainingRun {
             Corpus corpus,
             UnaryOperator<String> source,
             boolean fresh,
-            RunFolder initFrom) {
+            RunFolder initFrom,
+            boolean ignoreChecksums) {
         this.backend = backend;
         this.folder = folder;
         this.train = train;
@@ -70,6 +71,7 @@ final class TrainingRun {
         this.settings = SettingsTable.of(config, source);
         this.fresh = fresh;
         this.initFrom = initFrom;
+        this.ignoreChecksums = ignoreChecksums;
     }
 
     /**
@@ -87,7 +89,8 @@ final class TrainingRun {
                 corpus.corpus(),
                 key -> key.equals("model.vocab_size") || key.startsWith("data.") ? "corpus" : settings.source(key),
                 true,
-                initFrom);
+                initFrom,
+                false);
     }
 
     /**
@@ -95,8 +98,10 @@ final class TrainingRun {
      *
      * @param corpus which must be the one that the run was begun with
      * @param iters another number of steps, or null
+     * @param ignoreChecksums whether to go on with a checkpoint whose files have changed since they were saved
      */
-    static TrainingRun resume(Backend backend, Path path, Corpora.Found corpus, Integer iters) throws IOException {
+    static TrainingRun resume(Backend backend, Path path, Corpora.Found corpus, Integer iters, boolean ignoreChecksums)
+            throws IOException {
         RunFolder folder = RunFolder.open(path);
         folder.requireTrainable();
         if (!folder.config().path("data").path("sha256").asText().equals(fingerprint(corpus.corpus()))) {
@@ -112,11 +117,12 @@ final class TrainingRun {
                 corpus.corpus(),
                 key -> key.equals("train.iters") && iters != null ? "--iters" : RunFolder.CONFIG,
                 false,
-                null);
+                null,
+                ignoreChecksums);
     }
 
     /** The config.json of a new run. */
-    static ObjectNode config(Settings settings, Corpora.Found corpus) {
+    static ObjectNode config(Settings settings, Corpora.Found corpus) throws IOException {
         ModelConfig model = settings.model(corpus.corpus().tokenizer().size());
         ObjectNode config = JsonNodeFactory.instance.objectNode();
         config.set("model", JSON.valueToTree(model));
@@ -131,19 +137,15 @@ final class TrainingRun {
     }
 
     /** SHA-256 of the vocabulary and of all tokens: equal for equal corpora, wherever they lie. */
-    private static String fingerprint(Corpus corpus) {
-        try {
-            MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            digest.update(corpus.tokenizer().characters().getBytes(java.nio.charset.StandardCharsets.UTF_8));
+    private static String fingerprint(Corpus corpus) throws IOException {
+        return Sha256.of(out -> {
+            out.write(corpus.tokenizer().characters().getBytes(StandardCharsets.UTF_8));
             for (char[] split : List.of(corpus.train(), corpus.val())) {
                 ByteBuffer bytes = ByteBuffer.allocate(2 * split.length).order(ByteOrder.LITTLE_ENDIAN);
                 bytes.asCharBuffer().put(split);
-                digest.update(bytes.array());
+                out.write(bytes.array());
             }
-            return HexFormat.of().formatHex(digest.digest());
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException("every Java has SHA-256", e);
-        }
+        });
     }
 
     RunFolder folder() {
@@ -224,6 +226,9 @@ final class TrainingRun {
                         List.of(new MachineNote(), shown, recorder))) {
             folder.recover();
             if (folder.hasCheckpoint()) {
+                if (!ignoreChecksums) {
+                    folder.verify();
+                }
                 trainer.restore(folder.load(trainer.parameters()));
             } else if (initFrom != null) {
                 trainer.initializeFrom(initialWeights(trainer));

@@ -12,6 +12,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.PrimitiveIterator;
 
@@ -26,6 +27,7 @@ public final class Corpus {
     static final String TRAIN = "train.bin";
     static final String VAL = "val.bin";
     static final String VOCAB = "vocab.json";
+    private static final List<String> READ = List.of(TRAIN, VAL, VOCAB);
 
     private final String name;
     private final CharTokenizer tokenizer;
@@ -86,10 +88,19 @@ public final class Corpus {
             throw new IOException(folder + " has a text but no tokens; run setup --source " + folder.resolve(INPUT)
                     + " and use the folder that it names.");
         }
-        for (String file : new String[] {TRAIN, VAL, VOCAB}) {
+        for (String file : READ) {
             if (!Files.exists(folder.resolve(file))) {
                 throw new IOException(folder + " has no " + file
                         + ", so it is no prepared corpus; run setup, or give the folder that setup named.");
+            }
+        }
+        Map<String, String> sums =
+                CorpusInfo.read(folder).map(CorpusInfo::sha256).orElse(Map.of());
+        for (String file : READ) {
+            Path path = folder.resolve(file);
+            if (sums.containsKey(file) && !Sha256.of(path).equals(sums.get(file))) {
+                throw new IOException(path + " has changed since setup wrote it: its SHA-256 sum is not the one in "
+                        + CorpusInfo.FILE + "; run setup again, or remove the sum there if you changed it yourself.");
             }
         }
         CharTokenizer tokenizer = CharTokenizer.read(folder.resolve(VOCAB));

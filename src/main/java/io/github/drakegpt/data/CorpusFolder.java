@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 
 /** A folder that {@code setup} makes and {@code clean} removes: a corpus and a marker. */
 public final class CorpusFolder {
@@ -68,11 +69,16 @@ public final class CorpusFolder {
         boolean fresh = !Files.exists(path);
         try (Folder folder = Folder.make(path)) {
             checkWritable();
-            byte[] marker = info.json();
+            Map<String, AtomicFiles.Content> contents = corpus.files();
+            Map<String, String> sums = new TreeMap<>();
+            for (Map.Entry<String, AtomicFiles.Content> file : contents.entrySet()) {
+                sums.put(file.getKey(), Sha256.of(file.getValue()));
+            }
+            byte[] marker = info.with(sums).json();
             Map<String, AtomicFiles.Content> files = new LinkedHashMap<>();
             // First: it marks the folder as setup's even if a power cut leaves the rest half done.
             files.put(CorpusInfo.FILE, out -> out.write(marker));
-            files.putAll(corpus.files());
+            files.putAll(contents);
             try {
                 AtomicFiles.writeAll(folder, files);
             } finally {

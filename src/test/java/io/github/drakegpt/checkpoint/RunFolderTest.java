@@ -282,6 +282,75 @@ class RunFolderTest {
         assertDamaged("state.json", run::state);
     }
 
+    @ParameterizedTest
+    @CsvSource({
+        "step, -1",
+        "step, 9",
+        "train_loss, -0.5",
+        "val_loss, -1",
+        "best_val_loss, '\"NaN\"'",
+        "best_step, 11",
+        "best_step, -1",
+        "evaluations_since_best, -1",
+        "train_seconds, -2",
+        "elapsed_seconds, '\"Infinity\"'"
+    })
+    void aStateThatNoTrainingHasIsNamed(String key, String value) throws IOException {
+        RunFolder run = RunFolder.create(path, config(), TOKENIZER);
+        run.save(checkpoint(1, state(10, 10)), PARAMETERS);
+        ObjectNode json = (ObjectNode) JSON.readTree(path.resolve("state.json").toFile());
+        json.set(key, JSON.readTree(value));
+        JSON.writeValue(path.resolve("state.json").toFile(), json);
+
+        assertDamaged("state.json", run::state);
+    }
+
+    /** Whatever bit flips in whichever file of a checkpoint, it is noticed, unless the file says the same still. */
+    @ParameterizedTest
+    @CsvSource({"model.safetensors", "best.safetensors", "optimizer.safetensors", "state.json"})
+    void aBitThatFlipsIsNoticed(String name) throws IOException {
+        RunFolder run = RunFolder.create(path, config(), TOKENIZER);
+        Checkpoint saved = checkpoint(1, state(10, 10));
+        run.save(saved, PARAMETERS);
+        run.save(
+                new Checkpoint(saved.weights(), saved.firstMoments(), saved.secondMoments(), state(20, 10)),
+                PARAMETERS); // keeps the best weights
+        run.verify();
+        byte[] bytes = Files.readAllBytes(path.resolve(name));
+        Random random = new Random(7);
+        int values =
+                name.equals("state.json") ? new String(bytes, StandardCharsets.UTF_8).indexOf("sha256") : bytes.length;
+        for (int i = 0; i < 300; i++) {
+            byte[] damaged = bytes.clone();
+            damaged[random.nextInt(values)] ^= (byte) (1 << random.nextInt(8));
+            Files.write(path.resolve(name), damaged);
+            try {
+                run.verify();
+                assertThat(name).isEqualTo("state.json");
+                assertThat(run.state()).isEqualTo(state(20, 10)); // the flip made another blank
+            } catch (IOException e) {
+                assertThat(e)
+                        .hasMessageStartingWith(
+                                path.resolve(name)
+                                        + (e instanceof CorruptFileException
+                                                ? " is damaged: "
+                                                : " has changed since it was saved: its SHA-256 sum is not the one in state.json; "));
+            }
+        }
+    }
+
+    @Test
+    void aStateWithoutSumsIsTakenAsItIs() throws IOException {
+        RunFolder run = RunFolder.create(path, config(), TOKENIZER);
+        run.save(checkpoint(1, state(10, 10)), PARAMETERS);
+        ObjectNode json = (ObjectNode) JSON.readTree(path.resolve("state.json").toFile());
+        assertThat(json.remove("sha256")).hasSize(4);
+        JSON.writeValue(path.resolve("state.json").toFile(), json);
+
+        run.verify();
+        assertThat(run.state()).isEqualTo(state(10, 10));
+    }
+
     @Test
     void anotherModelsWeightsAreRefused() throws IOException {
         RunFolder run = RunFolder.create(path, config(), TOKENIZER);
@@ -313,6 +382,7 @@ class RunFolderTest {
 
             RunFolder run = RunFolder.open(path);
             run.recover();
+            run.verify();
             Checkpoint found = run.load(PARAMETERS);
             boolean isNew = found.state().step() == 20;
             assertSame(found, isNew ? next : old);
@@ -372,6 +442,7 @@ class RunFolderTest {
 
                 RunFolder run = RunFolder.open(path);
                 run.recover();
+                run.verify();
                 Checkpoint found = run.load(PARAMETERS);
                 assertSame(found, found.state().step() == 20 ? next : old);
                 assertThat(names()).hasSize(6);
@@ -397,6 +468,7 @@ class RunFolderTest {
 
             run.save(last, PARAMETERS);
 
+            run.verify();
             assertSame(run.load(PARAMETERS), last);
             assertThat(best()).containsExactly(best);
             assertThat(names()).hasSize(6);

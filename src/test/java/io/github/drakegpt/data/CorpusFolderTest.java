@@ -6,11 +6,13 @@ import static org.assertj.core.api.Assumptions.assumeThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -38,12 +40,35 @@ class CorpusFolderTest {
         folder.write(CORPUS, INFO);
 
         assertThat(Corpus.read(path).train()).isEqualTo(CORPUS.train());
-        assertThat(folder.info()).contains(INFO);
+        assertThat(folder.info().orElseThrow().with(Map.of())).isEqualTo(INFO);
         JsonNode json = new ObjectMapper().readTree(path.resolve("corpus.json").toFile());
         assertThat(json.fieldNames())
                 .toIterable()
-                .containsExactly("made_by", "source", "column", "characters", "vocabulary_size", "date");
+                .containsExactly("made_by", "source", "column", "characters", "vocabulary_size", "date", "sha256");
         assertThat(json.get("vocabulary_size").intValue()).isEqualTo(8);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"train.bin", "val.bin", "vocab.json"})
+    void aFileThatHasChangedIsNamed(String name) throws IOException {
+        folder.write(CORPUS, INFO);
+        Path file = path.resolve(name);
+        byte[] bytes = Files.readAllBytes(file);
+        bytes[2] ^= 1;
+        Files.write(file, bytes);
+
+        assertThatThrownBy(() -> Corpus.read(path))
+                .isInstanceOf(IOException.class)
+                .hasMessage(
+                        file + " has changed since setup wrote it: its SHA-256 sum is not the one in corpus.json; run"
+                                + " setup again, or remove the sum there if you changed it yourself.");
+        ObjectNode json = (ObjectNode)
+                new ObjectMapper().readTree(path.resolve("corpus.json").toFile());
+        json.remove("sha256");
+        new ObjectMapper().writeValue(path.resolve("corpus.json").toFile(), json);
+        if (!name.equals("vocab.json")) {
+            assertThat(Corpus.read(path).name()).isEqualTo(path.toString());
+        }
     }
 
     @Test
