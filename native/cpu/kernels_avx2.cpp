@@ -1,3 +1,3 @@
 #include "kernels.h"
 
-const Kernel avx2_kernels[] = KERNELS(matmul_bf16, quantize_int8<ternary::avx2>, packed_linear<ternary::avx2>);
+const Kernel avx2_kernels[] = KERNELS(matmul_bf16, nullptr, PACKED(ternary::avx2));

@@ -35,10 +35,11 @@ struct Rounding {
     int stride;
 };
 
-/** What computes, of y, the columns that belong to the tiles from..to - 1, and what rounds, both with some instructions. */
+/** With some instructions: */
 struct Kernels {
-    void (*multiply)(const Product& p, int from, int to);
+    void (*multiply)(const Product& p, int from, int to);  // computes, of y, the columns that belong to the tiles from..to - 1
     void (*round)(const Rounding& r);
+    float (*peak)(int turns);  // does what multiply does most, and nothing else; returns how many multiplications and additions
 };
 
 extern const Kernels avx2;

@@ -338,7 +338,10 @@ void test_optimizer() {
 }
 
 void test_peak() {
-    Test("peak", {5}).update(NUMBERS).number(5).real(0.7f).real(0.3f).run(peak);
+    Test("peak_fp32", {5}).write(1).update(NUMBERS).number(5).real(0.7f).real(0.3f).run(peak_fp32);
+    for (int n : {1, 64, 1000}) {
+        Test("read", {n}).write(1).read(n).number(n).run(read);
+    }
 }
 
 void test_dropout() {

@@ -15,6 +15,9 @@ public interface MatmulCandidate {
         return Optional.empty();
     }
 
+    /** What bounds it when there are many rows; when there are few, it is reading the weights. */
+    Measuring.Bound bound();
+
     /** Bytes of a weight matrix (out, in). */
     long weightBytes(int out, int in);
 

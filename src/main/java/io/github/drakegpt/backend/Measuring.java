@@ -26,11 +26,20 @@ public interface Measuring {
         return Optional.empty();
     }
 
-    /**
-     * Measures, for about a second, the most multiplications and additions in float32 that the device does in a second;
-     * empty where that cannot be measured.
-     */
-    default OptionalDouble measurePeakFlops() {
+    /** What bounds an operation. */
+    enum Bound {
+        /** Multiplications and additions in float32. */
+        FP32,
+        /** Those of bfloat16, or in float32 where bfloat16 is multiplied so. */
+        BF16,
+        /** Those of 8-bit integers. */
+        INT8,
+        /** Bytes that are read from memory. */
+        READ
+    }
+
+    /** Measures, for about a second, how many of these the device does in a second; empty where that cannot be measured. */
+    default OptionalDouble measurePeak(Bound bound) {
         return OptionalDouble.empty();
     }
 

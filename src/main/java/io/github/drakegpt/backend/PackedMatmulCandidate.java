@@ -36,6 +36,11 @@ public record PackedMatmulCandidate(
     }
 
     @Override
+    public Measuring.Bound bound() {
+        return Measuring.Bound.INT8;
+    }
+
+    @Override
     public long weightBytes(int out, int in) {
         return PackedMatrix.bytes(quantization, out, in);
     }

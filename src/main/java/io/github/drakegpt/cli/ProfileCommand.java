@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Measuring.Bound;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.data.Corpora;
@@ -21,8 +22,10 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
@@ -38,7 +41,8 @@ import picocli.CommandLine.Option;
                     + " (prefill) and of drawing characters (decode) at batch 1, 8 and 64, memory, loss, how often the most"
                     + " likely next character is the same, and the time of each group of operations. Each run's folder keeps its"
                     + " figures as profile.json, for `report`.",
-            "With --shapes it times matrix products of the sizes of a large model instead."
+            "With --shapes it times matrix products of the sizes of a large model instead; on a CPU also as shares of what it"
+                    + " reads from memory, and of what it multiplies in that type, at most, each measured for a second."
         },
         footer = {
             "",
@@ -248,25 +252,37 @@ final class ProfileCommand implements Callable<Integer> {
 
     private int profileShapes(Backend backend) throws IOException {
         ShapeProfiler profiler = new ShapeProfiler(backend, seconds);
-        MeasuredRows rows =
-                new MeasuredRows(json, MeasuredRows.header(backend, device).put("shapes", shapes));
+        Map<Bound, Double> peaks = profiler.measurePeaks();
+        ObjectNode header = MeasuredRows.header(backend, device).put("shapes", shapes);
+        ObjectNode perSecond = header.putObject("peaks_per_s");
+        peaks.forEach((bound, peak) -> perSecond.put(name(bound), peak));
+        MeasuredRows rows = new MeasuredRows(json, header);
+        if (!json && !peaks.isEmpty()) {
+            System.out.println(peaks.entrySet().stream()
+                    .map(peak -> String.format(Locale.ROOT, "%s %,.1f G", name(peak.getKey()), 1e-9 * peak.getValue()))
+                    .collect(Collectors.joining(", ", "Measured peaks, operations or bytes a second: ", "\n")));
+        }
         for (ShapeProfiler.Size size : ShapeProfiler.BITNET_2B) {
             List<ShapeProfiler.Result> results = new ArrayList<>();
             try {
                 profiler.run(size, ShapeProfiler.ROWS, result -> {
-                    add(rows, result);
+                    add(rows, result, peaks);
                     results.add(result);
                 });
             } finally {
                 if (!json) {
-                    System.out.println(table(size, results));
+                    System.out.println(table(size, results, peaks));
                 }
             }
         }
         return rows.exitCode();
     }
 
-    private static void add(MeasuredRows rows, ShapeProfiler.Result result) {
+    private static String name(Bound bound) {
+        return bound.name().toLowerCase(Locale.ROOT);
+    }
+
+    private static void add(MeasuredRows rows, ShapeProfiler.Result result, Map<Bound, Double> peaks) {
         ShapeProfiler.Size size = result.size();
         ObjectNode row = JsonNodeFactory.instance
                 .objectNode()
@@ -278,22 +294,39 @@ final class ProfileCommand implements Callable<Integer> {
         if (result.failure() != null) {
             rows.addFailed(row, result.failure());
         } else {
-            rows.add(row.put("warm_us", 1e3 * result.warm().median())
+            row.put("warm_us", 1e3 * result.warm().median())
                     .put("cold_us", 1e3 * result.cold().median())
                     .put("cold_us_p10", 1e3 * result.cold().p10())
-                    .put("cold_us_p90", 1e3 * result.cold().p90()));
+                    .put("cold_us_p90", 1e3 * result.cold().p90());
+            ofRead(result, peaks).ifPresent(share -> row.put("read_percent", share));
+            ofPeak(result, peaks).ifPresent(share -> row.put("peak_percent", share));
+            rows.add(row);
         }
     }
 
+    private static OptionalDouble ofRead(ShapeProfiler.Result result, Map<Bound, Double> peaks) {
+        return percent(result.bytesPerSecond(), peaks.get(Bound.READ));
+    }
+
+    private static OptionalDouble ofPeak(ShapeProfiler.Result result, Map<Bound, Double> peaks) {
+        return percent(result.operationsPerSecond(), peaks.get(result.product().bound()));
+    }
+
+    private static OptionalDouble percent(double value, Double of) {
+        return of == null ? OptionalDouble.empty() : OptionalDouble.of(1e2 * value / of);
+    }
+
     /** The products of each number of rows side by side. */
-    private static Table table(ShapeProfiler.Size size, List<ShapeProfiler.Result> results) {
+    private static Table table(ShapeProfiler.Size size, List<ShapeProfiler.Result> results, Map<Bound, Double> peaks) {
         Table table = new Table(
                 size.out() + " x " + size.in(),
                 "weights",
                 "warm us",
                 "cold us",
                 "GB/s",
+                "% of read",
                 "TFLOP/s",
+                "% of peak",
                 "times fp32 (cold)");
         Map<Integer, Double> fp32 = new HashMap<>();
         results.stream()
@@ -311,13 +344,16 @@ final class ProfileCommand implements Callable<Integer> {
                             String.format(
                                     Locale.ROOT, "%,.1f", 1e3 * result.warm().median()),
                             String.format(Locale.ROOT, "%,.1f", 1e3 * ms),
-                            String.format(
-                                    Locale.ROOT,
-                                    "%,.0f",
-                                    result.product().weightBytes(size.out(), size.in()) / ms / 1e6),
-                            String.format(Locale.ROOT, "%,.3f", 2e-9 * rows * size.out() * size.in() / ms),
+                            String.format(Locale.ROOT, "%,.0f", 1e-9 * result.bytesPerSecond()),
+                            rounded(ofRead(result, peaks)),
+                            String.format(Locale.ROOT, "%,.3f", 1e-12 * result.operationsPerSecond()),
+                            rounded(ofPeak(result, peaks)),
                             fp32.containsKey(rows) ? String.format(Locale.ROOT, "%.2f", fp32.get(rows) / ms) : "");
                 });
         return table;
+    }
+
+    private static String rounded(OptionalDouble percent) {
+        return percent.isPresent() ? String.format(Locale.ROOT, "%.0f", percent.getAsDouble()) : "";
     }
 }

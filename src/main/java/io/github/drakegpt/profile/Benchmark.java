@@ -1,11 +1,13 @@
 package io.github.drakegpt.profile;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Measuring.Bound;
 import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.ops.Philox;
 import io.github.drakegpt.ops.Sampling;
+import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.TrainingStep;
 import java.util.Arrays;
@@ -42,13 +44,13 @@ public final class Benchmark {
 
     /**
      * The most multiplications and additions that a device does in a second: of a GPU in its precision, as its maker
-     * gives it; of a CPU in float32, measured for about a second. Empty where neither is known.
+     * gives it; of a CPU, measured for about a second. Empty where neither is known.
      */
     public static OptionalDouble peakFlops(Backend backend) {
         Optional<GpuPeaks> peaks = GpuPeaks.of(backend.description());
         return peaks.isPresent()
                 ? OptionalDouble.of(1e12 * peaks.get().teraflops(backend.precision()))
-                : backend.measurePeakFlops();
+                : backend.measurePeak(backend.precision() == Precision.BF16 ? Bound.BF16 : Bound.FP32);
     }
 
     /**

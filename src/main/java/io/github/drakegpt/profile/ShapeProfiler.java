@@ -2,12 +2,20 @@ package io.github.drakegpt.profile;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.MatmulCandidate;
+import io.github.drakegpt.backend.Measuring.Bound;
 import io.github.drakegpt.tensor.Arena;
+import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Consumer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Times a device's implementations of matrix products, at the sizes of a large model, for few rows and for many. */
 public final class ShapeProfiler {
+    private static final Logger log = LoggerFactory.getLogger(ShapeProfiler.class);
+
     /** Numbers of rows: tokens that are computed at once. */
     public static final List<Integer> ROWS = List.of(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096);
 
@@ -41,7 +49,35 @@ public final class ShapeProfiler {
             MatmulCandidate product,
             Benchmark.Timing warm,
             Benchmark.Timing cold,
-            Throwable failure) {}
+            Throwable failure) {
+        /** Bytes of weights a second that are read when they are in no cache. */
+        public double bytesPerSecond() {
+            return product.weightBytes(size.out(), size.in()) / (1e-3 * cold.median());
+        }
+
+        /** Multiplications and additions a second. */
+        public double operationsPerSecond() {
+            return 2.0 * rows * size.out() * size.in() / (1e-3 * cold.median());
+        }
+    }
+
+    /**
+     * What bounds the device's products, in a second: reading, and multiplying in the types of the products. Without what
+     * cannot be measured.
+     */
+    public Map<Bound, Double> measurePeaks() {
+        Map<Bound, Double> peaks = new EnumMap<>(Bound.class);
+        EnumSet<Bound> bounds = EnumSet.of(Bound.READ);
+        backend.products().forEach(product -> bounds.add(product.bound()));
+        for (Bound bound : bounds) {
+            try {
+                backend.measurePeak(bound).ifPresent(peak -> peaks.put(bound, peak));
+            } catch (OutOfMemoryError e) {
+                log.warn("There is no memory to measure how fast it is read; the shares of it are left out.");
+            }
+        }
+        return peaks;
+    }
 
     /** @param seconds how long to measure each, after half as long to warm up */
     public ShapeProfiler(Backend backend, double seconds) {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.backend.MatmulCandidate;
+import io.github.drakegpt.backend.Measuring.Bound;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.OutOfMemoryException;
 import java.lang.reflect.InvocationTargetException;
@@ -54,6 +55,11 @@ class ShapeProfilerTest {
         @Override
         public String name() {
             return "failing";
+        }
+
+        @Override
+        public Bound bound() {
+            return product.bound();
         }
 
         @Override

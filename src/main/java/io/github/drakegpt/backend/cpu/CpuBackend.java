@@ -133,11 +133,11 @@ public final class CpuBackend extends UniformOperations implements Backend {
     }
 
     @Override
-    public OptionalDouble measurePeakFlops() {
+    public OptionalDouble measurePeak(Bound bound) {
         Instructions instructions = kernels.instructions();
-        return instructions == null
+        return instructions == null || bound == Bound.INT8 && !instructions.packed()
                 ? OptionalDouble.empty()
-                : OptionalDouble.of(new NativePeak(instructions).flops(workers));
+                : OptionalDouble.of(new NativePeak(instructions, workers).perSecond(bound));
     }
 
     @Override

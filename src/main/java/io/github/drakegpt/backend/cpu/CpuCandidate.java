@@ -1,10 +1,12 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.MatmulCandidate;
+import io.github.drakegpt.backend.Measuring.Bound;
 import io.github.drakegpt.ops.LinearOp;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
+import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
@@ -15,6 +17,11 @@ record CpuCandidate(CpuBackend backend) implements MatmulCandidate {
     @Override
     public String name() {
         return backend.precision().label();
+    }
+
+    @Override
+    public Bound bound() {
+        return backend.precision() == Precision.BF16 ? Bound.BF16 : Bound.FP32;
     }
 
     @Override

@@ -38,11 +38,14 @@ final class NativeCall {
         QUANTIZE_ROWS,
         QUANTIZE_INT8,
         PACKED_LINEAR,
+        PEAK_INT8,
         SUM,
         SQUARES,
         ADAMW,
         DROPOUT_MASK,
-        PEAK
+        PEAK_FP32,
+        PEAK_BF16,
+        READ
     }
 
     private static final int MOST_ARRAYS = 8; // as in native/cpu/call_jni.cpp
@@ -108,10 +111,15 @@ final class NativeCall {
 
     /** Adds scratch memory, or null, that is read. */
     NativeCall read(float[] x, long elements) {
+        return read(x, 0, elements);
+    }
+
+    /** Adds scratch memory, or null, that is read from an element on. */
+    NativeCall read(float[] x, int from, long elements) {
         if (x != null) {
-            Objects.checkFromIndexSize(0, elements, (long) x.length);
+            Objects.checkFromIndexSize(from, elements, (long) x.length);
         }
-        return add(x, 0);
+        return add(x, from);
     }
 
     /** Adds scratch memory that is written, or read and written. */

@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.MatmulCandidate;
+import io.github.drakegpt.backend.Measuring.Bound;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
@@ -15,14 +16,16 @@ import java.util.Random;
 record CudaCandidate(Gemm gemm, Kind kind) implements MatmulCandidate {
     /** Type of the inputs: sums are float32, except for int8, whose sums are int32. */
     enum Kind {
-        FP32(DType.F32),
-        BF16(DType.BF16),
-        INT8(DType.I8);
+        FP32(DType.F32, Bound.FP32),
+        BF16(DType.BF16, Bound.BF16),
+        INT8(DType.I8, Bound.INT8);
 
         private final DType dtype;
+        private final Bound bound;
 
-        Kind(DType dtype) {
+        Kind(DType dtype, Bound bound) {
             this.dtype = dtype;
+            this.bound = bound;
         }
     }
 
@@ -34,6 +37,11 @@ record CudaCandidate(Gemm gemm, Kind kind) implements MatmulCandidate {
     @Override
     public Optional<String> library() {
         return Optional.of("cuBLAS");
+    }
+
+    @Override
+    public Bound bound() {
+        return kind.bound;
     }
 
     @Override

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assumptions.assumeThat;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Measuring.Bound;
 import io.github.drakegpt.tensor.Precision;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
@@ -35,7 +36,9 @@ class KernelsChoiceTest {
                 .startsWith(choice.description() + "; " + mend)
                 .doesNotContain("\n");
         try (Backend backend = new CpuBackend(1, Precision.FP32, choice)) {
-            assertThat(backend.measurePeakFlops()).isEmpty();
+            for (Bound bound : Bound.values()) {
+                assertThat(backend.measurePeak(bound)).isEmpty();
+            }
         }
     }
 

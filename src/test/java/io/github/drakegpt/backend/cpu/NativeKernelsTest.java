@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Measuring.Bound;
 import io.github.drakegpt.backend.cpu.NativeLibrary.Instructions;
 import io.github.drakegpt.ops.AdamWOp;
 import io.github.drakegpt.ops.AdamWSettings;
@@ -41,6 +42,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.Random;
 import java.util.function.Function;
 import java.util.stream.IntStream;
@@ -473,8 +475,24 @@ class NativeKernelsTest {
                 expected[i] = Math.fma(expected[i], 0.7f, 0.3f);
             }
         }
-        new NativePeak(instructions).multiplyAndAdd(x, 5, 0.7f, 0.3f);
+        assertThat(NativePeak.multiplyAndAdd(instructions, x, 5, 0.7f, 0.3f)).isEqualTo(2 * 192 * 5);
         assertThat(x).isEqualTo(expected);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void measuresEachPeak(Instructions instructions) throws IOException {
+        NativeInstructions.orSkip(instructions);
+        try (Backend backend = new CpuBackend(2, Precision.FP32, new KernelsChoice(instructions, "for a test"))) {
+            for (Bound bound : Bound.values()) {
+                OptionalDouble peak = backend.measurePeak(bound);
+                if (bound == Bound.INT8 && !instructions.packed()) {
+                    assertThat(peak).isEmpty();
+                } else { // from a slow core to more than any processor has
+                    assertThat(peak.orElseThrow()).isBetween(1e8, 1e15);
+                }
+            }
+        }
     }
 
     /** Native code checks nothing itself. */
