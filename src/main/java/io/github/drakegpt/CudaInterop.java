@@ -6,6 +6,8 @@ import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUstream;
@@ -81,5 +83,39 @@ public final class CudaInterop {
      */
     public static CUdeviceptr pointer(Tensor tensor) {
         return CudaBackend.pointer(tensor);
+    }
+
+    /**
+     * What operations launch on a GPU, for programs that launch the kernels themselves, from any language: the operations
+     * run, on the calling thread, and each launch of one of this library's kernels is noted. Matrix products of float32
+     * and bfloat16 are cuBLAS's, and not among them.
+     *
+     * @param operations such as {@code () -> device.softmax(x, y)}, with operands as large as they will be
+     * @return the launches, in their order
+     */
+    public static List<KernelLaunch> launchesOf(Runnable operations) {
+        List<KernelLaunch> launches = new ArrayList<>();
+        CudaBackend.observeLaunches(
+                (file, entry, gridX, gridY, blockX, blockY, sharedBytes, types, values) -> {
+                    List<KernelLaunch.Parameter> parameters = new ArrayList<>();
+                    for (int i = 0; i < values.size(); i++) {
+                        parameters.add(new KernelLaunch.Parameter(types.get(i), values.get(i)));
+                    }
+                    launches.add(new KernelLaunch(
+                            file, entry, gridX, gridY, blockX, blockY, sharedBytes, List.copyOf(parameters)));
+                },
+                operations);
+        return List.copyOf(launches);
+    }
+
+    /**
+     * The PTX of kernels, for compute capability 8.0 and later unless it says otherwise: text that cuModuleLoadData takes.
+     *
+     * @param module as {@link KernelLaunch#module} names it
+     * @return the text
+     * @throws IllegalArgumentException if there is no such module
+     */
+    public static String ptx(String module) {
+        return CudaBackend.ptx(module);
     }
 }

@@ -8,6 +8,7 @@ import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import jcuda.driver.CUdeviceptr;
 import org.junit.jupiter.api.Tag;
@@ -73,6 +74,32 @@ class SimtFrontDoorTest extends DeviceOperations {
             assertThatIllegalArgumentException()
                     .isThrownBy(() -> CudaInterop.pointer(arena.allocate(DType.F32, 1)))
                     .withMessageContaining("that is not on the GPU");
+        }
+    }
+
+    @Test
+    void launchesAreData() {
+        try (Device device = open();
+                Arena arena = device.newArena()) {
+            Tensor x = arena.allocate(DType.F32, 3, 5);
+            Tensor y = arena.allocate(DType.F32, 3, 5);
+            List<KernelLaunch> launches = CudaInterop.launchesOf(() -> device.softmax(x, y));
+            assertThat(launches).hasSize(1);
+            KernelLaunch launch = launches.get(0);
+            assertThat(launch.module() + " " + launch.entry()).isEqualTo("softmax softmax_warp_f32");
+            assertThat(CudaInterop.ptx(launch.module())).contains(".entry " + launch.entry());
+            assertThat(List.of(launch.gridX(), launch.gridY(), launch.blockX(), launch.blockY(), launch.sharedBytes()))
+                    .containsExactly(1, 1, 32, 8, 0);
+            assertThat(launch.parameters())
+                    .extracting(KernelLaunch.Parameter::type)
+                    .containsExactly("u64", "u64", "u32", "u32", "u32");
+            assertThat(launch.parameters())
+                    .extracting(KernelLaunch.Parameter::value)
+                    .endsWith(3, 5, 0)
+                    .doesNotContain(0L);
+            device.softmax(x, y);
+            assertThat(launches).hasSize(1);
+            assertThat(CudaInterop.launchesOf(() -> {})).isEmpty();
         }
     }
 }

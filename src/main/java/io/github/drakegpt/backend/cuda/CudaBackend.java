@@ -154,6 +154,21 @@ public final class CudaBackend extends CudaOperations implements Backend {
         return DeviceStorage.pointer(tensor, 0);
     }
 
+    /** Does something, and tells the observer of each launch of a kernel that the calling thread makes meanwhile. */
+    public static void observeLaunches(LaunchObserver observer, Runnable work) {
+        Kernels.observe(observer, work);
+    }
+
+    /**
+     * The PTX of a file of kernels/.
+     *
+     * @param file without its extension
+     * @throws IllegalArgumentException if there is none
+     */
+    public static String ptx(String file) {
+        return Kernels.compiled(file);
+    }
+
     CudaContext context() {
         return context;
     }

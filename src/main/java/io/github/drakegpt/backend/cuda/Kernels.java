@@ -15,6 +15,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import jcuda.Pointer;
+import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUfunction;
 import jcuda.driver.CUfunction_attribute;
 import jcuda.driver.CUjit_option;
@@ -32,6 +33,9 @@ final class Kernels implements AutoCloseable {
     private static final Pattern PARAMETER = Pattern.compile("\\.param\\s+\\.(\\w+)");
     private static final Pattern ERROR = Pattern.compile("\\b(error|fatal)\\b");
     private static final int LOG_BYTES = 8192;
+
+    /** Is told of the launches that the current thread makes; null if nobody wants to know. */
+    private static final ThreadLocal<LaunchObserver> OBSERVER = new ThreadLocal<>();
 
     private final CudaContext context;
     private final Function<String, String> ptx;
@@ -110,6 +114,21 @@ final class Kernels implements AutoCloseable {
                     "giving " + name + " shared memory");
             kernel.sharedBytes = grid.sharedBytes;
         }
+        LaunchObserver observer = OBSERVER.get();
+        if (observer != null) {
+            List<Number> numbers = new ArrayList<>();
+            addNumbers(arguments, numbers);
+            observer.launching(
+                    file,
+                    name,
+                    grid.blocksX,
+                    grid.blocksY,
+                    grid.threadsX,
+                    grid.threadsY,
+                    grid.sharedBytes,
+                    List.copyOf(kernel.parameters),
+                    numbers);
+        }
         kernel.launched = true;
         context.launching(name);
         context.check(
@@ -127,6 +146,30 @@ final class Kernels implements AutoCloseable {
                         null),
                 "launching " + name);
         context.launched(name);
+    }
+
+    /** Does something, and tells the observer of each launch that the calling thread makes meanwhile. */
+    static void observe(LaunchObserver observer, Runnable work) {
+        OBSERVER.set(observer);
+        try {
+            work.run();
+        } finally {
+            OBSERVER.remove();
+        }
+    }
+
+    /** Arguments as numbers, a pointer as its address. */
+    private static void addNumbers(Object[] arguments, List<Number> numbers) {
+        for (Object argument : arguments) {
+            if (argument instanceof Object[] several) {
+                addNumbers(several, numbers);
+            } else {
+                numbers.add(
+                        argument instanceof CUdeviceptr pointer
+                                ? (Number) DeviceStorage.address(pointer)
+                                : (Number) argument);
+            }
+        }
     }
 
     private static void add(Object[] arguments, String name, List<String> parameters, List<Pointer> values) {
