@@ -44,4 +44,23 @@ class ExamplesTest {
     void ternaryService() throws Exception {
         assertThat(Example.of("TernaryService").run(work, Map.of())).containsPattern("(200, 256 products\n){8}");
     }
+
+    @Test
+    void trainOnMyText() throws Exception {
+        Files.copy(Path.of("README.md"), work.resolve("README.md"));
+        assertThat(Example.of("TrainOnMyText").run(work, Map.of("CUDA_VISIBLE_DEVICES", "-1")))
+                .containsPattern("(?s)step 250: train loss .*step 1000: train loss 2\\.\\d+, val loss 2\\.")
+                .contains("training has ended: COMPLETED\nlistener closed\n");
+    }
+
+    @Test
+    void textsFromThreads() throws Exception {
+        Path run = Files.createDirectories(work.resolve("data/pretrained/TransformerLM"));
+        for (String file : List.of("config.json", "vocab.json", "model.safetensors")) {
+            Files.copy(Path.of("data/pretrained/TransformerLM", file), run.resolve(file));
+        }
+        String output = Example.of("TextsFromThreads").run(work, Map.of());
+        assertThat(output.lines().filter(line -> line.startsWith("Tonight "))).hasSize(8);
+        assertThat(output).contains("as alone: true");
+    }
 }

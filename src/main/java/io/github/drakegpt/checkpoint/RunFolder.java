@@ -151,7 +151,7 @@ public final class RunFolder {
      * Makes the folder of a new run.
      *
      * @param config the resolved configuration; its {@code model} part is a {@link ModelConfig}
-     * @throws IllegalArgumentException if the folder already holds a run
+     * @throws IllegalArgumentException if the folder already holds a run, or the model is missing or has another vocabulary
      * @throws IOException if another process begins one there, or a file cannot be written
      */
     public static RunFolder create(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
@@ -174,12 +174,7 @@ public final class RunFolder {
     }
 
     private static RunFolder create(Folder folder, ObjectNode config, CharTokenizer tokenizer) throws IOException {
-        return write(
-                folder,
-                "continue it with --resume " + folder.path() + ", or choose another folder",
-                config,
-                tokenizer,
-                Map.of());
+        return write(folder, config, tokenizer, Map.of());
     }
 
     /** Locks a folder, made if it is not there, before anything is written to it. */
@@ -191,18 +186,27 @@ public final class RunFolder {
         }
     }
 
-    /** Turns a folder into a run. */
-    private static RunFolder write(
-            Folder folder,
-            String advice,
-            ObjectNode config,
-            CharTokenizer tokenizer,
-            Map<String, AtomicFiles.Content> more)
-            throws IOException {
-        if (folder.exists(CONFIG)) {
-            throw new IllegalArgumentException(folder.path() + " already holds a run; " + advice + ".");
+    private static ModelConfig modelConfig(ObjectNode config, CharTokenizer tokenizer) throws IOException {
+        if (!config.path("model").isObject()) {
+            throw new IllegalArgumentException(
+                    "The configuration has no model settings; give them under the key model.");
         }
         ModelConfig modelConfig = JSON.treeToValue(config.get("model"), ModelConfig.class);
+        if (modelConfig.vocabSize() != tokenizer.size()) {
+            throw new IllegalArgumentException("model.vocab_size is " + modelConfig.vocabSize()
+                    + " and the vocabulary has " + tokenizer.size() + " characters; set it to that.");
+        }
+        return modelConfig;
+    }
+
+    /** Turns a folder into a run. */
+    private static RunFolder write(
+            Folder folder, ObjectNode config, CharTokenizer tokenizer, Map<String, AtomicFiles.Content> more)
+            throws IOException {
+        if (folder.exists(CONFIG)) {
+            throw new IllegalArgumentException(folder.path() + " already holds a run; choose another folder.");
+        }
+        ModelConfig modelConfig = modelConfig(config, tokenizer);
         byte[] vocab = tokenizer.json();
         byte[] settings = JSON.writeValueAsBytes(config);
         Map<String, AtomicFiles.Content> files = new LinkedHashMap<>(more);
@@ -407,12 +411,7 @@ public final class RunFolder {
     public static RunFolder createPacked(Path path, ObjectNode config, CharTokenizer tokenizer, Weights weights)
             throws IOException {
         try (Folder folder = Folder.make(path)) {
-            return write(
-                    folder,
-                    "choose another folder",
-                    config,
-                    tokenizer,
-                    Map.of(MODEL, out -> PackedWeightsFile.write(out, weights)));
+            return write(folder, config, tokenizer, Map.of(MODEL, out -> PackedWeightsFile.write(out, weights)));
         }
     }
 

@@ -12,6 +12,7 @@ import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.profile.Benchmark;
 import io.github.drakegpt.profile.KernelBenchmark;
 import io.github.drakegpt.profile.TrainingCost;
+import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.TrainConfig;
 import java.io.IOException;
 import java.util.ArrayList;

@@ -6,6 +6,8 @@ import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.BackendProvider;
 import io.github.drakegpt.backend.Backends;
 import io.github.drakegpt.tensor.Precision;
+import io.github.drakegpt.train.DeviceSettings;
+import io.github.drakegpt.train.Settings;
 import java.io.IOException;
 import java.util.Map;
 import picocli.CommandLine.Option;

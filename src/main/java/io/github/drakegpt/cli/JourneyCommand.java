@@ -15,6 +15,7 @@ import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.report.LiveServer;
 import io.github.drakegpt.report.ReportPage;
 import io.github.drakegpt.report.RunReport;
+import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -151,7 +152,7 @@ final class JourneyCommand implements Callable<Integer> {
     private static TrainingRun open(Backend backend, Path folder, Settings settings, Corpora.Found corpus)
             throws IOException {
         if (Files.exists(folder.resolve(RunFolder.CONFIG))) {
-            if (same(RunFolder.open(folder), TrainingRun.config(settings, corpus), settings)) {
+            if (same(RunFolder.open(folder), settings.config(corpus.corpus()), settings)) {
                 return TrainingRun.resume(backend, folder, corpus, null, false);
             }
             Path aside = folder;

@@ -19,7 +19,7 @@ import org.slf4j.MarkerFactory;
  * a bar below the evaluations instead of the steps, on a terminal. Lines that are not shown are logged at level DEBUG,
  * to the log file only.
  */
-final class Progress implements TrainingListener {
+final class Progress implements TrainingListener, AutoCloseable {
     /** Marks lines to be shown faintly, where there are colours. */
     static final Marker QUIET = MarkerFactory.getMarker("QUIET");
 

@@ -3,6 +3,7 @@ package io.github.drakegpt.cli;
 import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.LongNode;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.train.Settings;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -58,11 +59,12 @@ final class SettingsOptions {
             settings.overlay(config);
         }
         if (quantization != Quantization.NONE) {
-            settings.quantize(quantization, builtIn);
+            settings.quantize(quantization, builtIn, "--quant");
         }
         layGiven(settings);
         if (fromFullPrecision) {
-            settings.warmUpQuantization(); // depends on the number of steps, which may be among the given settings
+            settings.warmUpQuantization(
+                    "--init-from"); // depends on the number of steps, which may be among the given settings
             layGiven(settings);
         }
         return settings;
@@ -79,6 +81,6 @@ final class SettingsOptions {
         if (seed != null) {
             settings.set("train.seed", LongNode.valueOf(seed), "--seed");
         }
-        assignments.forEach(settings::set);
+        assignments.forEach(assignment -> settings.assign(assignment, "--set"));
     }
 }

@@ -7,6 +7,8 @@ import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.report.LiveServer;
+import io.github.drakegpt.train.DeviceSettings;
+import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.nio.file.Path;

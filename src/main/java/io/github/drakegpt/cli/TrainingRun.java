@@ -1,16 +1,13 @@
 package io.github.drakegpt.cli;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.data.Folder;
-import io.github.drakegpt.data.Sha256;
 import io.github.drakegpt.model.LanguageModel;
-import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.profile.GpuPeaks;
 import io.github.drakegpt.profile.TrainingCost;
@@ -19,15 +16,14 @@ import io.github.drakegpt.tracking.MetricsFile;
 import io.github.drakegpt.tracking.MetricsRecorder;
 import io.github.drakegpt.tracking.MetricsSink;
 import io.github.drakegpt.tracking.TensorBoardFile;
+import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.TextSampler;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.Trainer;
 import io.github.drakegpt.train.TrainingListener;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -81,10 +77,14 @@ final class TrainingRun {
      */
     static TrainingRun create(Backend backend, Path path, Settings settings, Corpora.Found corpus, RunFolder initFrom)
             throws IOException {
+        if (Files.exists(path.resolve(RunFolder.CONFIG))) {
+            throw new IllegalArgumentException(
+                    path + " already holds a run; continue it with --resume " + path + ", or choose another folder.");
+        }
         return new TrainingRun(
                 backend,
                 RunFolder.createLocked(
-                        path, config(settings, corpus), corpus.corpus().tokenizer()),
+                        path, settings.config(corpus.corpus()), corpus.corpus().tokenizer()),
                 settings.train(),
                 corpus.corpus(),
                 key -> key.equals("model.vocab_size") || key.startsWith("data.") ? "corpus" : settings.source(key),
@@ -104,7 +104,11 @@ final class TrainingRun {
             throws IOException {
         RunFolder folder = RunFolder.open(path);
         folder.requireTrainable();
-        if (!folder.config().path("data").path("sha256").asText().equals(fingerprint(corpus.corpus()))) {
+        if (!folder.config()
+                .path("data")
+                .path("sha256")
+                .asText()
+                .equals(corpus.corpus().sha256())) {
             throw new IllegalArgumentException("The corpus " + corpus.corpus().name() + " is not the one that " + path
                     + " was trained on ("
                     + folder.config().path("data").path("source").asText()
@@ -119,33 +123,6 @@ final class TrainingRun {
                 false,
                 null,
                 ignoreChecksums);
-    }
-
-    /** The config.json of a new run. */
-    static ObjectNode config(Settings settings, Corpora.Found corpus) throws IOException {
-        ModelConfig model = settings.model(corpus.corpus().tokenizer().size());
-        ObjectNode config = JsonNodeFactory.instance.objectNode();
-        config.set("model", JSON.valueToTree(model));
-        config.set("train", JSON.valueToTree(settings.train()));
-        config.set("device", JSON.valueToTree(settings.device()));
-        config.putObject("data")
-                .put("source", corpus.corpus().name())
-                .put("train_tokens", corpus.corpus().train().length)
-                .put("val_tokens", corpus.corpus().val().length)
-                .put("sha256", fingerprint(corpus.corpus()));
-        return config;
-    }
-
-    /** SHA-256 of the vocabulary and of all tokens: equal for equal corpora, wherever they lie. */
-    private static String fingerprint(Corpus corpus) throws IOException {
-        return Sha256.of(out -> {
-            out.write(corpus.tokenizer().characters().getBytes(StandardCharsets.UTF_8));
-            for (char[] split : List.of(corpus.train(), corpus.val())) {
-                ByteBuffer bytes = ByteBuffer.allocate(2 * split.length).order(ByteOrder.LITTLE_ENDIAN);
-                bytes.asCharBuffer().put(split);
-                out.write(bytes.array());
-            }
-        });
     }
 
     RunFolder folder() {

@@ -153,6 +153,18 @@ public final class Corpus {
         return val;
     }
 
+    /** SHA-256 of the vocabulary and of all tokens: equal for equal corpora, wherever they lie. */
+    public String sha256() throws IOException {
+        return Sha256.of(out -> {
+            out.write(tokenizer.characters().getBytes(StandardCharsets.UTF_8));
+            for (char[] split : new char[][] {train, val}) {
+                ByteBuffer bytes = ByteBuffer.allocate(2 * split.length).order(ByteOrder.LITTLE_ENDIAN);
+                bytes.asCharBuffer().put(split);
+                out.write(bytes.array());
+            }
+        });
+    }
+
     private void writeText(OutputStream out) throws IOException {
         Writer writer = new OutputStreamWriter(out, StandardCharsets.UTF_8);
         for (char[] part : new char[][] {train, val}) {

@@ -9,7 +9,7 @@ import java.util.List;
  * Records training: every evaluation, and ten single steps between two of them. Not every step, since reading its
  * values waits for the device.
  */
-public final class MetricsRecorder implements TrainingListener {
+public final class MetricsRecorder implements TrainingListener, AutoCloseable {
     private static final int BETWEEN_EVALUATIONS = 10;
 
     private final List<MetricsSink> sinks;

@@ -1,7 +1,7 @@
 package io.github.drakegpt.train;
 
 /** The loss is no longer a number. */
-public final class DivergedException extends RuntimeException {
+public final class DivergedException extends ArithmeticException {
     private static final long serialVersionUID = 1;
 
     DivergedException(int step, String lastCheckpoint) {

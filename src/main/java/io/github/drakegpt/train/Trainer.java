@@ -49,7 +49,7 @@ public final class Trainer implements AutoCloseable {
     /**
      * Builds the model with initial weights for the seed.
      *
-     * @param run receives the checkpoints
+     * @param run receives the checkpoints; null if nothing is to be saved
      * @throws IllegalArgumentException if the corpus is too short for the model's context
      */
     public Trainer(
@@ -95,6 +95,11 @@ public final class Trainer implements AutoCloseable {
     /** The model's parameters: their names, shapes and places in a flat buffer. */
     public Parameters parameters() {
         return step.parameters();
+    }
+
+    /** The model's weights as they are now. */
+    public Weights weights() {
+        return Weights.of(modelConfig, step.weights().toFloats());
     }
 
     /** Starts from these weights instead of the initial ones. */
@@ -206,7 +211,7 @@ public final class Trainer implements AutoCloseable {
         }
 
         private Optional<String> write() {
-            Weights now = Weights.of(modelConfig, step.weights().toFloats());
+            Weights now = weights();
             try {
                 if (sampler == null) {
                     sampler = new TextSampler(backend, now, tokenizer);
@@ -232,9 +237,15 @@ public final class Trainer implements AutoCloseable {
 
     private void requireFinite(double loss, int number) {
         if (!Double.isFinite(loss)) {
-            throw new DivergedException(
-                    number, saved == null ? "there is no checkpoint yet" : run.path() + " holds step " + saved.step());
+            throw new DivergedException(number, lastCheckpoint());
         }
+    }
+
+    private String lastCheckpoint() {
+        if (run == null) {
+            return "nothing was saved";
+        }
+        return saved == null ? "there is no checkpoint yet" : run.path() + " holds step " + saved.step();
     }
 
     /** Saves a checkpoint of the current state. */
@@ -243,13 +254,15 @@ public final class Trainer implements AutoCloseable {
         for (float weight : weights) {
             requireFinite(weight, state.step()); // stopped between two checks of the loss
         }
-        run.save(
-                new Checkpoint(
-                        weights,
-                        step.firstMoments().toFloats(),
-                        step.secondMoments().toFloats(),
-                        state),
-                parameters());
+        if (run != null) {
+            run.save(
+                    new Checkpoint(
+                            weights,
+                            step.firstMoments().toFloats(),
+                            step.secondMoments().toFloats(),
+                            state),
+                    parameters());
+        }
         saved = state;
     }
 

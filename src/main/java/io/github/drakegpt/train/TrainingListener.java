@@ -9,7 +9,7 @@ import java.util.function.Supplier;
 /**
  * Receives the events of a training run. The trainer depends on no listener; they are called on its thread, in order.
  */
-public interface TrainingListener extends AutoCloseable {
+public interface TrainingListener {
     /**
      * A training run that is about to start.
      *
@@ -80,8 +80,4 @@ public interface TrainingListener extends AutoCloseable {
 
     /** After the last step. */
     default void onEnd(TrainingResult result) throws IOException {}
-
-    /** Called last, even when training has failed. */
-    @Override
-    default void close() throws IOException {}
 }

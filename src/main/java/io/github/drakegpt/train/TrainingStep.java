@@ -269,7 +269,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
             }
         }
         String advice = fits > 0
-                ? " The largest batch that fits is " + fits + ": --set train.batch_size=" + fits + "."
+                ? " The largest batch that fits is " + fits + "; set train.batch_size to that."
                 : " Not even a batch of one sequence fits; choose a smaller model.";
         return new OutOfMemoryException(e.getMessage() + advice, e);
     }

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.data.Folder;
@@ -78,9 +79,22 @@ class RunFolderTest {
 
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> RunFolder.create(path, config().put("other", 1), TOKENIZER))
-                .withMessage(path + " already holds a run; continue it with --resume " + path
-                        + ", or choose another folder.");
+                .withMessage(path + " already holds a run; choose another folder.");
         assertThat(Files.readString(path.resolve("config.json"))).isEqualTo(before);
+    }
+
+    @Test
+    void aRunWithoutAModelOrWithAnotherVocabularyIsRefused() {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> RunFolder.create(path, JsonNodeFactory.instance.objectNode(), TOKENIZER))
+                .withMessage("The configuration has no model settings; give them under the key model.");
+        ObjectNode other = config();
+        other.withObject("/model").put("vocab_size", TOKENIZER.size() + 1);
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> RunFolder.create(path, other, TOKENIZER))
+                .withMessage("model.vocab_size is " + (TOKENIZER.size() + 1) + " and the vocabulary has "
+                        + TOKENIZER.size() + " characters; set it to that.");
+        assertThat(path.resolve(RunFolder.CONFIG)).doesNotExist();
     }
 
     @Test

@@ -11,6 +11,7 @@ import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.tracking.Metrics;
 import io.github.drakegpt.tracking.MetricsFile;
+import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.Trainer;
 import java.io.IOException;
 import java.nio.file.Files;

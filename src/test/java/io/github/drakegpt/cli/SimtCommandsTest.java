@@ -271,7 +271,7 @@ class SimtCommandsTest {
         String[] large = with(TRANSFORMER, "--set", "train.batch_size=10000");
         Cli.Result result = Cli.run(args(corpus, temp.resolve("large"), large));
         assertFails(result, 1, "The GPU has no memory for a tensor F32 (");
-        Matcher batch = Pattern.compile("The largest batch that fits is (\\d+): --set train.batch_size=\\1\\.")
+        Matcher batch = Pattern.compile("The largest batch that fits is (\\d+); set train\\.batch_size to that\\.")
                 .matcher(result.err());
         assertThat(batch.find()).as(result.err()).isTrue();
         assertThat(Integer.parseInt(batch.group(1))).isBetween(10, 1000);

@@ -1,9 +1,8 @@
-package io.github.drakegpt.cli;
+package io.github.drakegpt.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
-import io.github.drakegpt.train.Schedule;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -22,7 +21,7 @@ class SettingsTest {
                 Files.writeString(temp.resolve("my.yaml"), "train: {iters: 7, max_lr: 0.5}\nmodel: {numHeads: 2}\n");
 
         Settings settings =
-                new Settings().overlay("laptop").overlay(file.toString()).set("train.iters=9");
+                new Settings().overlay("laptop").overlay(file.toString()).assign("train.iters=9", "--set");
 
         assertThat(settings.train().iters()).isEqualTo(9);
         assertThat(settings.train().maxLr()).isEqualTo(0.5);
@@ -37,7 +36,7 @@ class SettingsTest {
         Path file = Files.writeString(temp.resolve("my.yaml"), "train: {iters: 7, maxLr: 0.5}\n");
 
         Settings settings =
-                new Settings().overlay("laptop").overlay(file.toString()).set("train.iters=9");
+                new Settings().overlay("laptop").overlay(file.toString()).assign("train.iters=9", "--set");
 
         assertThat(settings.source("train.iters")).isEqualTo("--set");
         assertThat(settings.source("train.max_lr")).isEqualTo(file.toString());
@@ -47,7 +46,8 @@ class SettingsTest {
 
     @Test
     void keysMayBeWrittenEitherWay() {
-        Settings settings = new Settings().set("model.finalNorm=false").set("TRAIN.batch_size = 3");
+        Settings settings =
+                new Settings().assign("model.finalNorm=false", "--set").assign("TRAIN.batch_size = 3", "--set");
 
         assertThat(settings.model(10).finalNorm()).isFalse();
         assertThat(settings.train().batchSize()).isEqualTo(3);
@@ -55,7 +55,10 @@ class SettingsTest {
 
     @Test
     void seedsAreLong() {
-        assertThat(new Settings().set("train.seed=-9223372036854775808").train().seed())
+        assertThat(new Settings()
+                        .assign("train.seed=-9223372036854775808", "--set")
+                        .train()
+                        .seed())
                 .isEqualTo(Long.MIN_VALUE);
     }
 
@@ -74,7 +77,7 @@ class SettingsTest {
             })
     void valuesOfAnotherTypeAreRefused(String assignment) {
         assertThatIllegalArgumentException()
-                .isThrownBy(() -> new Settings().set(assignment))
+                .isThrownBy(() -> new Settings().assign(assignment, "--set"))
                 .withMessageStartingWith(assignment.substring(0, assignment.indexOf('=')) + " is ")
                 .withMessageContaining("; set it to ");
     }
@@ -82,7 +85,7 @@ class SettingsTest {
     @ParameterizedTest
     @ValueSource(strings = {"trian.iters=3", "iters=3", "train.iters.x=3", "model.vocab_size=3", "train..iters=3"})
     void unknownKeysAreRefused(String assignment) {
-        assertThatIllegalArgumentException().isThrownBy(() -> new Settings().set(assignment));
+        assertThatIllegalArgumentException().isThrownBy(() -> new Settings().assign(assignment, "--set"));
     }
 
     @ParameterizedTest

@@ -1,4 +1,4 @@
-package io.github.drakegpt.cli;
+package io.github.drakegpt.train;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -10,10 +10,10 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.node.TextNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
+import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.data.Nearest;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.quant.Quantization;
-import io.github.drakegpt.train.TrainConfig;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -30,9 +30,9 @@ import java.util.Map;
  * {@code key=value} settings. The default names every key that there is; another key is an error, and so is a value of
  * another type. {@code finalNorm} and {@code final_norm} are the same key.
  */
-final class Settings {
+public final class Settings {
     /** Names of the built-in configurations. */
-    static final List<String> BUILT_IN = List.of("default", "laptop", "scaled");
+    public static final List<String> BUILT_IN = List.of("default", "laptop", "scaled");
 
     /** As in Hugging Face's fine-tuning to 1.58 bits ("Fine-tuning LLMs to 1.58bit", 2024). */
     private static final int QUANT_WARMUP_ITERS = 1000;
@@ -46,10 +46,9 @@ final class Settings {
     private final Map<String, String> sources = new HashMap<>();
 
     /** Lays a built-in configuration, or a YAML file, over the settings so far. */
-    Settings overlay(String nameOrFile) throws IOException {
+    public Settings overlay(String nameOrFile) throws IOException {
         if (BUILT_IN.contains(nameOrFile)) {
-            merge(root, readBuiltIn(nameOrFile), "", nameOrFile);
-            return this;
+            return overlayBuiltIn(nameOrFile);
         }
         Path file = Path.of(nameOrFile);
         if (!Files.exists(file)) {
@@ -72,27 +71,46 @@ final class Settings {
     }
 
     /**
+     * Lays a built-in configuration over the settings so far.
+     *
+     * @throws IllegalArgumentException if there is none of that name
+     */
+    public Settings overlayBuiltIn(String name) {
+        if (!BUILT_IN.contains(name)) {
+            throw new IllegalArgumentException(
+                    "There are no settings '" + name + "'; choose one of " + String.join(", ", BUILT_IN) + ".");
+        }
+        merge(root, readBuiltIn(name), "", name);
+        return this;
+    }
+
+    /**
      * Lays over the settings that were found best for training a quantized model.
      *
      * @param builtIn the configuration whose sizes it has
+     * @param source what asks for it
      */
-    Settings quantize(Quantization quantization, String builtIn) {
-        merge(root, readBuiltIn("quant-" + builtIn), "", "--quant");
-        return set("model.quant", TextNode.valueOf(quantization.label()), "--quant");
+    public Settings quantize(Quantization quantization, String builtIn, String source) {
+        merge(root, readBuiltIn("quant-" + builtIn), "", source);
+        return set("model.quant", TextNode.valueOf(quantization.label()), source);
     }
 
-    /** Raises the rounding to full strength over the first steps, at most half of all. */
-    Settings warmUpQuantization() {
+    /**
+     * Raises the rounding to full strength over the first steps, at most half of all.
+     *
+     * @param source what asks for it
+     */
+    public Settings warmUpQuantization(String source) {
         int iters = root.at("/train/iters").asInt();
-        return set("train.quant_warmup_iters", IntNode.valueOf(Math.min(QUANT_WARMUP_ITERS, iters / 2)), "--init-from");
+        return set("train.quant_warmup_iters", IntNode.valueOf(Math.min(QUANT_WARMUP_ITERS, iters / 2)), source);
     }
 
     /**
      * Sets one key, such as {@code train.iters}, to a value.
      *
-     * @param source the option that sets it
+     * @param source what sets it
      */
-    Settings set(String key, JsonNode value, String source) {
+    public Settings set(String key, JsonNode value, String source) {
         ObjectNode overlay = JsonNodeFactory.instance.objectNode();
         ObjectNode node = overlay;
         String[] parts = key.split("\\.", -1);
@@ -104,50 +122,75 @@ final class Settings {
         return this;
     }
 
-    /** Sets {@code key=value}, as the option --set has it. */
-    Settings set(String assignment) {
+    /**
+     * Sets {@code key=value}, the value in YAML.
+     *
+     * @param source what sets it
+     */
+    public Settings assign(String assignment, String source) {
         int equals = assignment.indexOf('=');
         if (equals < 1) {
-            throw new IllegalArgumentException(
-                    "--set " + assignment + " has no value; write --set key=value, such as --set train.iters=2000.");
+            throw new IllegalArgumentException(source + " " + assignment + " has no value; write " + source
+                    + " key=value, such as " + source + " train.iters=2000.");
         }
         String value = assignment.substring(equals + 1).strip();
         try {
-            return set(assignment.substring(0, equals).strip(), YAML.readTree(value), "--set");
+            return set(assignment.substring(0, equals).strip(), YAML.readTree(value), source);
         } catch (JsonProcessingException e) {
-            throw new IllegalArgumentException("The value of --set " + assignment + " cannot be read; quote it.", e);
+            throw new IllegalArgumentException(
+                    "The value of " + source + " " + assignment + " cannot be read; quote it.", e);
         }
     }
 
     /** The model settings for a vocabulary. */
-    ModelConfig model(int vocabSize) {
+    public ModelConfig model(int vocabSize) {
         ObjectNode model = root.get("model").deepCopy();
         model.put("vocab_size", vocabSize);
         return convert(model, ModelConfig.class, "model");
     }
 
-    /** The source of a key's value, such as {@code train.iters}: a configuration's name, a file or an option. */
-    String source(String key) {
+    /** The source of a key's value, such as {@code train.iters}: a configuration's name, a file or what has set it. */
+    public String source(String key) {
         return sources.getOrDefault(plain(key), DEFAULT);
     }
 
-    TrainConfig train() {
+    /** The training settings. */
+    public TrainConfig train() {
         return convert(root.get("train"), TrainConfig.class, "train");
     }
 
-    DeviceSettings device() {
+    /** The device's settings. */
+    public DeviceSettings device() {
         return convert(root.get("device"), DeviceSettings.class, "device");
     }
 
+    /**
+     * The config.json of a run on a corpus.
+     *
+     * @return sections {@code model}, {@code train}, {@code device} and {@code data}
+     */
+    public ObjectNode config(Corpus corpus) throws IOException {
+        ObjectNode config = JsonNodeFactory.instance.objectNode();
+        config.set("model", JSON.valueToTree(model(corpus.tokenizer().size())));
+        config.set("train", JSON.valueToTree(train()));
+        config.set("device", JSON.valueToTree(device()));
+        config.putObject("data")
+                .put("source", corpus.name())
+                .put("train_tokens", corpus.train().length)
+                .put("val_tokens", corpus.val().length)
+                .put("sha256", corpus.sha256());
+        return config;
+    }
+
     /** Reads those of a run's config.json, which older runs do not have. */
-    static DeviceSettings deviceSettings(ObjectNode config) {
+    public static DeviceSettings deviceSettings(ObjectNode config) {
         return config.has("device")
                 ? convert(config.get("device"), DeviceSettings.class, "device")
                 : DeviceSettings.DEFAULT;
     }
 
     /** Reads the training settings of a run's config.json, with another number of iterations if that is not null. */
-    static TrainConfig trainConfig(ObjectNode config, Integer iters) {
+    public static TrainConfig trainConfig(ObjectNode config, Integer iters) {
         if (!(config.get("train") instanceof ObjectNode train)) {
             throw new IllegalArgumentException("The run's config.json has no train settings; it cannot be resumed.");
         }

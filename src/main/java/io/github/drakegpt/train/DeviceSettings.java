@@ -1,4 +1,4 @@
-package io.github.drakegpt.cli;
+package io.github.drakegpt.train;
 
 import io.github.drakegpt.tensor.Precision;
 
@@ -8,11 +8,12 @@ import io.github.drakegpt.tensor.Precision;
  * @param precision the name of a {@link Precision}
  * @param fuse whether a GPU may do several operations in one kernel
  */
-record DeviceSettings(String precision, boolean fuse) {
-    static final DeviceSettings DEFAULT = new DeviceSettings(Precision.FP32.label(), true);
+public record DeviceSettings(String precision, boolean fuse) {
+    /** Those of {@code default}. */
+    public static final DeviceSettings DEFAULT = new DeviceSettings(Precision.FP32.label(), true);
 
     /** @throws IllegalArgumentException if there is no such precision */
-    DeviceSettings {
+    public DeviceSettings {
         Precision.of(precision);
     }
 }
