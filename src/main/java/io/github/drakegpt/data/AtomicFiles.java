@@ -144,7 +144,9 @@ public final class AtomicFiles {
 
     private static void remove(Folder folder, String temporary) {
         try {
-            folder.delete(temporary);
+            if (folder.exists(temporary)) { // a file system that is read-only refuses even to delete nothing
+                folder.delete(temporary);
+            }
         } catch (IOException e) {
             // The error that brought us here matters more than the file left behind.
             LOG.warn("{} was left behind and can be deleted: {}", folder.path().resolve(temporary), e.toString());

@@ -192,7 +192,7 @@ final class Downloader {
         } catch (IOException e) {
             String reason = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
             throw new IOException(
-                    "Could not reach " + request.uri().getHost() + " (" + reason
+                    "Could not reach " + request.uri().getHost() + " (" + CharTokenizer.printable(reason)
                             + "); check the network and run the same command again.",
                     e);
         }

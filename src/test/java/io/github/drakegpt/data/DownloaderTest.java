@@ -375,6 +375,15 @@ class DownloaderTest {
     }
 
     @Test
+    void aStatusLineDoesNotReachTheTerminalAsItIs() throws IOException {
+        try (RawServer server = new RawServer("rubbish \u001b[2J\r\n\r\n")) {
+            assertThatThrownBy(() -> download(server.uri("/x")))
+                    .hasMessageContaining("rubbish \\u001b[2J")
+                    .hasMessageNotContaining("\u001b");
+        }
+    }
+
+    @Test
     void aRangeBeyondALongDoesNotFit() throws IOException {
         leavePart();
         HttpHandler handler = exchange -> {
