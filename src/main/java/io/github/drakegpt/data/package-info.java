@@ -5,5 +5,7 @@
  * {@link io.github.drakegpt.data.KaggleDataset} each give one text; {@link io.github.drakegpt.data.Corpus} turns a text
  * into tokens; {@link io.github.drakegpt.data.CorpusFolder} keeps it on disk; {@link io.github.drakegpt.data.Corpora}
  * finds it again.
+ *
+ * <p>Internal: it may change at any time. {@link io.github.drakegpt} is what programs that embed the library use.
  */
 package io.github.drakegpt.data;

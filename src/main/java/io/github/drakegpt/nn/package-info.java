@@ -1,2 +1,6 @@
-/** Layers: parameters, and forward and backward passes written out as operations. */
+/**
+ * Layers: parameters, and forward and backward passes written out as operations.
+ *
+ * <p>Internal: it may change at any time. {@link io.github.drakegpt} is what programs that embed the library use.
+ */
 package io.github.drakegpt.nn;

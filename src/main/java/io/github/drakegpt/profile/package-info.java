@@ -1,2 +1,6 @@
-/** Benchmarks, and quantized models beside full precision. */
+/**
+ * Benchmarks, and quantized models beside full precision.
+ *
+ * <p>Internal: it may change at any time. {@link io.github.drakegpt} is what programs that embed the library use.
+ */
 package io.github.drakegpt.profile;

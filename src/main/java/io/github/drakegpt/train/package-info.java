@@ -1,2 +1,6 @@
-/** Training: settings, learning rate schedules, and the loop. */
+/**
+ * Training: settings, learning rate schedules, and the loop.
+ *
+ * <p>Internal: it may change at any time. {@link io.github.drakegpt} is what programs that embed the library use.
+ */
 package io.github.drakegpt.train;

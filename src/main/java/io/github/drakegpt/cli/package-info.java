@@ -1,0 +1,6 @@
+/**
+ * The command line: one class for each command.
+ *
+ * <p>Internal: it may change at any time. {@link io.github.drakegpt} is what programs that embed the library use.
+ */
+package io.github.drakegpt.cli;
