@@ -483,8 +483,10 @@ public final class Device implements AutoCloseable {
     }
 
     /**
-     * Frees what the device holds, after the calls under way; later calls are an {@link IllegalStateException}. Its arenas
-     * must have been closed. A second close does nothing.
+     * Frees what the device holds, and on a GPU what its arenas still do, after the calls under way; later calls are an
+     * {@link IllegalStateException}. A second close does nothing.
+     *
+     * @throws IllegalStateException if it is called by the device's own work
      */
     @Override
     public void close() {

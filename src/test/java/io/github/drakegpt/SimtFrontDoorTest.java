@@ -35,6 +35,22 @@ class SimtFrontDoorTest extends DeviceOperations {
         }
     }
 
+    /** A GPU cannot report an error, but its loss is none that anyone takes for one. */
+    @Test
+    void aTargetOutsideOfTheVocabularyGivesALossOfNaN() {
+        try (Device device = open();
+                Arena arena = device.newArena()) {
+            Tensor logits = arena.allocate(DType.F32, 2, 4);
+            Tensor targets = arena.allocate(DType.I32, 2);
+            Tensor loss = arena.allocate(DType.F32, 1);
+            for (int target : new int[] {4, -1, Integer.MAX_VALUE}) {
+                targets.write(0, target);
+                device.crossEntropy(logits, targets, loss);
+                assertThat(loss.toFloats()[0]).as("target %s", target).isNaN();
+            }
+        }
+    }
+
     @Test
     void memoryOfAnotherDeviceIsRefused() {
         try (Device gpu = open();

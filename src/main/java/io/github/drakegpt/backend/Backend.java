@@ -13,9 +13,9 @@ import java.util.function.IntConsumer;
  * A device: the {@linkplain Operations operations} that models consist of, memory for their tensors, ways to run many
  * of them at once, and {@linkplain Measuring measurements}.
  *
- * <p>On a CPU any thread may call any method at any time, and gets the result that it would get alone, to the bit, if no
- * other one changes the same tensors. On a GPU, which has one stream, calls may come from any thread, but from one at a
- * time. After {@link #close} all that needs a CPU's backend throws an {@link IllegalStateException}.
+ * <p>Any thread may call any method at any time, and gets the result that it would get alone, to the bit, if no other
+ * one changes the same tensors. A CPU works for several threads at once; a GPU does their calls one after the other,
+ * since it has one stream. After {@link #close} all that needs the device throws an {@link IllegalStateException}.
  */
 public interface Backend extends Operations, Measuring, AutoCloseable {
     /** The name that selects it: {@code cpu}. */
@@ -104,8 +104,8 @@ public interface Backend extends Operations, Measuring, AutoCloseable {
     }
 
     /**
-     * Frees the backend's resources. On a CPU it waits for calls under way, and closing it again does nothing; on a GPU the
-     * arenas must have been closed.
+     * Waits for calls under way, then frees the backend's resources, and on a GPU what its arenas still hold. Closing it
+     * again does nothing.
      *
      * @throws IllegalStateException if called by the backend's own work, such as a task of {@link #parallel}
      */

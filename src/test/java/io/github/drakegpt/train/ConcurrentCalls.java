@@ -176,6 +176,17 @@ abstract class ConcurrentCalls {
         }
     }
 
+    @Test
+    void aTaskCannotCloseItsBackend() {
+        try (Backend backend = open()) {
+            Runnable close = backend::close;
+            assertThatIllegalStateException()
+                    .isThrownBy(() -> backend.parallel(2, task -> close.run()))
+                    .withMessage("A backend cannot be closed by its own work; close it after that.");
+            backend.newArena().close();
+        }
+    }
+
     /** Threads that still work when their backend is closed get their result or hear that it is closed. */
     @Test
     void closingAmongCalls() throws Exception {

@@ -7,7 +7,11 @@ import io.github.drakegpt.backend.LibraryOperations;
 import io.github.drakegpt.backend.MatmulCandidate;
 import io.github.drakegpt.backend.PackedMatmulCandidate;
 import io.github.drakegpt.backend.cuda.Kernels.Grid;
+import io.github.drakegpt.ops.Operation;
 import io.github.drakegpt.ops.Operations;
+import io.github.drakegpt.ops.PackedLinearOp;
+import io.github.drakegpt.ops.Pass;
+import io.github.drakegpt.ops.UniformOperations;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
@@ -15,8 +19,10 @@ import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.IntConsumer;
 import jcuda.driver.CUcontext;
@@ -30,7 +36,7 @@ import org.slf4j.LoggerFactory;
  * asynchronous; reading a tensor waits for all earlier ones. Every sum has a fixed order, so the same calls give the
  * same bits.
  */
-public final class CudaBackend extends CudaOperations implements Backend {
+public final class CudaBackend extends UniformOperations implements Backend {
     private static final Logger log = LoggerFactory.getLogger(CudaBackend.class);
 
     /** Maximum repetitions in one graph: enough to make its launch cheap even for the smallest work. */
@@ -45,7 +51,9 @@ public final class CudaBackend extends CudaOperations implements Backend {
     private static final int ALIGNMENT = 16;
 
     private final CudaResources resources;
+    private final CudaOperations operations;
     private final CudaContext context;
+    private final Set<DeviceArena> arenas = new LinkedHashSet<>(); // those that hold anything
     private final Precision precision;
     private final boolean fuse;
     private final String description;
@@ -57,11 +65,11 @@ public final class CudaBackend extends CudaOperations implements Backend {
     }
 
     private CudaBackend(CudaResources resources, BackendOptions options) {
-        super(resources, options.fuse());
         this.resources = resources;
         this.context = resources.context();
         this.precision = options.precision();
         this.fuse = options.fuse();
+        this.operations = new CudaOperations(resources, options.fuse());
         this.sequences = new SequenceCompiler(resources);
         this.description = context.deviceName() + ", compute capability " + context.capability() + ", cuBLAS "
                 + resources.gemm().version();
@@ -119,7 +127,8 @@ public final class CudaBackend extends CudaOperations implements Backend {
 
     @Override
     public Arena newArena() {
-        return new DeviceArena(context, resources.staging());
+        context.requireOpen();
+        return new DeviceArena(context, resources.staging(), arenas);
     }
 
     /**
@@ -129,7 +138,7 @@ public final class CudaBackend extends CudaOperations implements Backend {
      * @throws IllegalArgumentException if the address is another one, or the memory ends before the tensor
      */
     public Tensor wrap(CUdeviceptr pointer, DType dtype, Shape shape) {
-        CudaContext.Block block = context.blockAt(pointer);
+        CudaContext.Block block = context.exclusively(() -> context.blockAt(pointer));
         long offset = DeviceStorage.address(pointer) - DeviceStorage.address(block.start());
         if (offset % ALIGNMENT != 0) {
             throw new IllegalArgumentException("The pointer's address is not a multiple of " + ALIGNMENT
@@ -195,9 +204,11 @@ public final class CudaBackend extends CudaOperations implements Backend {
 
     @Override
     public void parallel(int tasks, IntConsumer task) {
-        for (int i = 0; i < tasks; i++) {
-            task.accept(i);
-        }
+        context.exclusively(() -> {
+            for (int i = 0; i < tasks; i++) {
+                task.accept(i);
+            }
+        });
     }
 
     @Override
@@ -253,7 +264,7 @@ public final class CudaBackend extends CudaOperations implements Backend {
     public List<MatmulCandidate> products() {
         List<MatmulCandidate> products = new ArrayList<>();
         for (CudaCandidate.Kind kind : CudaCandidate.Kind.values()) {
-            products.add(new CudaCandidate(resources.gemm(), kind));
+            products.add(new CudaCandidate(context, resources.gemm(), kind));
         }
         products.add(new PackedMatmulCandidate(this, Quantization.B158));
         products.add(new PackedMatmulCandidate(this, Quantization.BITNET));
@@ -275,7 +286,7 @@ public final class CudaBackend extends CudaOperations implements Backend {
             return Optional.empty();
         }
         try {
-            return Optional.of(new Cudnn(context, arena));
+            return Optional.of(context.exclusively(() -> new Cudnn(context, arena)));
         } catch (CudaException e) { // only measurements need it
             log.warn("Nothing is measured against cuDNN: {}", e.getMessage());
             return Optional.empty();
@@ -288,7 +299,24 @@ public final class CudaBackend extends CudaOperations implements Backend {
     }
 
     @Override
+    protected void run(Operation op, Pass pass) {
+        context.exclusively(() -> op.run(operations, pass));
+    }
+
+    /** {@link #packedLinear} on a given path, for tests and benchmarks. */
+    void packedLinear(PackedPath path, PackedLinearOp op, Pass pass) {
+        context.exclusively(() -> operations.packedLinear(path, op, pass));
+    }
+
+    @Override
     public void close() {
-        resources.close();
+        if (context.isAtWork()) {
+            throw new IllegalStateException("A backend cannot be closed by its own work; close it after that.");
+        }
+        context.exclusivelyIfOpen(() -> {
+            try (resources) {
+                List.copyOf(arenas).forEach(DeviceArena::close);
+            }
+        });
     }
 }

@@ -13,7 +13,7 @@ import java.util.Optional;
 import java.util.Random;
 
 /** cuBLAS at a precision. */
-record CudaCandidate(Gemm gemm, Kind kind) implements MatmulCandidate {
+record CudaCandidate(CudaContext context, Gemm gemm, Kind kind) implements MatmulCandidate {
     /** Type of the inputs: sums are float32, except for int8, whose sums are int32. */
     enum Kind {
         FP32(DType.F32, Bound.FP32),
@@ -70,7 +70,7 @@ record CudaCandidate(Gemm gemm, Kind kind) implements MatmulCandidate {
         DeviceMatrix y = DeviceMatrix.of(arena.allocate(sums, Shape.of(rows, first.rows())), rows);
         List<Runnable> products = new ArrayList<>();
         for (DeviceMatrix w : weights) {
-            products.add(() -> gemm.multiply(x, w.transpose(), y));
+            products.add(() -> context.exclusively(() -> gemm.multiply(x, w.transpose(), y)));
         }
         return products;
     }

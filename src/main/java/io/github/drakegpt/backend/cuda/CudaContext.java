@@ -10,6 +10,8 @@ import java.util.LinkedHashSet;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Supplier;
 import jcuda.Pointer;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdevice;
@@ -27,7 +29,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * A GPU: its context, and the stream of its work, in the order of the calls. All methods are asynchronous except
- * {@link #synchronize}. Calls may come from any thread, but from one at a time.
+ * {@link #synchronize}. Calls may come from any thread, but from one at a time: within {@link #exclusively}.
  *
  * <p>CUDA reports an error of a kernel at some later call, and from then on at every call: such a context is broken,
  * and nothing on it can be used or even freed any more. The context remembers the kernels launched since the last
@@ -51,6 +53,8 @@ final class CudaContext implements AutoCloseable {
     private CUstream current;
     private boolean capturing;
     private boolean broken;
+    private volatile boolean closed;
+    private final ReentrantLock turn = new ReentrantLock(); // of the thread that calls
     private final Map<CUdeviceptr, Long> allocations = new HashMap<>(); // live allocations and their bytes
     private final MemoryCount memory = new MemoryCount();
 
@@ -173,6 +177,55 @@ final class CudaContext implements AutoCloseable {
     /** Sends work to another stream from now on; synchronizing still waits for the first one. */
     void switchTo(CUstream other) {
         current = other;
+    }
+
+    // ---------------------------------------------------------------------------------------------- threads
+
+    /**
+     * Waits until no other thread does anything here, then does something.
+     *
+     * @throws IllegalStateException if this is closed
+     */
+    void exclusively(Runnable work) {
+        exclusively(() -> {
+            work.run();
+            return null;
+        });
+    }
+
+    /** The same with a result. */
+    <T> T exclusively(Supplier<T> work) {
+        turn.lock();
+        try {
+            requireOpen();
+            return work.get();
+        } finally {
+            turn.unlock();
+        }
+    }
+
+    /** The same, except that it does nothing if this is closed, which has freed everything. */
+    void exclusivelyIfOpen(Runnable work) {
+        turn.lock();
+        try {
+            if (!closed) {
+                work.run();
+            }
+        } finally {
+            turn.unlock();
+        }
+    }
+
+    /** Whether the calling thread is within {@link #exclusively}. */
+    boolean isAtWork() {
+        return turn.isHeldByCurrentThread();
+    }
+
+    /** @throws IllegalStateException if this is closed */
+    void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException("The backend is closed; create another one.");
+        }
     }
 
     // ---------------------------------------------------------------------------------------------- errors
@@ -454,6 +507,7 @@ final class CudaContext implements AutoCloseable {
 
     @Override
     public void close() {
+        closed = true;
         if (!own) {
             return;
         }

@@ -34,7 +34,7 @@ import io.github.drakegpt.ops.SumOp;
 import io.github.drakegpt.ops.ZeroOp;
 
 /** The operations of a GPU; a class for each family launches them. */
-abstract class CudaOperations implements Operations {
+final class CudaOperations implements Operations {
     private final LinearKernels linear;
     private final NormKernels norms;
     private final ResidualKernels residuals;

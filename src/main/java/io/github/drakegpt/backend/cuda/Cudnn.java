@@ -6,7 +6,7 @@ import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.HashMap;
 import java.util.Map;
-import java.util.function.IntSupplier;
+import java.util.function.ToIntFunction;
 import jcuda.Pointer;
 import jcuda.driver.CUdeviceptr;
 import jcuda.jcudnn.JCudnn;
@@ -56,10 +56,10 @@ final class Cudnn implements LibraryOperations {
 
     @Override
     public void softmax(Tensor x, Tensor y, int rows, int c) {
-        cudnnTensorDescriptor matrix = descriptor(x.dtype(), rows, c);
         run(
                 "cudnnSoftmaxForward",
-                () -> JCudnn.cudnnSoftmaxForward(
+                new Matrix(x.dtype(), rows, c),
+                matrix -> JCudnn.cudnnSoftmaxForward(
                         handle,
                         cudnnSoftmaxAlgorithm.CUDNN_SOFTMAX_ACCURATE,
                         cudnnSoftmaxMode.CUDNN_SOFTMAX_MODE_INSTANCE,
@@ -73,10 +73,10 @@ final class Cudnn implements LibraryOperations {
 
     @Override
     public void softmaxGrad(Tensor y, Tensor dy, Tensor dx, int rows, int c) {
-        cudnnTensorDescriptor matrix = descriptor(y.dtype(), rows, c);
         run(
                 "cudnnSoftmaxBackward",
-                () -> JCudnn.cudnnSoftmaxBackward(
+                new Matrix(y.dtype(), rows, c),
+                matrix -> JCudnn.cudnnSoftmaxBackward(
                         handle,
                         cudnnSoftmaxAlgorithm.CUDNN_SOFTMAX_ACCURATE,
                         cudnnSoftmaxMode.CUDNN_SOFTMAX_MODE_INSTANCE,
@@ -92,30 +92,25 @@ final class Cudnn implements LibraryOperations {
 
     @Override
     public void relu(Tensor x, Tensor y, int n) {
-        cudnnTensorDescriptor matrix = descriptor(x.dtype(), 1, n);
         run(
                 "cudnnActivationForward",
-                () -> JCudnn.cudnnActivationForward(
+                new Matrix(x.dtype(), 1, n),
+                matrix -> JCudnn.cudnnActivationForward(
                         handle, relu, ONE, matrix, pointer(x, 1, n), ZERO, matrix, pointer(y, 1, n)));
     }
 
     @Override
     public void reluGrad(Tensor y, Tensor dy, int n) {
-        cudnnTensorDescriptor matrix = descriptor(y.dtype(), 1, n);
-        CUdeviceptr ys = pointer(y, 1, n);
-        CUdeviceptr dys = pointer(dy, 1, n);
-        run(
-                "cudnnActivationBackward",
-                () -> JCudnn.cudnnActivationBackward(
-                        handle, relu, ONE, matrix, ys, matrix, dys, matrix, ys, ZERO, matrix, dys));
+        run("cudnnActivationBackward", new Matrix(y.dtype(), 1, n), matrix -> {
+            CUdeviceptr ys = pointer(y, 1, n);
+            CUdeviceptr dys = pointer(dy, 1, n);
+            return JCudnn.cudnnActivationBackward(
+                    handle, relu, ONE, matrix, ys, matrix, dys, matrix, ys, ZERO, matrix, dys);
+        });
     }
 
     private static CUdeviceptr pointer(Tensor tensor, int rows, int c) {
         return DeviceStorage.pointer(tensor, (long) rows * c);
-    }
-
-    private cudnnTensorDescriptor descriptor(DType dtype, int rows, int c) {
-        return descriptors.computeIfAbsent(new Matrix(dtype, rows, c), this::describe);
     }
 
     private cudnnTensorDescriptor describe(Matrix matrix) {
@@ -135,11 +130,14 @@ final class Cudnn implements LibraryOperations {
         return descriptor;
     }
 
-    private void run(String name, IntSupplier call) {
-        context.enter();
-        context.launching(name);
-        check(call.getAsInt(), "running " + name);
-        context.launched(name);
+    private void run(String name, Matrix operands, ToIntFunction<cudnnTensorDescriptor> call) {
+        context.exclusively(() -> {
+            cudnnTensorDescriptor descriptor = descriptors.computeIfAbsent(operands, this::describe);
+            context.enter();
+            context.launching(name);
+            check(call.applyAsInt(descriptor), "running " + name);
+            context.launched(name);
+        });
     }
 
     private void check(int status, String doing) {

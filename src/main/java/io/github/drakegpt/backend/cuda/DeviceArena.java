@@ -6,26 +6,34 @@ import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import jcuda.driver.CUdeviceptr;
 
 /** Device memory, and the recordings that use it. */
 final class DeviceArena implements Arena {
     private final CudaContext context;
     private final Staging staging;
+    private final Set<DeviceArena> open;
     private final List<Runnable> releases = new ArrayList<>();
-    private long bytes;
+    private volatile long bytes; // written by one thread at a time
 
-    DeviceArena(CudaContext context, Staging staging) {
+    /** @param open receives this while it holds anything */
+    DeviceArena(CudaContext context, Staging staging, Set<DeviceArena> open) {
         this.context = context;
         this.staging = staging;
+        this.open = open;
     }
 
     @Override
     public Tensor allocate(DType dtype, Shape shape) {
+        return context.exclusively(() -> allocateAlone(dtype, shape));
+    }
+
+    private Tensor allocateAlone(DType dtype, Shape shape) {
         long wanted = shape.size() * dtype.bytes();
         CUdeviceptr pointer = context.allocate(wanted, "a tensor " + dtype + " " + shape);
         DeviceStorage storage = new DeviceStorage(context, staging, dtype, pointer, shape.size());
-        releases.add(storage::close);
+        onClose(storage::close);
         bytes += wanted;
         context.zero(pointer, wanted);
         return new Tensor(dtype, shape, storage, 0);
@@ -33,7 +41,10 @@ final class DeviceArena implements Arena {
 
     @Override
     public void onClose(Runnable release) {
-        releases.add(release);
+        context.exclusively(() -> {
+            releases.add(release);
+            open.add(this);
+        });
     }
 
     @Override
@@ -43,11 +54,15 @@ final class DeviceArena implements Arena {
 
     @Override
     public long available() {
-        return context.memory()[0];
+        return context.exclusively(context::memory)[0];
     }
 
     @Override
     public void close() {
+        context.exclusivelyIfOpen(this::closeAlone);
+    }
+
+    private void closeAlone() {
         context.requireNotCapturing();
         if (!context.broken()) {
             releases.add(context::synchronize); // first: running work may use the memory
@@ -65,6 +80,7 @@ final class DeviceArena implements Arena {
             }
         }
         releases.clear();
+        open.remove(this);
         bytes = 0;
         if (failure != null) {
             throw failure;

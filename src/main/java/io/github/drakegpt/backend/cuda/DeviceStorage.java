@@ -12,6 +12,7 @@ final class DeviceStorage implements Storage {
     private final DType dtype;
     private final CUdeviceptr pointer;
     private final long size;
+    private volatile boolean closed; // a pointer is given to any thread
 
     DeviceStorage(CudaContext context, Staging staging, DType dtype, CUdeviceptr pointer, long size) {
         this.context = context;
@@ -69,6 +70,9 @@ final class DeviceStorage implements Storage {
     }
 
     private CUdeviceptr at(long element) {
+        if (closed) {
+            throw new IllegalStateException("The tensor's arena is closed; use it before that.");
+        }
         return pointer.withByteOffset(element * dtype.bytes());
     }
 
@@ -79,12 +83,12 @@ final class DeviceStorage implements Storage {
 
     @Override
     public void read(long offset, Object array, int arrayOffset, int length) {
-        staging.read(at(offset), dtype, array, arrayOffset, length);
+        context.exclusively(() -> staging.read(at(offset), dtype, array, arrayOffset, length));
     }
 
     @Override
     public void write(long offset, Object array, int arrayOffset, int length) {
-        staging.write(at(offset), dtype, array, arrayOffset, length);
+        context.exclusively(() -> staging.write(at(offset), dtype, array, arrayOffset, length));
     }
 
     @Override
@@ -107,6 +111,7 @@ final class DeviceStorage implements Storage {
 
     @Override
     public void close() {
+        closed = true;
         context.free(pointer);
     }
 }

@@ -17,6 +17,10 @@ final class EventClock implements DeviceClock {
 
     @Override
     public void mark(int i) {
+        context.exclusively(() -> markAlone(i));
+    }
+
+    private void markAlone(int i) {
         context.requireNotCapturing();
         context.enter();
         if (events[i] == null) {
@@ -29,6 +33,10 @@ final class EventClock implements DeviceClock {
 
     @Override
     public double seconds(int from, int to) {
+        return context.exclusively(() -> secondsAlone(from, to));
+    }
+
+    private double secondsAlone(int from, int to) {
         context.requireNotCapturing();
         context.enter();
         context.check(JCudaDriver.cuEventSynchronize(events[to]), "waiting for an event");

@@ -24,6 +24,10 @@ final class Recording implements Runnable {
 
     @Override
     public void run() {
+        context.exclusively(this::runAlone);
+    }
+
+    private void runAlone() {
         if (ranOnce && recordable && graph == null && !context.blocking() && !context.capturing()) {
             record();
         }

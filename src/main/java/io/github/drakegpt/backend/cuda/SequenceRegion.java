@@ -43,6 +43,10 @@ final class SequenceRegion implements Runnable, AutoCloseable {
 
     @Override
     public void run() {
+        backend.context().exclusively(this::runAlone);
+    }
+
+    private void runAlone() {
         if (parts == null) {
             if (backend.context().capturing()) { // copying a program to the GPU is forbidden now
                 work.accept(backend);

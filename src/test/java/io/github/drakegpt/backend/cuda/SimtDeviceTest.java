@@ -3,6 +3,7 @@ package io.github.drakegpt.backend.cuda;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.github.drakegpt.backend.BackendOptions;
 import io.github.drakegpt.backend.DeviceClock;
@@ -16,6 +17,7 @@ import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.OutOfMemoryException;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 import jcuda.driver.CUdeviceptr;
 import org.junit.jupiter.api.AfterEach;
@@ -61,6 +63,35 @@ class SimtDeviceTest extends DeviceLayer {
         backend.close();
         assertThat(SimtPanel.LIVE_ALLOCATIONS.get()).isEqualTo(before);
         open();
+    }
+
+    @Test
+    void closingABackendClosesItsArenas() {
+        close();
+        long before = SimtPanel.LIVE_ALLOCATIONS.get();
+        open();
+        Tensor x = floats(1);
+        List<String> closed = new ArrayList<>();
+        Arena other = backend.newArena();
+        other.onClose(() -> closed.add("arena"));
+        backend.close();
+        assertThat(SimtPanel.LIVE_ALLOCATIONS.get()).isEqualTo(before);
+        assertThat(closed).containsExactly("arena");
+        other.close();
+        assertThat(closed).containsExactly("arena");
+        assertThatIllegalStateException()
+                .isThrownBy(x::toFloats)
+                .withMessage("The backend is closed; create another one.");
+        open();
+    }
+
+    @Test
+    void aTensorOfAClosedArenaIsRefused() {
+        Tensor x = floats(1);
+        arena.close();
+        assertThatIllegalStateException()
+                .isThrownBy(x::toFloats)
+                .withMessage("The tensor's arena is closed; use it before that.");
     }
 
     @Test
