@@ -26,7 +26,7 @@ public class TernaryService {
         }
         HttpServer server = HttpServer.create(new InetSocketAddress("localhost", 0), 0);
         var threads = Executors.newFixedThreadPool(4);
-        try (Device device = Device.open("cpu");
+        try (Device device = Device.open();
                 TernaryLinear linear = device.load(TernaryMatrix.quantize(weights, 256, 512))) {
             server.setExecutor(threads);
             server.createContext("/", exchange -> answer(linear, exchange));

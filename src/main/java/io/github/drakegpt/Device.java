@@ -37,9 +37,9 @@ import java.nio.file.Path;
  * }
  * }</pre>
  *
- * <p><b>Threads.</b> On a CPU any thread may call any method at any time, and gets the result that it would get alone; an
- * operation runs on the thread that calls it. On a GPU calls may come from any thread, but from one at a time; an operation
- * is asynchronous, in the order of the calls, and reading a tensor waits for it.
+ * <p><b>Threads.</b> Any thread may call any method at any time, and gets the result that it would get alone. On the CPU
+ * an operation runs on the thread that calls it; on a GPU it is asynchronous, in the order of the calls, and reading a
+ * tensor waits for it.
  *
  * <p><b>Operands.</b> Tensors are row-major; B is a batch, T the tokens of a sequence, C channels, and rows stands for all
  * leading dimensions: (B, T, C) is (rows, C). Sizes come from the shapes. Activations and their gradients are F32 or BF16,

@@ -18,8 +18,8 @@ import java.util.concurrent.locks.ReentrantReadWriteLock;
  * 8 bits, with a scale of its own (max(|x|) / 127); sums of products are exact, so that the same row gives the same bits
  * on every device.
  *
- * <p>On a CPU any number of threads may use it at once, and closing waits for products under way. On a GPU calls may come
- * from any thread, but from one at a time. Products after closing are an {@link IllegalStateException}.
+ * <p>Any number of threads may use it. Closing waits for products under way; later ones are an
+ * {@link IllegalStateException}.
  */
 public final class TernaryLinear implements AutoCloseable {
     private final Device device;

@@ -25,9 +25,8 @@ import java.util.function.Supplier;
  * }
  * }</pre>
  *
- * <p><b>Threads.</b> On a CPU any number of threads may use one model: all share its weights, each writes its text on its
- * own thread, and scorings take turns. On a GPU calls may come from any thread, but from one at a time. What a text is
- * depends on its seed only.
+ * <p><b>Threads.</b> Any number of threads may use one model; all share its weights. On a CPU each writes its text on its
+ * own thread; on a GPU they take turns, and so do scorings everywhere. What a text is depends on its seed only.
  */
 public final class TextModel implements AutoCloseable {
     private static final GenerationOptions DEFAULTS =

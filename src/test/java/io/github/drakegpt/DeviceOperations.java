@@ -9,8 +9,12 @@ import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.Function;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
@@ -338,6 +342,28 @@ abstract class DeviceOperations {
         assertThatIllegalStateException()
                 .isThrownBy(() -> linear.multiply(new float[4]))
                 .withMessage("This layer is closed; load its matrix again.");
+    }
+
+    @Test
+    void manyThreadsMultiplyAsOneDoes() throws Exception {
+        TernaryMatrix matrix = TernaryMatrix.quantize(values(24 * 200), 24, 200);
+        List<float[]> rows = new ArrayList<>();
+        for (int i = 0; i < 40; i++) {
+            rows.add(values((1 + i % 3) * 200));
+        }
+        ExecutorService threads = Executors.newFixedThreadPool(4);
+        try (TernaryLinear linear = device.load(matrix)) {
+            List<float[]> alone = rows.stream().map(linear::multiply).toList();
+            List<Future<float[]>> together = new ArrayList<>();
+            for (float[] x : rows) {
+                together.add(threads.submit(() -> linear.multiply(x)));
+            }
+            for (int i = 0; i < rows.size(); i++) {
+                assertThat(together.get(i).get()).isEqualTo(alone.get(i));
+            }
+        } finally {
+            threads.shutdown();
+        }
     }
 
     @Test

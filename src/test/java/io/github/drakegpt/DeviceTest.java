@@ -7,11 +7,6 @@ import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.tensor.Tensor;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 
 /** The CPU by the front door. */
@@ -77,36 +72,5 @@ class DeviceTest extends DeviceOperations {
         try (Device device = tf32.orElse(Precision.FP32).open()) {
             assertThat(device.precision()).isEqualTo(Precision.FP32);
         }
-    }
-
-    @Test
-    void manyThreadsMultiplyAsOneDoes() throws Exception {
-        TernaryMatrix matrix = TernaryMatrix.quantize(waves(24 * 200), 24, 200);
-        List<float[]> rows = new ArrayList<>();
-        for (int i = 0; i < 40; i++) {
-            rows.add(waves((1 + i % 3) * 200));
-        }
-        ExecutorService threads = Executors.newFixedThreadPool(4);
-        try (Device device = open();
-                TernaryLinear linear = device.load(matrix)) {
-            List<float[]> alone = rows.stream().map(linear::multiply).toList();
-            List<Future<float[]>> together = new ArrayList<>();
-            for (float[] x : rows) {
-                together.add(threads.submit(() -> linear.multiply(x)));
-            }
-            for (int i = 0; i < rows.size(); i++) {
-                assertThat(together.get(i).get()).isEqualTo(alone.get(i));
-            }
-        } finally {
-            threads.shutdown();
-        }
-    }
-
-    private static float[] waves(int n) {
-        float[] values = new float[n];
-        for (int i = 0; i < n; i++) {
-            values[i] = (float) Math.sin(i + 0.1 * n);
-        }
-        return values;
     }
 }
