@@ -20,7 +20,8 @@ public final class StateDict {
         List<Safetensors.Source> sources = new ArrayList<>();
         addEntries(sources, parameters, "", weights);
         for (Parameters.Constant constant : parameters.constants()) {
-            sources.add(new Safetensors.Source(constant.name(), constant.shape(), constant.values(), 0));
+            sources.add(new Safetensors.Source(
+                    constant.name(), constant.shape(), constant.values().get(), 0));
         }
         Safetensors.write(out, metadata, sources);
     }
@@ -36,12 +37,19 @@ public final class StateDict {
      * Reads the parameters of a model into a flat buffer; constants are ignored.
      *
      * @param prefix of each name in the file
-     * @throws CorruptFileException if a tensor is missing or has another type or shape
+     * @throws CorruptFileException if a tensor is missing, has another type or shape, or values that are NaN or infinite
      */
     public static float[] read(Safetensors file, Parameters parameters, String prefix) throws IOException {
         float[] flat = new float[Math.toIntExact(parameters.size())];
         for (Parameters.Entry entry : parameters.entries()) {
-            file.read(prefix + entry.name(), entry.shape(), flat, Math.toIntExact(entry.offset()));
+            String name = prefix + entry.name();
+            int from = Math.toIntExact(entry.offset());
+            file.read(name, entry.shape(), flat, from);
+            for (int i = from; i < from + entry.shape().size(); i++) {
+                if (!Float.isFinite(flat[i])) {
+                    throw file.corrupt("tensor " + name + " has values that are NaN or infinite", null);
+                }
+            }
         }
         return flat;
     }

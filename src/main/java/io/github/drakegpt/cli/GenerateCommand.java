@@ -3,6 +3,7 @@ package io.github.drakegpt.cli;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.AtomicFiles;
+import io.github.drakegpt.data.TextSource;
 import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.ops.Sampling;
@@ -96,7 +97,7 @@ final class GenerateCommand implements Callable<Integer> {
         RunFolder folder = runs.find();
         int[] tokens = prompt.isEmpty()
                 ? folder.tokenizer().emptyPrompt()
-                : folder.tokenizer().encode(prompt);
+                : folder.tokenizer().encode(TextSource.withLineFeeds(prompt));
         long chosenSeed = seed != null ? seed : ThreadLocalRandom.current().nextInt(Integer.MAX_VALUE);
         log.info("Seed {}", chosenSeed);
         StringBuilder all = new StringBuilder();

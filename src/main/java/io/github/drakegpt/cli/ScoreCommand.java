@@ -47,7 +47,9 @@ final class ScoreCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         RunFolder folder = runs.find();
-        String text = input.file == null ? input.string : TextSource.read(input.file, TextSource.LYRIC_COLUMN);
+        String text = input.file == null
+                ? TextSource.withLineFeeds(input.string)
+                : TextSource.read(input.file, TextSource.LYRIC_COLUMN);
         int[] tokens = folder.tokenizer().encode(text);
         Scorer.Score score;
         try (Backend backend = device.open();

@@ -1,6 +1,7 @@
 package io.github.drakegpt.data;
 
 import java.io.BufferedInputStream;
+import java.io.BufferedReader;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -14,6 +15,8 @@ import java.nio.charset.CodingErrorAction;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
+import java.util.List;
 import java.util.Locale;
 import java.util.StringJoiner;
 import java.util.zip.GZIPInputStream;
@@ -25,7 +28,8 @@ import org.apache.commons.csv.CSVRecord;
 
 /**
  * The text in a file: plain text, or one column of a CSV file (told by its name), either of them also gzipped (told by
- * its first bytes). UTF-8 only; a byte order mark is dropped and {@code \r\n} becomes {@code \n}.
+ * its first bytes). UTF-8 only; a byte order mark is dropped, {@code \r\n} and a single {@code \r} become {@code \n}.
+ * Columns are separated by what separates most of the headings: commas, semicolons or tabs.
  */
 public final class TextSource {
     /** The column that holds the lyrics in the CSV files that the project knows. */
@@ -33,6 +37,10 @@ public final class TextSource {
 
     /** Keeps a gzip file of nothing but zeros from filling the memory; far more than a small GPT can learn. */
     private static final int MAX_CHARACTERS = 1 << 29;
+
+    private static final String DELIMITERS = ",;\t";
+    /** Characters of a CSV file's first line that are looked at to see what separates its columns. */
+    private static final int MAX_HEADINGS = 1 << 16;
 
     private TextSource() {}
 
@@ -66,13 +74,18 @@ public final class TextSource {
         try {
             Reader reader = new TextReader(decoded(in), shownName);
             String text = csv ? csvColumn(reader, shownName, column) : wholeText(reader);
-            return text.replace("\r\n", "\n");
+            return withLineFeeds(text);
         } catch (UncheckedIOException e) {
             // The CSV iterator cannot throw checked exceptions.
             throw asSentence(shownName, e.getCause());
         } catch (IOException e) {
             throw asSentence(shownName, e);
         }
+    }
+
+    /** Ends lines as Unix does, also those of files of Windows and of the first Macintosh. */
+    public static String withLineFeeds(String text) {
+        return text.replace("\r\n", "\n").replace('\r', '\n');
     }
 
     private static Reader decoded(InputStream raw) throws IOException {
@@ -99,9 +112,11 @@ public final class TextSource {
         return text.toString();
     }
 
-    private static String csvColumn(Reader reader, String shownName, String column) throws IOException {
+    private static String csvColumn(Reader in, String shownName, String column) throws IOException {
+        BufferedReader reader = new BufferedReader(in, MAX_HEADINGS);
         CSVFormat format = CSVFormat.DEFAULT
                 .builder()
+                .setDelimiter(delimiter(reader))
                 .setHeader()
                 .setSkipHeaderRecord(true)
                 // pandas writes its row numbers under an empty heading.
@@ -109,9 +124,17 @@ public final class TextSource {
                 .get();
         StringJoiner text = new StringJoiner("\n");
         try (CSVParser rows = CSVParser.parse(reader, format)) {
-            if (!rows.getHeaderNames().contains(column)) {
+            List<String> names = rows.getHeaderNames().stream()
+                    .filter(name -> !name.isBlank())
+                    .toList();
+            int count = Collections.frequency(names, column);
+            if (count == 0) {
                 throw new Refused(shownName + " has no column " + column + "; choose one with --column: "
-                        + String.join(", ", rows.getHeaderNames()) + ".");
+                        + String.join(", ", names) + ".");
+            }
+            if (count > 1) {
+                throw new Refused(
+                        shownName + " has " + count + " columns named " + column + "; rename all of them but one.");
             }
             for (CSVRecord row : rows) {
                 // A row may be cut short, and pandas writes a missing value as nothing.
@@ -121,6 +144,30 @@ public final class TextSource {
             }
         }
         return text.toString();
+    }
+
+    /** The separator that the first line has most of, outside of quotes; a comma where there is none. */
+    private static char delimiter(BufferedReader reader) throws IOException {
+        reader.mark(MAX_HEADINGS);
+        int[] counts = new int[DELIMITERS.length()];
+        boolean quoted = false;
+        for (int read = 0; read < MAX_HEADINGS - 1; read++) {
+            int c = reader.read();
+            if (c < 0 || !quoted && (c == '\n' || c == '\r')) {
+                break;
+            }
+            quoted ^= c == '"';
+            int delimiter = DELIMITERS.indexOf(c);
+            if (!quoted && delimiter >= 0) {
+                counts[delimiter]++;
+            }
+        }
+        reader.reset();
+        int most = 0;
+        for (int i = 1; i < counts.length; i++) {
+            most = counts[i] > counts[most] ? i : most;
+        }
+        return DELIMITERS.charAt(most);
     }
 
     private static IOException asSentence(String name, IOException e) {
@@ -155,6 +202,7 @@ public final class TextSource {
         private final Reader in;
         private final String name;
         private long characters;
+        private long line = 1;
 
         TextReader(Reader in, String name) {
             this.in = in;
@@ -166,8 +214,10 @@ public final class TextSource {
             int count = in.read(buffer, offset, length);
             for (int i = offset; i < offset + count; i++) {
                 if (buffer[i] == '\0') {
-                    throw new CharacterCodingException();
+                    throw new Refused(name + " is not UTF-8 text: it has a NUL character in line " + line
+                            + "; remove that, or convert it to UTF-8 if it has another encoding.");
                 }
+                line += buffer[i] == '\n' ? 1 : 0;
             }
             characters += Math.max(count, 0);
             if (characters > MAX_CHARACTERS) {

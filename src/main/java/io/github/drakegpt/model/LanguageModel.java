@@ -110,6 +110,10 @@ public abstract class LanguageModel {
         Parameters counted = Parameters.counting();
         Capacity one = new Capacity(1, config.contextLength(), use);
         Models.build(config, new LayerContext(nowhere, one, numerics(config, DType.F32), training, counted));
+        if (counted.size() > Integer.MAX_VALUE) {
+            throw new IllegalArgumentException("The model would have " + counted.size() + " weights, of which "
+                    + Integer.MAX_VALUE + " are possible; lower model.embedding_dim or model.num_layers.");
+        }
         return counted;
     }
 

@@ -58,12 +58,12 @@ public record ModelConfig(
         if (init == null) {
             throw new IllegalArgumentException("model.init is missing; set it to pytorch or gpt2.");
         }
-        atLeastOne("vocab_size", vocabSize);
-        atLeastOne("context_length", contextLength);
-        atLeastOne("embedding_dim", embeddingDim);
-        atLeastOne("head_size", headSize);
-        atLeastOne("num_heads", numHeads);
-        atLeastOne("num_layers", numLayers);
+        within("vocab_size", vocabSize, 1 << 16);
+        within("context_length", contextLength, 1 << 15);
+        within("embedding_dim", embeddingDim, 1 << 16);
+        within("head_size", headSize, 1 << 16);
+        within("num_heads", numHeads, 1 << 10);
+        within("num_layers", numLayers, 1 << 10);
         if (!(dropout >= 0 && dropout < 1)) {
             throw new IllegalArgumentException(
                     "model.dropout is " + dropout + "; set it to a probability from 0 up to, but not, 1.");
@@ -93,9 +93,10 @@ public record ModelConfig(
                 subNorm);
     }
 
-    private static void atLeastOne(String key, int value) {
-        if (value < 1) {
-            throw new IllegalArgumentException("model." + key + " is " + value + "; set it to 1 or more.");
+    private static void within(String key, int value, int most) {
+        if (value < 1 || value > most) {
+            throw new IllegalArgumentException(
+                    "model." + key + " is " + value + "; set it to a number from 1 to " + most + ".");
         }
     }
 

@@ -52,7 +52,8 @@ public final class CausalSelfAttention {
                 new LinearWeight.Names(name + ".qkv.weight", parts),
                 Shape.of(headSize, in),
                 context.init().weight(in));
-        headNames.forEach(head -> declareMask(context, head + ".tril", contextLength));
+        headNames.forEach(head -> context.parameters()
+                .addConstant(head + ".tril", Shape.of(contextLength, contextLength), () -> mask(contextLength)));
         Activation qkv = new Activation( // (B, T, 3A)
                 context.activation("qkv", 3 * width), context.gradient("dqkv", 3 * width));
         this.out = new Activation(context.activation("heads", width), context.gradient("dheads", width));
@@ -71,14 +72,14 @@ public final class CausalSelfAttention {
     }
 
     /** PyTorch's module keeps its causal mask in the state_dict: ones on and below the diagonal. */
-    private static void declareMask(LayerContext context, String name, int t) {
+    private static float[] mask(int t) {
         float[] mask = new float[t * t];
         for (int i = 0; i < t; i++) {
             for (int j = 0; j <= i; j++) {
                 mask[i * t + j] = 1;
             }
         }
-        context.parameters().addConstant(name, Shape.of(t, t), mask);
+        return mask;
     }
 
     /** The heads' outputs, concatenated: (B, T, A). */

@@ -40,10 +40,12 @@ public final class LayerNorm {
 
     /** Adds a norm that is never applied to the state_dict, with its initial values. */
     public static void declareUnused(LayerContext context, String name, int width) {
-        float[] ones = new float[width];
-        Arrays.fill(ones, 1f);
-        context.parameters().addConstant(name + ".weight", Shape.of(width), ones);
-        context.parameters().addConstant(name + ".bias", Shape.of(width), new float[width]);
+        context.parameters().addConstant(name + ".weight", Shape.of(width), () -> {
+            float[] ones = new float[width];
+            Arrays.fill(ones, 1f);
+            return ones;
+        });
+        context.parameters().addConstant(name + ".bias", Shape.of(width), () -> new float[width]);
     }
 
     public void forward(Operations ops, Pass pass) {

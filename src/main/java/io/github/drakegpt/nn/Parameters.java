@@ -11,6 +11,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * All parameters of a model that are not packed, one after another in one flat buffer, so that the optimizer, the
@@ -48,8 +49,12 @@ public final class Parameters {
     private long size;
     private long count;
 
-    /** A tensor that PyTorch's state_dict has and nothing trains, such as the causal mask. */
-    public record Constant(String name, Shape shape, float[] values) {}
+    /**
+     * A tensor that PyTorch's state_dict has and nothing trains, such as the causal mask.
+     *
+     * @param values computes its elements
+     */
+    public record Constant(String name, Shape shape, Supplier<float[]> values) {}
 
     /**
      * A weight that is packed, and so not in the flat buffer.
@@ -137,7 +142,7 @@ public final class Parameters {
         roundings.add(rounding);
     }
 
-    void addConstant(String name, Shape shape, float[] values) {
+    void addConstant(String name, Shape shape, Supplier<float[]> values) {
         constants.add(new Constant(name, shape, values));
     }
 

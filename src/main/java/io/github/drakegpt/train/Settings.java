@@ -1,21 +1,25 @@
 package io.github.drakegpt.train;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.exc.InvalidFormatException;
+import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
 import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.node.TextNode;
-import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.data.Nearest;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -24,6 +28,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * The settings of a run, in layers: the built-in {@code default}, a named one or a YAML file, then single
@@ -37,10 +43,18 @@ public final class Settings {
     /** As in Hugging Face's fine-tuning to 1.58 bits ("Fine-tuning LLMs to 1.58bit", 2024). */
     private static final int QUANT_WARMUP_ITERS = 1000;
 
-    private static final ObjectMapper YAML = new ObjectMapper(new YAMLFactory());
+    private static final ObjectMapper YAML = YAMLMapper.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+            .build();
+    /** A whole number with zeros before it, which YAML reads as an octal one. */
+    private static final Pattern OCTAL = Pattern.compile("(?m)(?<=^|[:\\[,\\s])[-+]?0[0-9_]+(?=\\s*([,\\]}#]|$))");
+
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private static final String DEFAULT = "default";
+    /** Characters of a value that a message shows. */
+    private static final int MOST_SHOWN = 60;
 
     private final ObjectNode root = readBuiltIn(DEFAULT);
     private final Map<String, String> sources = new HashMap<>();
@@ -55,13 +69,13 @@ public final class Settings {
             throw new IllegalArgumentException("There is no configuration '" + nameOrFile
                     + "'; give a YAML file or one of " + String.join(", ", BUILT_IN) + ".");
         }
-        JsonNode overlay;
+        String text;
         try {
-            overlay = YAML.readTree(file.toFile());
-        } catch (JsonProcessingException e) {
-            throw new IllegalArgumentException(
-                    file + " is not valid YAML (" + e.getOriginalMessage() + "); mend it and run again.", e);
+            text = Files.readString(file);
+        } catch (CharacterCodingException e) {
+            throw new IllegalArgumentException(file + " is not UTF-8 text; convert it to UTF-8.", e);
         }
+        JsonNode overlay = readYaml(text, file.toString());
         if (!(overlay instanceof ObjectNode object)) {
             throw new IllegalArgumentException(
                     file + " holds no settings; write lines such as `train: {iters: 2000}`.");
@@ -134,12 +148,35 @@ public final class Settings {
                     + " key=value, such as " + source + " train.iters=2000.");
         }
         String value = assignment.substring(equals + 1).strip();
-        try {
-            return set(assignment.substring(0, equals).strip(), YAML.readTree(value), source);
-        } catch (JsonProcessingException e) {
-            throw new IllegalArgumentException(
-                    "The value of " + source + " " + assignment + " cannot be read; quote it.", e);
+        return set(
+                assignment.substring(0, equals).strip(), readYaml(value, source + " " + shortened(assignment)), source);
+    }
+
+    /** @param source names it in messages */
+    private static JsonNode readYaml(String text, String source) {
+        Matcher octal = OCTAL.matcher(text);
+        if (octal.find()) {
+            long line = 1 + text.substring(0, octal.start()).lines().count() - (octal.start() == 0 ? 0 : 1);
+            throw invalid(source, line, "has the number " + octal.group() + ", which YAML reads as an octal one", null);
         }
+        try {
+            return YAML.readTree(text);
+        } catch (JsonProcessingException e) {
+            long line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
+            String reason = e.getOriginalMessage().startsWith("Duplicate field")
+                    ? "sets a key that is set above it already"
+                    : e instanceof MismatchedInputException ? "has a second document" : "cannot be read as YAML";
+            throw invalid(source, line, reason, e);
+        }
+    }
+
+    private static IllegalArgumentException invalid(String source, long line, String reason, Exception cause) {
+        return new IllegalArgumentException(
+                source + " " + reason + " (line " + line + "); mend it and run again.", cause);
+    }
+
+    private static String shortened(String text) {
+        return text.length() <= MOST_SHOWN ? text : text.substring(0, MOST_SHOWN) + "...";
     }
 
     /** The model settings for a vocabulary. */
@@ -268,8 +305,8 @@ public final class Settings {
         String wanted;
         boolean fits;
         if (known.isIntegralNumber()) {
-            wanted = "a whole number";
             boolean seed = path.endsWith("seed");
+            wanted = "a whole number of at most " + (seed ? Long.MAX_VALUE : Integer.MAX_VALUE);
             fits = value.isIntegralNumber() && (seed ? value.canConvertToLong() : value.canConvertToInt());
         } else if (known.isNumber()) {
             wanted = "a number";
@@ -288,8 +325,8 @@ public final class Settings {
             fits = value.isTextual();
         }
         if (!fits) {
-            throw new IllegalArgumentException(
-                    path + " is " + (value.isMissingNode() ? "empty" : value) + "; set it to " + wanted + ".");
+            throw new IllegalArgumentException(path + " is "
+                    + (value.isMissingNode() ? "empty" : shortened(value.toString())) + "; set it to " + wanted + ".");
         }
     }
 

@@ -60,6 +60,10 @@ public record TrainConfig(
         atLeast(1, "eval_iters", evalIters);
         atLeast(1, "step_size_up", stepSizeUp);
         atLeast(1, "grad_accum", gradAccum);
+        if ((long) batchSize * gradAccum > Integer.MAX_VALUE) {
+            throw new IllegalArgumentException("train.batch_size (" + batchSize + ") times train.grad_accum ("
+                    + gradAccum + ") is more than " + Integer.MAX_VALUE + "; lower one of them.");
+        }
         atLeast(0, "warmup_iters", warmupIters);
         atLeast(0, "quant_warmup_iters", quantWarmupIters);
         atLeast(0, "patience", patience);
@@ -71,7 +75,10 @@ public record TrainConfig(
         }
         notNegative("base_lr", baseLr);
         notNegative("max_lr", maxLr);
-        notNegative("eps", eps);
+        if (!(eps > 0) || Float.isInfinite(eps)) {
+            throw new IllegalArgumentException(
+                    "train.eps is " + eps + "; set it to a number above 0 that float32 can hold, such as 1e-8.");
+        }
         notNegative("weight_decay", weightDecay);
         notNegative("grad_clip", gradClip);
         if (schedule == null) {

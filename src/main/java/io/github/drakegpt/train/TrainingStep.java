@@ -108,6 +108,11 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         this.tokens = tokens;
         this.arena = arena;
         int length = modelConfig.contextLength();
+        if ((long) config.sequencesPerStep() * length > Integer.MAX_VALUE) {
+            throw new IllegalArgumentException(config.sequencesPerStep() + " sequences of " + length
+                    + " tokens in a step are more than " + Integer.MAX_VALUE
+                    + " tokens; lower train.batch_size, train.grad_accum or model.context_length.");
+        }
         stepNumber = arena.allocate(DType.I32, Shape.of(1));
         quantStrength = config.quantWarmupIters() > 0 ? arena.allocate(DType.F32, Shape.of(1)) : null;
         if (quantStrength != null) {

@@ -20,7 +20,7 @@ class TextSourceTest {
 
     @Test
     void plainTextLosesByteOrderMarkAndCarriageReturns() throws IOException {
-        assertThat(read("a.txt", "\uFEFFone\r\ntwo\rthree\n\uFEFF")).isEqualTo("one\ntwo\rthree\n\uFEFF");
+        assertThat(read("a.txt", "\uFEFFone\r\ntwo\rthree\n\uFEFF")).isEqualTo("one\ntwo\nthree\n\uFEFF");
         assertThat(read("empty.txt", "")).isEmpty();
     }
 
@@ -47,6 +47,36 @@ class TextSourceTest {
         assertThatThrownBy(() -> read("a.csv", "Artist,Text\nA,b\n"))
                 .isInstanceOf(IOException.class)
                 .hasMessage(folder.resolve("a.csv") + " has no column Lyric; choose one with --column: Artist, Text.");
+    }
+
+    @Test
+    void columnsMayBeSeparatedBySemicolonsOrTabs() throws IOException {
+        assertThat(read("a.csv", "Title;Lyric\n\"A;\";\"la; la, la\"\nB;di\n")).isEqualTo("la; la, la\ndi");
+        assertThat(read("b.csv", "Title\tLyric\r\nA\tla, la; la\r\n")).isEqualTo("la, la; la");
+        assertThat(read("c.csv", "\"Title; long; very\",Lyric\nA,la\n")).isEqualTo("la");
+        assertThat(read("d.csv", "Lyric\nla; di, du\n")).isEqualTo("la; di");
+    }
+
+    @Test
+    void aColumnMustBeTheOnlyOneOfItsName() {
+        assertThatThrownBy(() -> read("a.csv", "Lyric,Year,Lyric\nla,1,di\n"))
+                .hasMessage(folder.resolve("a.csv") + " has 2 columns named Lyric; rename all of them but one.");
+        assertThatThrownBy(() -> read("b.csv", ",artist, ,lyrics\n0,A,,la\n"))
+                .hasMessage(
+                        folder.resolve("b.csv") + " has no column Lyric; choose one with --column: artist, lyrics.");
+    }
+
+    @Test
+    void aCarriageReturnEndsALineInAnyFile() throws IOException {
+        assertThat(read("a.csv", "Title,Lyric\rA,\"la\rdi\r\rdu\"\rB,da\r")).isEqualTo("la\ndi\n\ndu\nda");
+    }
+
+    @Test
+    void aNulIsNamedWithItsLine() {
+        assertThatThrownBy(() -> read("a.csv", "Title,Lyric\nA,la\nB,\"di\0\"\n"))
+                .hasMessage(
+                        folder.resolve("a.csv") + " is not UTF-8 text: it has a NUL character in line 3; remove that,"
+                                + " or convert it to UTF-8 if it has another encoding.");
     }
 
     @Test

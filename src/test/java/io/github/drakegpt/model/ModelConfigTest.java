@@ -3,6 +3,7 @@ package io.github.drakegpt.model;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -91,13 +92,24 @@ class ModelConfigTest {
         "4, num_heads",
         "5, num_layers"
     })
-    void refusesSizesBelowOne(int place, String key) {
-        for (int value : new int[] {0, -1, Integer.MIN_VALUE}) {
+    void refusesSizesThatNoModelHas(int place, String key) {
+        for (int value : new int[] {0, -1, Integer.MIN_VALUE, 65537, 2_000_000_000, Integer.MAX_VALUE}) {
             int[] sizes = {10, 8, 8, 8, 2, 1};
             sizes[place] = value;
-            assertRefused(
-                    () -> sized(Models.TRANSFORMER, sizes), "model." + key + " is " + value + "; set it to 1 or more.");
+            assertThatThrownBy(() -> sized(Models.TRANSFORMER, sizes))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageStartingWith("model." + key + " is " + value + "; set it to a number from 1 to ");
         }
+    }
+
+    /** The largest sizes are counted before anything is allocated. */
+    @Test
+    void refusesMoreWeightsThanAnArrayHolds() {
+        ModelConfig largest = sized(Models.TRANSFORMER, 1 << 16, 1 << 15, 1 << 16, 1 << 16, 1 << 10, 1 << 10);
+        assertThatThrownBy(() -> LanguageModel.parametersOf(largest))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageMatching("The model would have \\d{14} weights, of which 2147483647 are possible; lower"
+                        + " model.embedding_dim or model.num_layers.");
     }
 
     @ParameterizedTest

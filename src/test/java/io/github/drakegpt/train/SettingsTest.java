@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class SettingsTest {
@@ -94,5 +95,41 @@ class SettingsTest {
         Path file = Files.writeString(temp.resolve("my.yaml"), yaml);
 
         assertThatIllegalArgumentException().isThrownBy(() -> new Settings().overlay(file.toString()));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "train:\\n  max_lr: 1.0\\n  max_lr: 2.0 | sets a key that is set above it already (line 3)",
+                "train:\\n  max_lr: 1.0\\n---\\ntrain:\\n  max_lr: 2.0 | has a second document (line 4)",
+                "train:\\n  seed: 0042 | has the number 0042, which YAML reads as an octal one (line 2)",
+                "train:\\n  seed: [ | cannot be read as YAML (line 2)",
+            })
+    void theLineOfAnErrorIsNamed(String yaml, String words) throws IOException {
+        Path file = Files.writeString(temp.resolve("my.yaml"), yaml.replace("\\n", "\n"));
+
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new Settings().overlay(file.toString()))
+                .withMessage(file + " " + words + "; mend it and run again.");
+    }
+
+    @Test
+    void aFileThatIsNoTextIsNamed() throws IOException {
+        Path file = Files.write(temp.resolve("my.yaml"), new byte[] {'a', ':', ' ', (byte) 0xff});
+
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new Settings().overlay(file.toString()))
+                .withMessage(file + " is not UTF-8 text; convert it to UTF-8.");
+    }
+
+    @Test
+    void zerosWithinANumberAreNoOctalOnes() {
+        assertThat(new Settings().assign("train.base_lr=0.004", "--set").train().baseLr())
+                .isEqualTo(0.004);
+        assertThat(new Settings().assign("train.seed=0", "--set").train().seed())
+                .isZero();
+        assertThat(new Settings().assign("train.seed=1007", "--set").train().seed())
+                .isEqualTo(1007);
     }
 }
