@@ -194,7 +194,7 @@ class TrainingTest {
                 .withMessageContaining("did you mean train.iters?");
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> small().set("train.iters", "many"))
-                .withMessage("train.iters is \"many\"; set it to a whole number.");
+                .withMessage("train.iters is \"many\"; set it to a whole number of at most 2147483647.");
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> small().set("device.precision", "bf16"))
                 .withMessage("device.precision belongs to the device; choose it when you open that.");
