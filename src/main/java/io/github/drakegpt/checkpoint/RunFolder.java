@@ -581,7 +581,7 @@ public final class RunFolder {
     /**
      * Compares the files of the newest checkpoint with the sums that it was saved with. Those of older versions have none.
      *
-     * @throws IOException if one has changed since; the message names it
+     * @throws ChangedFileException if one has changed since; the message names it
      */
     public void verify() throws IOException {
         StateFile saved = StateFile.read(require(STATE));
@@ -591,8 +591,7 @@ public final class RunFolder {
             if (sum != null && Files.exists(file)) {
                 String now = name.equals(STATE) ? saved.ownSum() : Sha256.of(file);
                 if (!now.equals(sum)) {
-                    throw new IOException(changed(file) + "; take it from a backup, or go on with it as it is with"
-                            + " --resume " + path + " --ignore-checksums.");
+                    throw new ChangedFileException(changed(file));
                 }
             }
         }

@@ -59,13 +59,7 @@ public final class Main implements Callable<Integer> {
         // Output is always UTF-8, regardless of Java's idea of the terminal's encoding.
         System.setOut(new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8));
         System.setErr(new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8));
-        int code;
-        try {
-            code = run(args);
-        } catch (Error e) { // a defect; a signal that came before must still end the process
-            e.printStackTrace();
-            code = 1;
-        }
+        int code = run(args);
         if (System.out.checkError() && code == 0) {
             System.err.println("drakegpt: " + OUTPUT_CLOSED);
             code = 1;
@@ -86,8 +80,7 @@ public final class Main implements Callable<Integer> {
                     .setParameterExceptionHandler((e, arguments) -> main.reportUsage(e))
                     .setExecutionExceptionHandler((e, command, parsed) -> main.report(e))
                     .execute(args);
-        } catch (OutOfMemoryError e) {
-            // picocli handles exceptions only, and this is no defect: the text or model is too large for the heap.
+        } catch (Error e) { // picocli handles exceptions only
             return main.report(e);
         }
     }
@@ -132,6 +125,9 @@ public final class Main implements Callable<Integer> {
     static String sentence(Throwable e) {
         if (e instanceof UncheckedIOException wrapped) {
             return sentence(wrapped.getCause());
+        }
+        if (e instanceof ExceptionInInitializerError && e.getCause() != null) {
+            return sentence(e.getCause());
         }
         if (e instanceof OutOfMemoryError) {
             return "Java ran out of memory; give it more, as in java -Xmx8g -jar ..., or use a smaller text or model.";

@@ -3,6 +3,7 @@ package io.github.drakegpt.cli;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.checkpoint.ChangedFileException;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.Corpus;
@@ -204,7 +205,7 @@ final class TrainingRun {
             folder.recover();
             if (folder.hasCheckpoint()) {
                 if (!ignoreChecksums) {
-                    folder.verify();
+                    verify(folder);
                 }
                 trainer.restore(folder.load(trainer.parameters()));
             } else if (initFrom != null) {
@@ -212,6 +213,17 @@ final class TrainingRun {
                 trainer.save(); // so that a run that is killed before its first evaluation goes on with these weights
             }
             return trainer.train(stop);
+        }
+    }
+
+    private static void verify(RunFolder folder) throws IOException {
+        try {
+            folder.verify();
+        } catch (ChangedFileException e) {
+            throw new IOException(
+                    e.change() + "; take it from a backup, or go on with it as it is with --resume " + folder.path()
+                            + " --ignore-checksums.",
+                    e);
         }
     }
 
