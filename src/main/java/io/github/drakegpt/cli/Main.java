@@ -10,6 +10,7 @@ import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
@@ -48,6 +49,9 @@ public final class Main implements Callable<Integer> {
     /** The message when stdout is closed, or its disk is full. */
     static final String OUTPUT_CLOSED = "The output could not be written to its end; see where stdout goes.";
 
+    /** What Java puts for bytes of an argument that are no character in the locale's encoding. */
+    private static final char UNREADABLE = '\uFFFD';
+
     @Option(names = "--debug", scope = ScopeType.INHERIT, description = "Show the stack trace of an error.")
     private boolean debug;
 
@@ -71,6 +75,12 @@ public final class Main implements Callable<Integer> {
     static int run(String... args) {
         LogConfigurator.use();
         Main main = new Main();
+        if (Arrays.stream(args).anyMatch(arg -> arg.indexOf(UNREADABLE) >= 0)) {
+            return main.report(
+                    new IllegalArgumentException("An argument has characters that Java could not read in this"
+                            + " locale (" + System.getProperty("sun.jnu.encoding")
+                            + "); set LC_ALL=C.UTF-8, or write the text into a file."));
+        }
         CommandLine commandLine = new CommandLine(main);
         commands(args).forEach(commandLine::addSubcommand);
         try {

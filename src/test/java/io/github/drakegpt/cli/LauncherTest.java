@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
@@ -103,6 +104,36 @@ class LauncherTest {
                         "drakegpt.jsa is not built, the command line starts without it, more slowly: java failed: ");
         assertThat(archive).doesNotExist();
         assertThat(home.resolve("target")).isDirectoryNotContaining("glob:**/archive.*");
+    }
+
+    /** As most containers are: without a locale Java takes arguments for ASCII. */
+    @Test
+    void readsArgumentsOutsideOfAsciiWithoutALocale() throws Exception {
+        assertThat(bash(
+                        "exec \"$0\" \"$1\" 2>&1",
+                        home.resolve("scripts/drakegpt").toString()))
+                .isEqualTo("[\u00e9] in " + home + "\n");
+        List<String> command = Cli.command(temp, List.of(), "score");
+        assertThat(bash("\"$0\" \"${@:2}\" --string \"$1\" 2>&1; echo $?", command.toArray(String[]::new)))
+                .startsWith("drakegpt: An argument has characters that Java could not read in this locale (")
+                .endsWith("); set LC_ALL=C.UTF-8, or write the text into a file.\n2\n");
+    }
+
+    /**
+     * Runs bash's {@code script} without a locale.
+     *
+     * @param arguments $0, then, behind an accented letter as $1, the others
+     */
+    private static String bash(String script, String... arguments) throws Exception {
+        ProcessBuilder builder =
+                new ProcessBuilder("bash", "-c", "set -- \"$(printf '\\303\\251')\" \"$@\"; " + script);
+        builder.command().addAll(List.of(arguments));
+        builder.environment().keySet().removeIf(name -> name.startsWith("LC_") || name.startsWith("LANG"));
+        builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
+        Process process = builder.start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        process.waitFor();
+        return output;
     }
 
     private String expected() {
