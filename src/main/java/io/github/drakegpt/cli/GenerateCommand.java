@@ -124,7 +124,7 @@ final class GenerateCommand implements Callable<Integer> {
     }
 
     private static void print(StringBuilder all, String text) {
-        System.out.print(text);
+        System.out.print(Terminal.shown(text));
         if (System.out.checkError()) { // flushes; the reader is gone, as with `| head`
             throw new UncheckedIOException(new IOException(Main.OUTPUT_CLOSED));
         }

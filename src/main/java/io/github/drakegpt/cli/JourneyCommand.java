@@ -186,7 +186,7 @@ final class JourneyCommand implements Callable<Integer> {
         double seconds = 0;
         for (Row row : rows) {
             System.out.println("=== " + row.stage().name() + ": " + row.stage().adds());
-            System.out.println(row.sample().strip());
+            System.out.println(Terminal.shown(row.sample().strip()));
             System.out.println();
             TrainingState state = row.result().state();
             seconds += state.elapsedSeconds();

@@ -9,6 +9,7 @@ import ch.qos.logback.core.ConsoleAppender;
 import ch.qos.logback.core.LayoutBase;
 import ch.qos.logback.core.encoder.LayoutWrappingEncoder;
 import ch.qos.logback.core.spi.ContextAwareBase;
+import io.github.drakegpt.data.CharTokenizer;
 import org.slf4j.Logger;
 
 /**
@@ -59,7 +60,7 @@ public final class LogConfigurator extends ContextAwareBase implements Configura
         public String doLayout(ILoggingEvent event) {
             String level = event.getLevel() == Level.INFO ? "" : event.getLevel() + ": ";
             return (Progress.isBarDrawn() ? ERASED_LINE : "")
-                    + colored(event, level + event.getFormattedMessage())
+                    + colored(event, level + CharTokenizer.printableLines(event.getFormattedMessage()))
                     + System.lineSeparator();
         }
 

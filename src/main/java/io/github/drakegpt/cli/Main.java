@@ -1,5 +1,6 @@
 package io.github.drakegpt.cli;
 
+import io.github.drakegpt.data.CharTokenizer;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.PrintStream;
@@ -108,7 +109,7 @@ public final class Main implements Callable<Integer> {
         if (debug) {
             e.printStackTrace();
         }
-        System.err.println("drakegpt: " + sentence(e));
+        System.err.println("drakegpt: " + CharTokenizer.printableLines(sentence(e)));
         return e instanceof IllegalArgumentException ? 2 : 1;
     }
 
@@ -118,7 +119,7 @@ public final class Main implements Callable<Integer> {
         }
         String command = e.getCommandLine().getCommandSpec().qualifiedName();
         String message = e.getMessage().replaceFirst("^Error: ", "").lines().collect(Collectors.joining(" "));
-        System.err.println("drakegpt: " + message + "; see " + command + " --help.");
+        System.err.println("drakegpt: " + CharTokenizer.printableLines(message) + "; see " + command + " --help.");
         return 2;
     }
 

@@ -1,5 +1,6 @@
 package io.github.drakegpt.cli;
 
+import io.github.drakegpt.data.CharTokenizer;
 import java.io.Console;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -33,6 +34,11 @@ final class Terminal {
     static boolean hasColors() {
         String noColor = System.getenv("NO_COLOR");
         return canDraw() && (noColor == null || noColor.isEmpty());
+    }
+
+    /** A text that others have written, for standard output: on a terminal without what would control it. */
+    static String shown(String text) {
+        return isPresent() ? CharTokenizer.printableLines(text) : text;
     }
 
     /** True where questions can be asked. */

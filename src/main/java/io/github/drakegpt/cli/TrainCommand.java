@@ -125,7 +125,7 @@ final class TrainCommand implements Callable<Integer> {
                 log.info("To go on: {}", resumeCommand(training.folder().path()));
                 return 0;
             }
-            System.out.println(training.sample(SAMPLE_LENGTH));
+            System.out.println(Terminal.shown(training.sample(SAMPLE_LENGTH)));
             return 0;
         }
     }

@@ -175,6 +175,13 @@ public final class CharTokenizer {
         return text.codePoints().mapToObj(CharTokenizer::printable).collect(Collectors.joining());
     }
 
+    /** The same, except that line feeds and tabs stay. */
+    public static String printableLines(String text) {
+        return text.codePoints()
+                .mapToObj(c -> c == '\n' || c == '\t' ? Character.toString(c) : printable(c))
+                .collect(Collectors.joining());
+    }
+
     private static String printable(int codePoint) {
         if (codePoint == '\n') {
             return "\\n";

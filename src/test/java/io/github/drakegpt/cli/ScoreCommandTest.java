@@ -70,4 +70,14 @@ class ScoreCommandTest {
         System.arraycopy(options, 0, args, 3, options.length);
         return Cli.run(args);
     }
+
+    @Test
+    void errorsDoNotControlTheTerminal() {
+        String run = "\u001b]0;title\u0007\u202e";
+        for (String[] arguments : new String[][] {{"score", "--string", "a", "--run", run}, {"score", "--" + run}}) {
+            assertThat(Cli.run(arguments).err())
+                    .contains("\\u001b]0;title\\u0007\\u202e")
+                    .doesNotContain("\u001b", "\u202e");
+        }
+    }
 }

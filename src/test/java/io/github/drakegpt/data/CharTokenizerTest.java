@@ -118,4 +118,10 @@ class CharTokenizerTest {
                 .hasMessageStartingWith(file + " ")
                 .hasMessageEndingWith("run setup again to write it anew.");
     }
+
+    @Test
+    void whatWouldControlATerminalIsEscaped() {
+        assertThat(CharTokenizer.printableLines("a\u001b[31m\u202e\u009bb\r\n\tc\u00e9"))
+                .isEqualTo("a\\u001b[31m\\u202e\\u009bb\\u000d\n\tc\u00e9");
+    }
 }
