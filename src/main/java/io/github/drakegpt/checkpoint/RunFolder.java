@@ -1,8 +1,10 @@
 package io.github.drakegpt.checkpoint;
 
+import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
@@ -31,6 +33,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -644,6 +647,15 @@ public final class RunFolder {
         if (e.getCause() instanceof IllegalArgumentException refused) {
             return refused.getMessage().replaceFirst("\\.$", "");
         }
-        return e.getOriginalMessage();
+        if (e instanceof JsonMappingException wrong && !wrong.getPath().isEmpty()) {
+            String key = wrong.getPath().stream()
+                    .map(part -> part.getFieldName() == null ? "[" + part.getIndex() + "]" : part.getFieldName())
+                    .collect(Collectors.joining("."));
+            return "the value of " + key + " is not one that it can have";
+        }
+        JsonLocation place = e.getLocation();
+        return place == null
+                ? "it is not valid JSON"
+                : "it is not valid JSON (line " + place.getLineNr() + ", column " + place.getColumnNr() + ")";
     }
 }

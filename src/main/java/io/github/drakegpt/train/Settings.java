@@ -3,6 +3,7 @@ package io.github.drakegpt.train;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.exc.InvalidFormatException;
@@ -244,7 +245,9 @@ public final class Settings {
         } catch (InvalidFormatException e) {
             String key = e.getPath().isEmpty() ? "" : "." + e.getPath().get(0).getFieldName();
             throw new IllegalArgumentException(
-                    section + key + " is '" + e.getValue() + "'; set it to " + choices(e.getTargetType()) + ".", e);
+                    section + key + " is '" + shortened(String.valueOf(e.getValue())) + "'; set it to "
+                            + choices(e.getTargetType()) + ".",
+                    e);
         } catch (UnrecognizedPropertyException e) {
             throw new IllegalArgumentException(
                     "There is no setting " + section + "." + e.getPropertyName() + "; remove it.", e);
@@ -253,7 +256,12 @@ public final class Settings {
             if (e.getCause() instanceof IllegalArgumentException refused) {
                 throw refused;
             }
-            throw new IllegalArgumentException(section + ": " + e.getOriginalMessage(), e);
+            String key =
+                    e instanceof JsonMappingException wrong && !wrong.getPath().isEmpty()
+                            ? "." + wrong.getPath().get(0).getFieldName()
+                            : "";
+            throw new IllegalArgumentException(
+                    section + key + " has a value that it cannot have; compare it with default.yaml.", e);
         }
     }
 

@@ -145,6 +145,24 @@ class RunFolderTest {
         assertDamaged("config.json", () -> RunFolder.open(path));
     }
 
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "{\"model\": | it is not valid JSON (line 1, column ",
+                "{\"model\":{\"name\":[1]}} | the value of name is not one that it can have;",
+                "{\"model\":{\"num_layers\":99999999999999999999}} | the value of num_layers is not one that it can have;",
+                "{\"model\":{\"init\":\"zeros\"}} | the value of init is not one that it can have;",
+            })
+    void aDamagedConfigurationIsExplained(String text, String reason) throws IOException {
+        RunFolder.create(path, config(), TOKENIZER);
+        Files.writeString(path.resolve("config.json"), text);
+
+        assertThatThrownBy(() -> RunFolder.open(path))
+                .hasMessageStartingWith(path.resolve("config.json") + " is damaged: " + reason)
+                .hasMessageNotContainingAny("fasterxml", "Exception", "java.");
+    }
+
     @Test
     void aVocabularyThatIsMissingOrDamagedIsNamed() throws IOException {
         RunFolder.create(path, config(), TOKENIZER);
