@@ -1,6 +1,8 @@
 package io.github.drakegpt.train;
 
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonMappingException;
@@ -20,6 +22,7 @@ import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -29,7 +32,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
@@ -49,7 +51,7 @@ public final class Settings {
             .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
             .build();
     /** A whole number with zeros before it, which YAML reads as an octal one. */
-    private static final Pattern OCTAL = Pattern.compile("(?m)(?<=^|[:\\[,\\s])[-+]?0[0-9_]+(?=\\s*([,\\]}#]|$))");
+    private static final Pattern OCTAL = Pattern.compile("[-+]?0[0-9_]+");
 
     private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -155,12 +157,8 @@ public final class Settings {
 
     /** @param source names it in messages */
     private static JsonNode readYaml(String text, String source) {
-        Matcher octal = OCTAL.matcher(text);
-        if (octal.find()) {
-            long line = 1 + text.substring(0, octal.start()).lines().count() - (octal.start() == 0 ? 0 : 1);
-            throw invalid(source, line, "has the number " + octal.group() + ", which YAML reads as an octal one", null);
-        }
         try {
+            refuseOctalNumbers(text, source);
             return YAML.readTree(text);
         } catch (JsonProcessingException e) {
             long line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
@@ -168,6 +166,25 @@ public final class Settings {
                     ? "sets a key that is set above it already"
                     : e instanceof MismatchedInputException ? "has a second document" : "cannot be read as YAML";
             throw invalid(source, line, reason, e);
+        }
+    }
+
+    private static void refuseOctalNumbers(String text, String source) throws JsonProcessingException {
+        try (JsonParser tokens = YAML.createParser(text)) {
+            for (JsonToken token = tokens.nextToken(); token != null; token = tokens.nextToken()) {
+                if (token == JsonToken.VALUE_NUMBER_INT
+                        && OCTAL.matcher(tokens.getText()).matches()) {
+                    throw invalid(
+                            source,
+                            tokens.currentTokenLocation().getLineNr(),
+                            "has the number " + tokens.getText() + ", which YAML reads as an octal one",
+                            null);
+                }
+            }
+        } catch (JsonProcessingException e) {
+            throw e;
+        } catch (IOException e) { // a text in memory has no other errors
+            throw new UncheckedIOException(e);
         }
     }
 
@@ -243,9 +260,8 @@ public final class Settings {
         try {
             return JSON.treeToValue(node, type);
         } catch (InvalidFormatException e) {
-            String key = e.getPath().isEmpty() ? "" : "." + e.getPath().get(0).getFieldName();
             throw new IllegalArgumentException(
-                    section + key + " is '" + shortened(String.valueOf(e.getValue())) + "'; set it to "
+                    section + key(e) + " is '" + shortened(String.valueOf(e.getValue())) + "'; set it to "
                             + choices(e.getTargetType()) + ".",
                     e);
         } catch (UnrecognizedPropertyException e) {
@@ -256,13 +272,16 @@ public final class Settings {
             if (e.getCause() instanceof IllegalArgumentException refused) {
                 throw refused;
             }
-            String key =
-                    e instanceof JsonMappingException wrong && !wrong.getPath().isEmpty()
-                            ? "." + wrong.getPath().get(0).getFieldName()
-                            : "";
             throw new IllegalArgumentException(
-                    section + key + " has a value that it cannot have; compare it with default.yaml.", e);
+                    section + key(e) + " has a value that it cannot have; compare it with default.yaml.", e);
         }
+    }
+
+    /** The key whose value was refused, after a dot; empty where none is to blame. */
+    private static String key(JsonProcessingException e) {
+        return e instanceof JsonMappingException wrong && !wrong.getPath().isEmpty()
+                ? "." + wrong.getPath().get(0).getFieldName()
+                : "";
     }
 
     private static String choices(Class<?> type) {
@@ -281,7 +300,7 @@ public final class Settings {
         try (InputStream in = Settings.class.getResourceAsStream("/config/" + name + ".yaml")) {
             return (ObjectNode) YAML.readTree(in);
         } catch (IOException e) {
-            throw new java.io.UncheckedIOException(e);
+            throw new UncheckedIOException(e);
         }
     }
 

@@ -104,6 +104,7 @@ class SettingsTest {
                 "train:\\n  max_lr: 1.0\\n  max_lr: 2.0 | sets a key that is set above it already (line 3)",
                 "train:\\n  max_lr: 1.0\\n---\\ntrain:\\n  max_lr: 2.0 | has a second document (line 4)",
                 "train:\\n  seed: 0042 | has the number 0042, which YAML reads as an octal one (line 2)",
+                "train:\\n  betas: [0.9,\\n007] | has the number 007, which YAML reads as an octal one (line 3)",
                 "train:\\n  seed: [ | cannot be read as YAML (line 2)",
             })
     void theLineOfAnErrorIsNamed(String yaml, String words) throws IOException {
@@ -121,6 +122,13 @@ class SettingsTest {
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> new Settings().overlay(file.toString()))
                 .withMessage(file + " is not UTF-8 text; convert it to UTF-8.");
+    }
+
+    @Test
+    void aNumberInACommentIsNone() throws IOException {
+        Path file = Files.writeString(temp.resolve("my.yaml"), "train:\n  seed: 7 # as agent 007\n");
+
+        assertThat(new Settings().overlay(file.toString()).train().seed()).isEqualTo(7);
     }
 
     @Test
