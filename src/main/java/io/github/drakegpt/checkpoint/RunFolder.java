@@ -606,7 +606,7 @@ public final class RunFolder {
         Map<String, String> before = sums();
         Safetensors weights = Safetensors.read(file);
         String sum = before.get(weightsOf.file);
-        boolean differs = sum != null && !sum.equals(Sha256.of(file));
+        boolean differs = sum != null && !sum.equals(weights.sha256());
         // unless a training replaces the checkpoint at this moment
         if (differs && !Files.exists(path.resolve(COMMIT)) && before.equals(sums())) {
             LOGGER.warn("{}.", changed(file));

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.data.Sha256;
 import io.github.drakegpt.tensor.Shape;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -300,6 +301,11 @@ public final class Safetensors {
         byte[] values = new byte[Math.toIntExact(shape.size())];
         locate(name, "U8", shape).get(values);
         return values;
+    }
+
+    /** SHA-256 of the file as it was read, in hexadecimal digits. */
+    String sha256() throws IOException {
+        return Sha256.of(out -> out.write(data.array()));
     }
 
     /** The exception for content that does not follow the format. */
