@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend;
 
 import io.github.drakegpt.tensor.Arena;
+import io.github.drakegpt.tensor.Precision;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -35,7 +36,12 @@ public interface Measuring {
         /** Those of 8-bit integers. */
         INT8,
         /** Bytes that are read from memory. */
-        READ
+        READ;
+
+        /** What bounds products in a CPU's precision. */
+        public static Bound of(Precision precision) {
+            return precision == Precision.BF16 ? BF16 : FP32;
+        }
     }
 
     /** Measures, for about a second, how many of these the device does in a second; empty where that cannot be measured. */

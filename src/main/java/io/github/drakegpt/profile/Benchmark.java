@@ -7,7 +7,6 @@ import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.ops.Philox;
 import io.github.drakegpt.ops.Sampling;
-import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.TrainingStep;
 import java.util.Arrays;
@@ -50,7 +49,7 @@ public final class Benchmark {
         Optional<GpuPeaks> peaks = GpuPeaks.of(backend.description());
         return peaks.isPresent()
                 ? OptionalDouble.of(1e12 * peaks.get().teraflops(backend.precision()))
-                : backend.measurePeak(backend.precision() == Precision.BF16 ? Bound.BF16 : Bound.FP32);
+                : backend.measurePeak(Bound.of(backend.precision()));
     }
 
     /**

@@ -6,7 +6,6 @@ import io.github.drakegpt.ops.LinearOp;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
-import io.github.drakegpt.tensor.Precision;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
 import java.util.ArrayList;
@@ -21,7 +20,7 @@ record CpuCandidate(CpuBackend backend) implements MatmulCandidate {
 
     @Override
     public Bound bound() {
-        return backend.precision() == Precision.BF16 ? Bound.BF16 : Bound.FP32;
+        return Bound.of(backend.precision());
     }
 
     @Override
