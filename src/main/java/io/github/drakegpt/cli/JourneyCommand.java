@@ -13,6 +13,7 @@ import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.report.LiveServer;
+import io.github.drakegpt.report.Progression;
 import io.github.drakegpt.report.ReportPage;
 import io.github.drakegpt.report.RunReport;
 import io.github.drakegpt.train.Settings;
@@ -46,6 +47,7 @@ final class JourneyCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(JourneyCommand.class);
     private static final String REPORT = "report.html";
     private static final int SAMPLE_LENGTH = 200;
+    private static final int BAR_LENGTH = 20; // characters, of the largest change
     private static final int PROFILE_TOKENS = 10_000;
     private static final double PROFILE_SECONDS = 0.25; // less would time the JIT compiler
 
@@ -111,11 +113,12 @@ final class JourneyCommand implements Callable<Integer> {
                 profile(backend, rows, corpus);
             }
         }
+        List<RunReport> reports =
+                RunReport.read(rows.stream().map(row -> row.folder().path()).toList());
         print(rows);
+        Progression.of(reports).forEach(JourneyCommand::print);
         Path report = out.resolve(REPORT);
-        ReportPage.write(
-                report,
-                RunReport.read(rows.stream().map(row -> row.folder().path()).toList()));
+        ReportPage.write(report, reports);
         log.info("Report {}", report);
         return 0;
     }
@@ -201,5 +204,22 @@ final class JourneyCommand implements Callable<Integer> {
         }
         System.out.print(table);
         System.out.printf(Locale.ROOT, "Losses in nats per character; %.1f seconds of training in all.%n", seconds);
+    }
+
+    /** What each part bought. */
+    private static void print(Progression progression) {
+        Table table = Table.ofText("model", "val loss", "change", "");
+        for (Progression.Step step : progression.steps()) {
+            double change = step.change().orElse(0.0);
+            long length = Math.round(BAR_LENGTH * Math.abs(change) / progression.largestChange());
+            table.add(
+                    step.stage().name(),
+                    String.format(Locale.ROOT, "%8.4f", step.valLoss()),
+                    step.change().isEmpty() ? "" : String.format(Locale.ROOT, "%+.3f", change),
+                    (change < 0 ? "#" : "+").repeat((int) length));
+        }
+        System.out.println();
+        System.out.print(table);
+        System.out.println(progression.sentence());
     }
 }

@@ -27,8 +27,8 @@ import picocli.CommandLine.Parameters;
         name = "report",
         mixinStandardHelpOptions = true,
         description = {
-            "Writes one HTML file that shows runs side by side: curves of loss and speed, a table of the models, quantized ones"
-                    + " against full precision, samples, settings, the machine. It needs no network and can be sent to others.",
+            "Writes one HTML file that shows runs side by side: what each part bought, quantized models against full precision,"
+                    + " samples, curves of loss and speed, settings, the machine. It needs no network and can be sent to others.",
             "Prints the path of each file that it wrote."
         },
         footer = {

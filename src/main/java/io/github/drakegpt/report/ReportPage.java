@@ -55,6 +55,8 @@ public final class ReportPage {
         root.set("palette", palette());
         ArrayNode all = root.putArray("runs");
         runs.forEach(run -> all.add(run(run)));
+        ArrayNode progressions = root.putArray("progressions");
+        Progression.of(runs).forEach(progression -> progressions.add(progression(progression, runs)));
         try {
             return JSON.writeValueAsString(root)
                     .replace("<", "\\u003c") // outside of strings JSON has none of these
@@ -119,6 +121,21 @@ public final class ReportPage {
         ObjectNode machine = node.putObject("machine");
         run.machine().forEach(machine::put);
         run.profile().ifPresent(profile -> node.set("profile", profile(profile)));
+        return node;
+    }
+
+    private static ObjectNode progression(Progression progression, List<RunReport> runs) {
+        ObjectNode node = JsonNodeFactory.instance.objectNode().put("sentence", progression.sentence());
+        node.set("largestChange", number(progression.largestChange()));
+        ArrayNode steps = node.putArray("steps");
+        for (Progression.Step step : progression.steps()) {
+            ObjectNode each =
+                    steps.addObject().put("model", step.stage().name()).put("adds", step.adds());
+            ArrayNode places = each.putArray("runs");
+            step.runs().forEach(run -> places.add(runs.indexOf(run)));
+            each.set("valLoss", number(step.valLoss()));
+            each.set("change", number(step.change().orElse(null)));
+        }
         return node;
     }
 

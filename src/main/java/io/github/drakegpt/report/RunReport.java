@@ -20,6 +20,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 
 /**
  * Content of a run folder, except its weights. A folder of packed weights is also a run: it has no metrics and no
@@ -47,7 +48,11 @@ public record RunReport(
         boolean weightsOnly,
         Map<String, String> machine,
         Optional<JsonNode> profile) {
+    /** The setting in which repetitions of a run differ. */
+    public static final String SEED = "train.seed";
+
     private static final ObjectMapper JSON = new ObjectMapper();
+    private static final List<String> NO_MATTER = List.of("data.source", "device.fuse"); // to the result
 
     /** Reads one run; its name is the folder's. */
     public static RunReport read(Path path) throws IOException {
@@ -138,6 +143,30 @@ public record RunReport(
     /** The model's stage of the journey. */
     public Stage stage() {
         return Stage.of(model);
+    }
+
+    /**
+     * The settings that decide the result, except some: runs for which these are equal differ in the latter alone.
+     *
+     * @param keys full names, such as {@link #SEED}
+     */
+    public Map<String, String> settingsBut(String... keys) {
+        Map<String, String> settings = RunFolder.settings(config);
+        settings.keySet().removeAll(NO_MATTER);
+        settings.keySet().removeAll(List.of(keys));
+        return settings;
+    }
+
+    /** Val loss at the newest evaluation; empty before the first, and if it is no number. */
+    public OptionalDouble valLoss() {
+        Optional<Metrics> evaluated =
+                metrics.stream().filter(Metrics::isEvaluation).reduce((before, after) -> after);
+        double loss = state.filter(saved ->
+                        evaluated.isEmpty() || saved.step() > evaluated.get().step())
+                .map(TrainingState::valLoss)
+                .or(() -> evaluated.map(Metrics::valLoss))
+                .orElse(Double.NaN);
+        return Double.isFinite(loss) ? OptionalDouble.of(loss) : OptionalDouble.empty();
     }
 
     /** Planned steps of the training. */

@@ -19,6 +19,7 @@
 
   let palette;
   let runs = [];
+  let progressions = []; // as Progression.java finds them
   const hidden = new Set(); // names of runs
   const view = {losses: "both", logLoss: false, logSteps: false, zoom: null, sampleStep: null, printing: false};
 
@@ -33,6 +34,7 @@
   const asCount = formatted((value) => grouped.format(value));
   const asLoss = formatted((value) => value.toFixed(4));
   const asDifference = formatted((value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(4));
+  const asChange = formatted((value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(3));
   const asTimes = formatted((value) => value.toFixed(2));
   const asSmall = formatted((value) => String(Number(value.toPrecision(4))));
   const asMegabytes = formatted((value) => (value / 1e6).toFixed(value < 1e8 ? 2 : 0) + " MB");
@@ -924,6 +926,50 @@
       element("p", {class: "note"}, "Losses in nats per character; the lowest validation loss is bold. Time with evaluations, speed without."));
   }
 
+  // ---------------------------------------------------------------------------------------------- what each part bought
+
+  function renderProgressions() {
+    byId("progression").hidden = progressions.length === 0;
+    const firsts = progressions.map(({steps}) => runs[steps[0].runs[0]]);
+    const differing = differingSettings(firsts).filter((key) => key !== "model.name" && key !== "train.seed");
+    byId("progressions").replaceChildren(
+      ...progressions.flatMap(({sentence, largestChange, steps}, i) => {
+        const bar = ({change}) => {
+          if (!has(change)) {
+            return "";
+          }
+          const node = element("div", {class: change < 0 ? "bar" : "bar worse"});
+          node.style.width = (100 * Math.abs(change)) / (largestChange || 1) + "%";
+          return element("div", {class: "bars"}, node);
+        };
+        const columns = [
+          {title: "model", value: (step) => step.model, show: (step) => modelName(step)},
+          {title: "adds", value: (step) => step.adds, show: (step) => element("span", {class: "adds"}, step.adds)},
+          {title: "val loss", value: (step) => step.valLoss, show: (step) => asLoss(step.valLoss), number: true},
+          {title: "change", value: (step) => step.change, show: (step) => asChange(step.change), number: true},
+          {title: "", value: (step) => step.change, show: bar},
+        ];
+        const title = differing.map((key) => key + " " + (firsts[i].settings[key] ?? NOTHING)).join(", ");
+        return [
+          title ? element("h3", {}, title) : "",
+          element("p", {class: "verdict"}, sentence),
+          table("What each part bought" + (title && ", " + title), columns, [steps]).node,
+        ];
+      }));
+  }
+
+  /** A step's model with its run's line; of several runs the first one's. */
+  function modelName(step) {
+    const more = step.runs.length - 1;
+    return element(
+      "span",
+      {class: "run-name"},
+      keyLine(runs[step.runs[0]]),
+      element("span", {}, step.model, more ? element("span", {class: "aside"}, " \u00b7 mean of " + count(more + 1, "run")) : null));
+  }
+
+  // ---------------------------------------------------------------------------------------------- quantized
+
   const WEIGHTS = {none: "fp32", "b1.58": "1.58 bits", bitnet: "1 bit"};
 
   function renderQuantized() {
@@ -1023,17 +1069,16 @@
     byId("cards").replaceChildren(...cards.map((card) => card.node));
     byId("more-cards").hidden = shown.length <= MOST_CARDS;
     byId("more-cards").textContent =
-      "Of " + count(shown.length, "run") + " the first " + MOST_CARDS + "; hide some in the list at the top to see others.";
+      "Of " + count(shown.length, "run") + " the first " + MOST_CARDS + "; hide some in the list beside the curves to see others.";
     steps.length > 0 && show();
   }
 
   // ---------------------------------------------------------------------------------------------- settings, machines
 
   function renderSettings() {
-    const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))];
     const value = (run, key) => run.settings[key] ?? null;
-    const differing = keys.filter((key) => runs.some((run) => value(run, key) !== value(runs[0], key)));
-    const same = keys.filter((key) => !differing.includes(key));
+    const differing = differingSettings(runs);
+    const same = settingKeys(runs).filter((key) => !differing.includes(key));
     const content = [];
     if (differing.length > 0) {
       // runs of the same settings share a column
@@ -1063,6 +1108,9 @@
     }
     byId("settings").replaceChildren(...content);
   }
+
+  const settingKeys = (some) => [...new Set(some.flatMap((run) => Object.keys(run.settings)))];
+  const differingSettings = (some) => settingKeys(some).filter((key) => some.some((run) => run.settings[key] !== some[0].settings[key]));
 
   /** The value that most of some runs have; the first of several. */
   function usual(key, some) {
@@ -1104,6 +1152,7 @@
     const sources = new Set(runs.map((run) => run.settings["data.source"]));
     const source = sources.size === 1 && [...sources][0] ? " on " + [...sources][0] : "";
     byId("subtitle").textContent = (runs.length === 1 ? runs[0].model : count(runs.length, "run")) + source;
+    progressions = data.progressions;
     renderAll();
   }
 
@@ -1112,6 +1161,7 @@
     renderRunList();
     renderShown();
     renderModels();
+    renderProgressions();
     renderQuantized();
     renderSettings();
     renderMachines();

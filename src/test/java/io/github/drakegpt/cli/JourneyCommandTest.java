@@ -47,8 +47,9 @@ class JourneyCommandTest {
         assertThat(result.out().lines().filter(line -> line.startsWith("=== ")))
                 .extracting(line -> line.substring(4, line.indexOf(':')))
                 .isEqualTo(stages);
+        int changes = result.out().lastIndexOf("model  ");
         List<String> table = result.out()
-                .substring(result.out().lastIndexOf("model  "))
+                .substring(result.out().lastIndexOf("model  ", changes - 1), changes)
                 .lines()
                 .toList();
         assertThat(table.get(0)).contains("parameters", "train loss", "val loss");
@@ -56,6 +57,13 @@ class JourneyCommandTest {
             assertThat(table).filteredOn(line -> line.startsWith(model + " ")).hasSize(1);
         }
         assertThat(result.out()).doesNotContain("step 10/20");
+        List<String> bought = result.out().substring(changes).lines().toList();
+        assertThat(bought.get(0)).contains("val loss", "change");
+        for (int i = 0; i < 6; i++) {
+            assertThat(bought.get(2 + i))
+                    .matches(stages.get(i) + " +\\d\\.\\d{4}" + (i == 0 ? "" : " +[+-]\\d\\.\\d{3}( +[#+]+)?"));
+        }
+        assertThat(bought.get(8)).containsPattern("lower(ed)? the val loss|lower it");
     }
 
     @Test

@@ -39,6 +39,17 @@ final class TestRuns {
         return folder;
     }
 
+    /** A run of any model in full precision, on a corpus with this sum, evaluated once. */
+    static Path create(Path folder, String model, int seed, String sha256, double valLoss) throws IOException {
+        ObjectNode config = config(Quantization.NONE);
+        config.withObject("/model").put("name", model);
+        config.withObject("/train").put("seed", seed);
+        config.putObject("data").put("source", folder + ".csv").put("sha256", sha256);
+        RunFolder.create(folder, config, TOKENIZER);
+        write(folder, evaluation(1000, 2, valLoss, null));
+        return folder;
+    }
+
     static void write(Path folder, Metrics... metrics) throws IOException {
         try (MetricsFile file = new MetricsFile(RunFolder.open(folder))) {
             for (Metrics line : metrics) {
