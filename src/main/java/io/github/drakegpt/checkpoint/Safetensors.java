@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.drakegpt.data.GitLfs;
 import io.github.drakegpt.data.Sha256;
 import io.github.drakegpt.tensor.Shape;
 import java.io.IOException;
@@ -131,9 +132,13 @@ public final class Safetensors {
      * Reads a whole file.
      *
      * @throws CorruptFileException if it does not follow the format exactly
+     * @throws IOException if it cannot be read, or is a pointer of Git LFS
      */
     public static Safetensors read(Path file) throws IOException {
         byte[] bytes = Files.readAllBytes(file);
+        if (GitLfs.isPointer(bytes)) {
+            throw new IOException(GitLfs.message(file.toString()));
+        }
         if (bytes.length < LENGTH_BYTES) {
             throw new CorruptFileException(
                     file,

@@ -9,6 +9,7 @@ import io.github.drakegpt.data.Sha256;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -18,6 +19,10 @@ import java.util.Map;
  */
 record StateFile(TrainingState state, Map<String, String> sums) {
     private static final String SUMS = "sha256";
+    private static final String BEST_VAL_LOSS = "best_val_loss";
+
+    /** Null in the file before the first evaluation, since JSON has no NaN. */
+    private static final List<String> LOSSES = List.of("train_loss", "val_loss", BEST_VAL_LOSS);
 
     /** @throws CorruptFileException if it is none */
     static StateFile read(Path file) throws IOException {
@@ -27,6 +32,11 @@ record StateFile(TrainingState state, Map<String, String> sums) {
                 throw new CorruptFileException(file, "it is no JSON object", null);
             }
             JsonNode sums = object.remove(SUMS);
+            for (String loss : LOSSES) {
+                if (object.path(loss).isNull()) {
+                    object.put(loss, loss.equals(BEST_VAL_LOSS) ? Double.POSITIVE_INFINITY : Double.NaN);
+                }
+            }
             TrainingState state = RunFolder.JSON
                     .readerFor(TrainingState.class)
                     .with(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
@@ -46,6 +56,11 @@ record StateFile(TrainingState state, Map<String, String> sums) {
     /** What is written; its own sum is added. */
     byte[] json() throws IOException {
         ObjectNode json = RunFolder.JSON.valueToTree(state);
+        for (String loss : LOSSES) {
+            if (!Double.isFinite(json.path(loss).asDouble())) {
+                json.putNull(loss);
+            }
+        }
         ObjectNode all = json.putObject(SUMS);
         sums.forEach(all::put);
         all.put(RunFolder.STATE, ownSum());

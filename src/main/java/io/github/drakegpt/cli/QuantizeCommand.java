@@ -70,7 +70,7 @@ final class QuantizeCommand implements Callable<Integer> {
         ModelConfig config = folder.modelConfig();
         ModelConfig packedConfig = config.withQuant(target(folder));
         float[] trained = folder.loadTrainedWeights();
-        Weights packed = Weights.of(packedConfig, trained);
+        Weights packed = pack(folder, packedConfig, trained);
         Corpora.Found corpus = Runs.corpusOf(folder.path(), data);
         Optional<int[]> tokens = Runs.validation(folder, corpus);
         if (tokens.isEmpty() && data != null) {
@@ -122,6 +122,14 @@ final class QuantizeCommand implements Callable<Integer> {
                     folder.path() + " is in full precision; say with --to bitnet or --to b1.58 what to round it to.");
         }
         return wanted;
+    }
+
+    private static Weights pack(RunFolder folder, ModelConfig config, float[] trained) throws IOException {
+        try {
+            return Weights.of(config, trained);
+        } catch (IllegalArgumentException e) { // the file's fault, not the command line's
+            throw new IOException(folder.path() + ": " + e.getMessage(), e);
+        }
     }
 
     private static String loss(Backend backend, Weights weights, Optional<int[]> tokens) {

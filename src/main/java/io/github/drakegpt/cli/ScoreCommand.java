@@ -1,6 +1,7 @@
 package io.github.drakegpt.cli;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.TextSource;
@@ -57,11 +58,13 @@ final class ScoreCommand implements Callable<Integer> {
             score = scorer.score(tokens);
         }
         if (json) {
-            System.out.println(JsonNodeFactory.instance
-                    .objectNode()
-                    .put("nll", score.nll())
-                    .put("perplexity", score.perplexity())
-                    .put("chars", score.predicted()));
+            ObjectNode json = JsonNodeFactory.instance.objectNode().put("nll", score.nll());
+            if (Double.isFinite(score.perplexity())) {
+                json.put("perplexity", score.perplexity());
+            } else {
+                json.putNull("perplexity").put("reason", "exp(nll) is beyond the numbers of 64 bits");
+            }
+            System.out.println(json.put("chars", score.predicted()));
         } else {
             System.out.printf(
                     Locale.ROOT,

@@ -30,14 +30,18 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.BooleanSupplier;
 import java.util.function.UnaryOperator;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** A run that is being trained: its folder, its corpus, and its listeners. */
 final class TrainingRun {
+    private static final Logger log = LoggerFactory.getLogger(TrainingRun.class);
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final String SUB_NORM = ".sub_norm.";
 
@@ -115,15 +119,39 @@ final class TrainingRun {
                     + folder.config().path("data").path("source").asText()
                     + "); give that with --data, or begin a new run with --init-from " + path + ".");
         }
+        TrainConfig train = Settings.trainConfig(folder.config(), iters);
+        if (folder.hasCheckpoint()) {
+            warnOfStretchedSchedule(
+                    Settings.trainConfig(folder.config(), null),
+                    train,
+                    folder.state().step() + 1);
+        }
         return new TrainingRun(
                 backend,
                 folder,
-                Settings.trainConfig(folder.config(), iters),
+                train,
                 corpus.corpus(),
                 key -> key.equals("train.iters") && iters != null ? "--iters" : RunFolder.CONFIG,
                 false,
                 null,
                 ignoreChecksums);
+    }
+
+    /** Another number of steps changes the rate of all steps, if the schedule goes from the first step to the last. */
+    private static void warnOfStretchedSchedule(TrainConfig before, TrainConfig now, int step) {
+        double was = before.learningRate(step);
+        double is = now.learningRate(step);
+        if (step <= now.iters() && was != is) {
+            log.warn(
+                    "The learning rate of step {} is {}, where it would be {} without --iters: the {} schedule now ends"
+                            + " at step {} instead of {}.",
+                    step,
+                    String.format(Locale.ROOT, "%.3g", is),
+                    String.format(Locale.ROOT, "%.3g", was),
+                    now.schedule().toString().toLowerCase(Locale.ROOT),
+                    now.iters(),
+                    before.iters());
+        }
     }
 
     RunFolder folder() {

@@ -41,13 +41,18 @@ public final class Corpora {
 
     static Found find(Path given, Path folder) throws IOException {
         if (given != null) {
-            return new Found(Corpus.read(given), given.toString());
+            return new Found(read(given), given.toString());
         }
         Optional<Path> last = last(folder);
         if (last.isPresent()) {
-            return new Found(Corpus.read(last.get()), last.get() + " (the last that setup made)");
+            return new Found(read(last.get()), last.get() + " (the last that setup made)");
         }
         return sample();
+    }
+
+    /** Its name is the whole path, so that a run that keeps it can be resumed from any folder. */
+    private static Corpus read(Path folder) throws IOException {
+        return Corpus.read(folder.toAbsolutePath().normalize());
     }
 
     /** The bundled sample, prepared in memory. */

@@ -184,6 +184,9 @@ public final class Corpus {
 
     private static char[] readTokens(Path file, int vocabulary) throws IOException {
         byte[] bytes = Files.readAllBytes(file);
+        if (GitLfs.isPointer(bytes)) {
+            throw new IOException(GitLfs.message(file.toString()));
+        }
         if (bytes.length == 0 || bytes.length % 2 != 0) {
             throw new IOException(file + " has " + bytes.length
                     + " bytes, which is no sequence of 16-bit tokens; run setup again to write it anew.");

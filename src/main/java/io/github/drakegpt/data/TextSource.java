@@ -19,6 +19,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.StringJoiner;
+import java.util.stream.Collectors;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.ZipException;
 import org.apache.commons.csv.CSVException;
@@ -41,6 +42,11 @@ public final class TextSource {
     private static final String DELIMITERS = ",;\t";
     /** Characters of a CSV file's first line that are looked at to see what separates its columns. */
     private static final int MAX_HEADINGS = 1 << 16;
+
+    private static final int START_BYTES = 64; // enough to tell what a file is
+
+    private static final int MOST_LISTED = 20;
+    private static final int MOST_SHOWN = 60;
 
     private TextSource() {}
 
@@ -72,12 +78,9 @@ public final class TextSource {
 
     static String read(InputStream in, boolean csv, String shownName, String column) throws IOException {
         try {
-            Reader reader = new TextReader(decoded(in), shownName);
+            Reader reader = new TextReader(decoded(in, shownName), shownName);
             String text = csv ? csvColumn(reader, shownName, column) : wholeText(reader);
             return withLineFeeds(text);
-        } catch (UncheckedIOException e) {
-            // The CSV iterator cannot throw checked exceptions.
-            throw asSentence(shownName, e.getCause());
         } catch (IOException e) {
             throw asSentence(shownName, e);
         }
@@ -88,11 +91,15 @@ public final class TextSource {
         return text.replace("\r\n", "\n").replace('\r', '\n');
     }
 
-    private static Reader decoded(InputStream raw) throws IOException {
+    private static Reader decoded(InputStream raw, String name) throws IOException {
         BufferedInputStream in = new BufferedInputStream(raw, 1 << 16);
-        in.mark(2);
-        boolean gzip = in.read() == 0x1f && in.read() == 0x8b;
+        in.mark(START_BYTES);
+        byte[] start = in.readNBytes(START_BYTES);
         in.reset();
+        if (GitLfs.isPointer(start)) {
+            throw new Refused(GitLfs.message(name));
+        }
+        boolean gzip = start.length > 1 && start[0] == (byte) 0x1f && start[1] == (byte) 0x8b;
         var decoder = StandardCharsets.UTF_8
                 .newDecoder()
                 .onMalformedInput(CodingErrorAction.REPORT)
@@ -129,21 +136,37 @@ public final class TextSource {
                     .toList();
             int count = Collections.frequency(names, column);
             if (count == 0) {
-                throw new Refused(shownName + " has no column " + column + "; choose one with --column: "
-                        + String.join(", ", names) + ".");
+                throw new Refused(
+                        shownName + " has no column " + column + "; choose one with --column: " + listed(names) + ".");
             }
             if (count > 1) {
                 throw new Refused(
                         shownName + " has " + count + " columns named " + column + "; rename all of them but one.");
             }
-            for (CSVRecord row : rows) {
-                // A row may be cut short, and pandas writes a missing value as nothing.
-                if (row.isSet(column) && !row.get(column).isEmpty()) {
-                    text.add(row.get(column));
+            try {
+                for (CSVRecord row : rows) {
+                    // A row may be cut short, and pandas writes a missing value as nothing.
+                    if (row.isSet(column) && !row.get(column).isEmpty()) {
+                        text.add(row.get(column));
+                    }
                 }
+            } catch (UncheckedIOException e) { // the iterator cannot throw checked exceptions
+                if (e.getCause() instanceof CSVException) {
+                    throw malformed(shownName, "in or before line " + rows.getCurrentLineNumber(), e);
+                }
+                throw e.getCause();
             }
         }
         return text.toString();
+    }
+
+    /** The first names, cut where there are many or long ones. */
+    private static String listed(List<String> names) {
+        String first = names.stream()
+                .limit(MOST_LISTED)
+                .map(name -> name.length() <= MOST_SHOWN ? name : name.substring(0, MOST_SHOWN) + "...")
+                .collect(Collectors.joining(", "));
+        return names.size() <= MOST_LISTED ? first : first + " and " + (names.size() - MOST_LISTED) + " more";
     }
 
     /** The separator that the first line has most of, outside of quotes; a comma where there is none. */
@@ -179,15 +202,19 @@ public final class TextSource {
             return new IOException(name + " is a damaged gzip file (" + e.getMessage() + "); get it again.", e);
         }
         if (e instanceof CSVException) {
-            return new IOException(
-                    name + " is not a well-formed CSV file (" + e.getMessage()
-                            + "); mend it, or rename it to .txt to use it as it is.",
-                    e);
+            return malformed(name, "in its headings", e);
         }
         if (e instanceof Refused) {
             return e;
         }
         return new IOException("Could not read " + name + ": " + e.getMessage() + "; mend that and try again.", e);
+    }
+
+    private static Refused malformed(String name, String where, Throwable cause) {
+        Refused refused = new Refused(name + " is not a well-formed CSV file: a quote is missing or out of place "
+                + where + "; mend it, or rename it to .txt to use it as it is.");
+        refused.initCause(cause);
+        return refused;
     }
 
     /** An error that is a sentence already. */

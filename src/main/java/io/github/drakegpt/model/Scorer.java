@@ -74,6 +74,7 @@ public final class Scorer implements AutoCloseable {
      * own, and sees only tokens of its window.
      *
      * @throws IllegalArgumentException if there are fewer than two tokens
+     * @throws ArithmeticException if the loss is no finite number
      */
     public Score score(int[] tokens) {
         double[] sums = new double[passes(tokens)];
@@ -85,6 +86,10 @@ public final class Scorer implements AutoCloseable {
             sums[pass] = losses[replica].toFloats()[0];
         });
         double sum = Arrays.stream(sums).sum();
+        if (!Double.isFinite(sum)) {
+            throw new ArithmeticException(
+                    "The model's loss on this text is no finite number: its weights are too large; train it again.");
+        }
         int predicted = tokens.length - 1;
         return new Score(sum / predicted, Math.exp(sum / predicted), predicted);
     }

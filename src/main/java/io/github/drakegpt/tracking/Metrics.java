@@ -12,11 +12,11 @@ import com.fasterxml.jackson.databind.annotation.JsonNaming;
  * evaluation gives are null between evaluations, and then not in the line.
  *
  * @param step counted from 1
- * @param loss mean over the step's batch; null in runs of versions that did not record it
+ * @param loss mean over the step's batch; null if that is no finite number, and in runs of versions that did not record it
  * @param trainLoss mean over an evaluation's batches of the training split, or null
  * @param valLoss the same of the validation split, or null
  * @param learningRate of the step
- * @param gradNorm norm of the step's gradient before clipping
+ * @param gradNorm norm of the step's gradient before clipping; null if that is no finite number
  * @param tokensPerSecond of the training steps since the line before
  * @param peakMemoryBytes peak memory of the device since this process began to train the run, or null
  * @param elapsedSeconds of the whole run so far, evaluations included
@@ -27,11 +27,11 @@ import com.fasterxml.jackson.databind.annotation.JsonNaming;
 @JsonNaming(PropertyNamingStrategies.SnakeCaseStrategy.class)
 public record Metrics(
         int step,
-        Double loss,
+        @JsonInclude(JsonInclude.Include.ALWAYS) Double loss,
         Double trainLoss,
         Double valLoss,
         @JsonProperty("lr") double learningRate,
-        double gradNorm,
+        @JsonInclude(JsonInclude.Include.ALWAYS) Double gradNorm,
         @JsonProperty("tokens_per_s") long tokensPerSecond,
         Long peakMemoryBytes,
         @JsonProperty("elapsed_s") double elapsedSeconds,

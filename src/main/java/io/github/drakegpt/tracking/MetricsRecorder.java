@@ -49,7 +49,7 @@ public final class MetricsRecorder implements TrainingListener, AutoCloseable {
     }
 
     private void record(Step step, Evaluation evaluation) throws IOException {
-        double loss = shortest(step.loss()); // first: it waits for the device, after which the time is known
+        Double loss = shortest(step.loss()); // first: it waits for the device, after which the time is known
         double seconds = start.clock().trainSeconds();
         double tokens = (double) (step.number() - lastStep)
                 * start.train().sequencesPerStep()
@@ -72,9 +72,9 @@ public final class MetricsRecorder implements TrainingListener, AutoCloseable {
         }
     }
 
-    /** The double with the fewest digits that is this float. */
-    private static double shortest(float value) {
-        return Double.parseDouble(Float.toString(value));
+    /** The double with the fewest digits that is this float; null for NaN and infinity, which JSON does not have. */
+    private static Double shortest(float value) {
+        return Float.isFinite(value) ? Double.valueOf(Float.toString(value)) : null;
     }
 
     @Override

@@ -111,6 +111,11 @@ public record TrainConfig(
         return Math.multiplyExact(batchSize, gradAccum);
     }
 
+    /** The learning rate of a step, counted from 1. */
+    public double learningRate(int step) {
+        return schedule.learningRate(this, step);
+    }
+
     TrainConfig withBatchSize(int size) {
         return new TrainConfig(
                 size,

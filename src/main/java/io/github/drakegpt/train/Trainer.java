@@ -237,7 +237,7 @@ public final class Trainer implements AutoCloseable {
 
     private void requireFinite(double loss, int number) {
         if (!Double.isFinite(loss)) {
-            throw new DivergedException(number, lastCheckpoint());
+            throw new DivergedException(number, lastCheckpoint(), config);
         }
     }
 

@@ -345,7 +345,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         for (int i = 0; i < recorded.steps.size(); i++) {
             last = recorded.steps.get(i);
             last.number = first + i;
-            last.rate = config.schedule().learningRate(config, last.number);
+            last.rate = config.learningRate(last.number);
             rates[i] = (float) last.rate;
             if (quantStrength != null) {
                 strengths[i] = Math.min(1, (float) last.number / config.quantWarmupIters());

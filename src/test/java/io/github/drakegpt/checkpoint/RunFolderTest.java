@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -312,6 +313,21 @@ class RunFolderTest {
         Files.writeString(path.resolve("state.json"), text);
 
         assertDamaged("state.json", run::state);
+    }
+
+    /** JSON has no NaN and no infinity. */
+    @Test
+    void lossesAreNullBeforeTheFirstEvaluation() throws IOException {
+        RunFolder run = RunFolder.create(path, config(), TOKENIZER);
+        TrainingState before = TrainingState.START.advanced(5, 1, 2);
+        run.save(checkpoint(1, before), PARAMETERS);
+
+        JsonNode json = JSON.readTree(path.resolve("state.json").toFile());
+        for (String loss : List.of("train_loss", "val_loss", "best_val_loss")) {
+            assertThat(json.get(loss).isNull()).as(loss).isTrue();
+        }
+        assertThat(run.state()).isEqualTo(before);
+        run.verify();
     }
 
     @ParameterizedTest

@@ -73,6 +73,14 @@ class QuantizeCommandTest {
     }
 
     @Test
+    void weightsThatOneBitCannotExpressAreAFailure() throws IOException {
+        Path run = TinyRuns.train(corpus, temp.resolve("run"), "--quant", "bitnet");
+        TinyRuns.overwriteWeights(run, i -> 0);
+        assertFails(Cli.run("quantize", "--run", run.toString()), 1, "all its weights are 0");
+        assertThat(temp.resolve("run-packed")).doesNotExist();
+    }
+
+    @Test
     void whatCannotBeQuantizedIsRefused() throws IOException {
         Path bigram = TinyRuns.bigram(corpus, temp.resolve("bigram"));
         Path ternary = TinyRuns.train(corpus, temp.resolve("ternary"), "--quant", "b1.58");

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.github.drakegpt.checkpoint.RunFolder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,6 +36,29 @@ class ScoreCommandTest {
         assertThat(json.get("perplexity").asDouble())
                 .isCloseTo(Math.exp(json.get("nll").asDouble()), within(1e-9));
         assertThat(result.out().lines()).hasSize(1);
+    }
+
+    /** JSON has no infinity. */
+    @Test
+    void aPerplexityBeyondAllNumbersIsNullWithTheReason() throws IOException {
+        certainOfLineFeeds(2000, 0);
+        JsonNode json =
+                new ObjectMapper().readTree(score("--string", "It", "--json").out());
+        assertThat(json.get("nll").asDouble()).isEqualTo(2000);
+        assertThat(json.get("perplexity").isNull()).isTrue();
+        assertThat(json.get("reason").asText()).contains("beyond the numbers of 64 bits");
+    }
+
+    @Test
+    void aLossThatIsNoNumberIsAFailure() throws IOException {
+        certainOfLineFeeds(3e38, -3e38);
+        assertFails(score("--string", "It", "--json"), 1, "loss on this text is no finite number");
+    }
+
+    /** Sets the bigrams' table: the logits of a line feed, and of all other characters. */
+    private void certainOfLineFeeds(double lineFeed, double others) throws IOException {
+        int size = RunFolder.open(run).tokenizer().size();
+        TinyRuns.overwriteWeights(run, i -> i % size == 0 ? lineFeed : others);
     }
 
     @Test

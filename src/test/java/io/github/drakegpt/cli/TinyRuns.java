@@ -5,6 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.Safetensors;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -12,6 +15,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.IntToDoubleFunction;
 import java.util.stream.Stream;
 
 /** Trainings of a moment, and what tests say about them. */
@@ -90,6 +94,20 @@ final class TinyRuns {
         for (String name : WEIGHTS) {
             assertThat(run.resolve(name)).hasSameBinaryContentAs(expected.resolve(name));
         }
+    }
+
+    /** Overwrites all newest weights of a run, in the order of the file: the i-th with {@code weight} of i. */
+    static void overwriteWeights(Path run, IntToDoubleFunction weight) throws IOException {
+        Path file = run.resolve(RunFolder.MODEL);
+        ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
+        FloatBuffer weights = bytes.position(Long.BYTES + (int) bytes.getLong(0))
+                .slice()
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .asFloatBuffer();
+        for (int i = 0; i < weights.limit(); i++) {
+            weights.put(i, (float) weight.applyAsDouble(i));
+        }
+        Files.write(file, bytes.array());
     }
 
     static void assertReadable(Path run) throws IOException {

@@ -82,6 +82,28 @@ class TrainCommandTest {
                 .isEqualTo(20);
     }
 
+    /** So that it can be resumed from any folder. */
+    @Test
+    void aRunKeepsTheWholePathOfItsCorpus() throws IOException {
+        Path relative = Path.of("").toAbsolutePath().relativize(corpus);
+        bigram(relative, run);
+        assertThat(RunFolder.open(run).config().at("/data/source").asText()).isEqualTo(corpus.toString());
+    }
+
+    @Test
+    void aScheduleThatMoreStepsStretchIsToldWhenResumed() throws IOException {
+        bigram(corpus, run, "--set", "train.schedule=cosine");
+        Cli.Result stretched = Cli.run("train", "--resume", run.toString(), "--iters", "40");
+        assertThat(stretched.err())
+                .contains("The learning rate of step 21 is 0.00284, where it would be 0.00100 without --iters: the"
+                        + " cosine schedule now ends at step 40 instead of 20.");
+
+        Path cyclic = bigram(corpus, temp.resolve("cyclic"));
+        assertThat(Cli.run("train", "--resume", cyclic.toString(), "--iters", "40")
+                        .err())
+                .doesNotContain("The learning rate of step");
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"bitnet", "b1.58"})
     void trainsQuantizedResumesGeneratesAndScores(String quant) throws IOException {

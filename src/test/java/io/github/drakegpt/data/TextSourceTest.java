@@ -122,10 +122,25 @@ class TextSourceTest {
 
     @Test
     void aBrokenCsvIsNamed() {
-        assertThatThrownBy(() -> read("a.csv", "Lyric\n\"no end\n"))
-                .hasMessageStartingWith(folder.resolve("a.csv") + " is not a well-formed CSV file");
-        assertThatThrownBy(() -> read("b.csv", "Lyric\n\"a\"b\n"))
-                .hasMessageStartingWith(folder.resolve("b.csv") + " is not a well-formed CSV file");
+        for (String[] broken : new String[][] {
+            {"Lyric\nfine\n\"no end\n", "in or before line 3"},
+            {"Lyric\nfine\nfine\n\"a\"b\n", "in or before line 4"},
+            {"\"Lyric\nno end\n", "in its headings"}
+        }) {
+            assertThatThrownBy(() -> read("a.csv", broken[0]))
+                    .isInstanceOf(IOException.class)
+                    .hasMessage(folder.resolve("a.csv")
+                            + " is not a well-formed CSV file: a quote is missing or out of place " + broken[1]
+                            + "; mend it, or rename it to .txt to use it as it is.");
+        }
+    }
+
+    @Test
+    void manyAndLongHeadingsAreCutInTheMessage() {
+        String headings = "x".repeat(100_000) + ",b" + ",c".repeat(5) + ",d".repeat(90);
+        assertThatThrownBy(() -> read("a.csv", headings + "\n"))
+                .hasMessageContaining("choose one with --column: " + "x".repeat(60) + "..., b, c, ")
+                .hasMessageEndingWith(" and 77 more.");
     }
 
     @Test

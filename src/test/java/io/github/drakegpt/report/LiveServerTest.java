@@ -75,7 +75,7 @@ class LiveServerTest {
     }
 
     private static Metrics metrics(int step, String sample) {
-        return new Metrics(step, 2.5, null, null, 0.001, 1, 1000, null, 0.001 * step, sample);
+        return new Metrics(step, 2.5, null, null, 0.001, 1.0, 1000, null, 0.001 * step, sample);
     }
 
     /** As training does: the line first, then the event. */

@@ -209,7 +209,7 @@ class MetricsFileTest {
     }
 
     private static Metrics evaluation(int step) {
-        return new Metrics(step, 2.0, 2.0, 2.0, 0.1, 1, 100, 1L, 1, "text");
+        return new Metrics(step, 2.0, 2.0, 2.0, 0.1, 1.0, 100, 1L, 1, "text");
     }
 
     private List<Integer> steps() throws IOException {

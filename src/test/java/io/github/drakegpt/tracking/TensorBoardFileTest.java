@@ -177,7 +177,7 @@ class TensorBoardFileTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 127, 128, 16_383, 16_384, Integer.MAX_VALUE})
     void stepsCanBeLarge(int step) throws IOException {
-        events.add(new Metrics(step, 2.0, null, null, 0.1, 1, Long.MAX_VALUE, null, 1, null));
+        events.add(new Metrics(step, 2.0, null, null, 0.1, 1.0, Long.MAX_VALUE, null, 1, null));
 
         assertThat(lastEvent().getStep()).isEqualTo(step);
         assertThat(scalars(lastEvent())).containsEntry("train/tokens_per_s", 9.223372e18f);
@@ -329,7 +329,7 @@ class TensorBoardFileTest {
     }
 
     private static Metrics evaluation(int step, double loss) {
-        return new Metrics(step, loss, loss, loss, 0.1, 1, 100, 1L, 1, "text");
+        return new Metrics(step, loss, loss, loss, 0.1, 1.0, 100, 1L, 1, "text");
     }
 
     /** The run's only file. */

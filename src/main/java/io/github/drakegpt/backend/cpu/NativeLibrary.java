@@ -98,7 +98,7 @@ final class NativeLibrary {
             file = NativeFolder.open(cache).put(library);
         } catch (IOException e) {
             throw new UnusableException(
-                    "the native kernels could not be unpacked: " + e,
+                    "the native kernels could not be unpacked",
                     "make room and let this user write in " + cache + " or " + System.getProperty("java.io.tmpdir"),
                     e);
         }
