@@ -14,7 +14,8 @@ Needs an account: `wandb login`, or WANDB_API_KEY. With --offline everything sta
 folder that is printed puts it online later: of the last such folder of a run, which has all of it. WANDB_MODE, WANDB_DIR
 and wandb's other variables mean what they always do.
 
-    loss/batch, loss/train, loss/val               nats per token; the latter two at evaluations
+    loss/batch, loss/train, loss/val               nats per token; the latter two are an evaluation's estimates
+    loss/final_val                                 over the whole validation split, when training has ended
     train/lr, train/grad_norm, train/tokens_per_s  of the step that was recorded
     train/peak_memory_bytes, elapsed_s             the most of the device's memory; seconds of the whole run so far
     samples                                        a table: what the model wrote at each evaluation
@@ -31,6 +32,7 @@ TAGS = {  # key in metrics.jsonl: name in W&B, as in TensorBoard
     "loss": "loss/batch",
     "train_loss": "loss/train",
     "val_loss": "loss/val",
+    "final_val_loss": "loss/final_val",
     "lr": "train/lr",
     "grad_norm": "train/grad_norm",
     "tokens_per_s": "train/tokens_per_s",

@@ -44,9 +44,9 @@ public interface TrainingListener extends AutoCloseable {
      * An evaluation.
      *
      * @param step number of the step before it
-     * @param trainLoss mean over batches of the first 90% of the text, in nats per character
+     * @param trainLoss an estimate: the mean over random batches of the first 90% of the text, in nats per character
      * @param valLoss the same of the rest, which is not trained on
-     * @param best whether this is the lowest validation loss so far
+     * @param best whether this is the lowest estimate of the validation loss so far
      * @param sample writes a text with the model as it is now, always from the same random numbers; to be called before
      *     {@link #onEvaluation} returns. Empty if the device has no memory for it
      */

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.NullNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.data.Sha256;
 import java.io.IOException;
@@ -20,6 +21,7 @@ import java.util.Map;
 record StateFile(TrainingState state, Map<String, String> sums) {
     private static final String SUMS = "sha256";
     private static final String BEST_VAL_LOSS = "best_val_loss";
+    private static final String FINAL_VAL_LOSS = "final_val_loss";
 
     /** Null in the file before the first evaluation, since JSON has no NaN. */
     private static final List<String> LOSSES = List.of("train_loss", "val_loss", BEST_VAL_LOSS);
@@ -37,6 +39,7 @@ record StateFile(TrainingState state, Map<String, String> sums) {
                     object.put(loss, loss.equals(BEST_VAL_LOSS) ? Double.POSITIVE_INFINITY : Double.NaN);
                 }
             }
+            object.putIfAbsent(FINAL_VAL_LOSS, NullNode.instance); // the one value that a state may lack
             TrainingState state = RunFolder.JSON
                     .readerFor(TrainingState.class)
                     .with(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)

@@ -22,7 +22,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -48,7 +47,6 @@ final class JourneyCommand implements Callable<Integer> {
     private static final String REPORT = "report.html";
     private static final int SAMPLE_LENGTH = 200;
     private static final int BAR_LENGTH = 20; // characters, of the largest change
-    private static final int PROFILE_TOKENS = 10_000;
     private static final double PROFILE_SECONDS = 0.25; // less would time the JIT compiler
 
     @Option(
@@ -144,8 +142,7 @@ final class JourneyCommand implements Callable<Integer> {
         if (transformers.size() > 1) {
             log.info("Measuring how fast {} models write", transformers.size());
             int[] val = Runs.validation(transformers.get(0), corpus).orElseThrow();
-            Profiles.of(
-                    backend, transformers, Arrays.copyOf(val, Math.min(val.length, PROFILE_TOKENS)), PROFILE_SECONDS);
+            Profiles.of(backend, transformers, val, PROFILE_SECONDS);
         }
     }
 
@@ -198,12 +195,16 @@ final class JourneyCommand implements Callable<Integer> {
                     String.format(Locale.ROOT, "%,d", row.result().parameters()),
                     String.format(Locale.ROOT, "%,d", Weights.bytes(row.folder().modelConfig())),
                     String.format(Locale.ROOT, "%.4f", state.trainLoss()),
-                    String.format(Locale.ROOT, "%.4f", state.valLoss()),
+                    String.format(Locale.ROOT, "%.4f", state.shownValLoss()),
                     String.format(Locale.ROOT, "%.1f", state.elapsedSeconds()),
                     String.format(Locale.ROOT, "%,.0f", row.result().stepsPerSecond()));
         }
         System.out.print(table);
-        System.out.printf(Locale.ROOT, "Losses in nats per character; %.1f seconds of training in all.%n", seconds);
+        System.out.printf(
+                Locale.ROOT,
+                "Losses in nats per character: val over the whole validation split, train estimated; %.1f seconds of"
+                        + " training in all.%n",
+                seconds);
     }
 
     /** What each part bought. */

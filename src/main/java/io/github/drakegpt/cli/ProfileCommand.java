@@ -15,7 +15,6 @@ import io.github.drakegpt.profile.ShapeProfiler;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashSet;
@@ -54,7 +53,6 @@ final class ProfileCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(ProfileCommand.class);
     private static final ObjectWriter JSON = new ObjectMapper().writerWithDefaultPrettyPrinter();
     private static final String BITNET_2B = "bitnet-2b";
-    private static final int MOST_TOKENS = 100_000;
 
     @Option(
             names = "--run",
@@ -133,8 +131,7 @@ final class ProfileCommand implements Callable<Integer> {
         Corpora.Found corpus = Runs.corpusOf(folders.get(0).path(), data);
         int[] val =
                 Runs.validation(folders.get(0), corpus).orElseThrow(() -> Runs.otherVocabulary(folders.get(0), corpus));
-        int[] tokens = Arrays.copyOf(val, Math.min(val.length, MOST_TOKENS));
-        List<RunProfiler.Profile> profiles = Profiles.of(backend, folders, tokens, seconds);
+        List<RunProfiler.Profile> profiles = Profiles.of(backend, folders, val, seconds);
         if (trace != null) {
             AtomicFiles.write(trace, JSON.writeValueAsBytes(traceEvents(profiles)));
             log.info("Trace in {}", trace);
@@ -142,7 +139,7 @@ final class ProfileCommand implements Callable<Integer> {
         if (json) {
             System.out.println(JSON.writeValueAsString(json(backend, profiles)));
         } else {
-            print(profiles, tokens.length - 1);
+            print(profiles, val.length - 1);
         }
         return 0;
     }

@@ -19,7 +19,7 @@ final class Profiles {
      * Measures runs in turns.
      *
      * @param folders the first of which is the baseline of the others
-     * @param tokens of the validation split
+     * @param tokens of the whole validation split
      * @param seconds how long to time each run in each phase and batch
      */
     static List<RunProfiler.Profile> of(Backend backend, List<RunFolder> folders, int[] tokens, double seconds)

@@ -1,5 +1,6 @@
 package io.github.drakegpt.cli;
 
+import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.train.TrainingListener;
 import io.github.drakegpt.train.TrainingResult;
@@ -154,7 +155,7 @@ final class Progress implements TrainingListener, AutoCloseable {
     public void onEvaluation(Evaluation evaluation) {
         peakMemoryBytes = evaluation.peakMemoryBytes();
         show(format(
-                "%s | train loss %.4f | val loss %.4f%s | %,.0f tokens/s | %s",
+                "%s | estimates: train loss %.4f, val loss %.4f%s | %,.0f tokens/s | %s",
                 place(evaluation.step()),
                 evaluation.trainLoss(),
                 evaluation.valLoss(),
@@ -184,15 +185,18 @@ final class Progress implements TrainingListener, AutoCloseable {
         String end = switch (result.end()) {
             case COMPLETED -> "done";
             case OUT_OF_PATIENCE ->
-                "stopped early: no lower val loss since step " + result.state().bestStep();
+                "stopped early: no lower estimate of the val loss since step "
+                        + result.state().bestStep();
             case INTERRUPTED -> "interrupted";
         };
-        String best = result.state().bestStep() == 0
+        TrainingState state = result.state();
+        String loss = state.isFinished()
+                ? format(", val loss %.4f over the whole validation split", state.finalValLoss())
+                : "";
+        String best = state.bestStep() == 0
                 ? ""
-                : format(
-                        ", lowest val loss %.4f at step %d",
-                        result.state().bestValLoss(), result.state().bestStep());
-        show(end + " at step " + result.state().step() + best);
+                : format(", lowest estimate %.4f at step %d", state.bestValLoss(), state.bestStep());
+        show(end + " at step " + state.step() + loss + best);
         int steps = lastDone - start.firstStep() + 1;
         if (steps > 0) {
             show(format(

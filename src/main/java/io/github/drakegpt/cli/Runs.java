@@ -19,7 +19,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -167,11 +166,9 @@ final class Runs {
 
     /** The validation split of a corpus as tokens; empty if the corpus has another vocabulary than the run. */
     static Optional<int[]> validation(RunFolder run, Corpora.Found corpus) {
-        if (!corpus.corpus().tokenizer().equals(run.tokenizer())) {
-            return Optional.empty();
-        }
-        char[] val = corpus.corpus().val();
-        return Optional.of(IntStream.range(0, val.length).map(i -> val[i]).toArray());
+        return corpus.corpus().tokenizer().equals(run.tokenizer())
+                ? Optional.of(corpus.corpus().validationTokens())
+                : Optional.empty();
     }
 
     static IllegalArgumentException otherVocabulary(RunFolder run, Corpora.Found corpus) {

@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -151,6 +152,13 @@ public final class Corpus {
     /** The tokens to validate on, like {@link #train()}. */
     public char[] val() {
         return val;
+    }
+
+    /** A copy of {@link #val()} in the form that models read. */
+    public int[] validationTokens() {
+        int[] tokens = new int[val.length];
+        Arrays.setAll(tokens, i -> val[i]);
+        return tokens;
     }
 
     /** SHA-256 of the vocabulary and of all tokens: equal for equal corpora, wherever they lie. */

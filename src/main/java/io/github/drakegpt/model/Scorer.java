@@ -18,7 +18,7 @@ public final class Scorer implements AutoCloseable {
     private static final int ROWS = 2048;
 
     private final Backend backend;
-    private final Arena arena;
+    private final Runnable close;
     private final Turns turns = new Turns("scorer");
     private final LanguageModel[] replicas;
     private final Tensor[] losses; // each (1)
@@ -38,7 +38,7 @@ public final class Scorer implements AutoCloseable {
         try {
             replicas[0].load(weights);
         } catch (RuntimeException e) {
-            arena.close();
+            close.run();
             throw e;
         }
     }
@@ -48,9 +48,27 @@ public final class Scorer implements AutoCloseable {
         this(backend, sharing.config(), sharing);
     }
 
-    private Scorer(Backend backend, ModelConfig config, LanguageModel sharing) {
+    /**
+     * Measures a model that is being trained, in the buffers of its replicas, which must outlive this.
+     *
+     * @param arena of the replicas
+     * @param windows the most sequences of a pass that a replica has buffers for
+     */
+    public Scorer(Backend backend, Arena arena, LanguageModel[] replicas, int windows) {
         this.backend = backend;
-        this.arena = backend.newArena();
+        this.close = () -> {};
+        this.contextLength = replicas[0].config().contextLength();
+        this.windowsPerPass = windows;
+        this.replicas = replicas;
+        this.losses = new Tensor[replicas.length];
+        this.lossOps = new CrossEntropyOp[replicas.length];
+        allocateLosses(arena);
+    }
+
+    private Scorer(Backend backend, ModelConfig config, LanguageModel sharing) {
+        Arena arena = backend.newArena();
+        this.backend = backend;
+        this.close = arena::close;
         this.contextLength = config.contextLength();
         this.windowsPerPass = Math.max(1, ROWS / contextLength);
         this.replicas = new LanguageModel[backend.workers()];
@@ -60,12 +78,18 @@ public final class Scorer implements AutoCloseable {
             for (int i = 0; i < replicas.length; i++) {
                 LanguageModel shared = i == 0 ? sharing : replicas[0];
                 replicas[i] = LanguageModel.forEvaluation(config, backend, arena, windowsPerPass, shared);
-                losses[i] = arena.allocate(DType.F32, Shape.of(1));
-                lossOps[i] = replicas[i].evaluationLoss(losses[i]);
             }
+            allocateLosses(arena);
         } catch (RuntimeException e) {
-            arena.close();
+            close.run();
             throw e;
+        }
+    }
+
+    private void allocateLosses(Arena arena) {
+        for (int i = 0; i < replicas.length; i++) {
+            losses[i] = arena.allocate(DType.F32, Shape.of(1));
+            lossOps[i] = replicas[i].evaluationLoss(losses[i]);
         }
     }
 
@@ -153,11 +177,14 @@ public final class Scorer implements AutoCloseable {
                 work.run(r, pass, from, windows, length);
             }
         };
-        turns.take(() -> backend.parallel(Math.min(replicas.length, passes), replica));
+        turns.take(() -> {
+            replicas[0].roundWeights(); // those of a model that is trained have changed
+            backend.parallel(Math.min(replicas.length, passes), replica);
+        });
     }
 
     @Override
     public void close() {
-        turns.end(arena::close);
+        turns.end(close);
     }
 }

@@ -19,6 +19,9 @@ public final class RunProfiler {
     /** Numbers of sequences that are continued at once. */
     public static final List<Integer> BATCHES = List.of(1, 8, 64);
 
+    /** The most tokens whose predictions are compared: that takes all their logits. */
+    private static final int COMPARED = 100_000;
+
     private static final int ROUNDS = 5;
     private static final int TRACED = 21;
 
@@ -53,7 +56,7 @@ public final class RunProfiler {
 
     /**
      * @param peakBytes device memory with the largest batch: weights, activations, cache
-     * @param valLoss in nats per token
+     * @param valLoss over the whole validation split, in nats per token
      * @param agreement share of places where the most likely next token is that of the first model
      * @param groups seconds of each group of operations in the decoding of one token at batch 1
      * @param trace the operations of reading one prompt and of drawing one token, at batch 1
@@ -68,7 +71,7 @@ public final class RunProfiler {
             Map<Phase, List<Span>> trace) {}
 
     /**
-     * @param tokens of the validation split
+     * @param tokens of the whole validation split
      * @param seconds how long to time each model in each phase and batch
      */
     public RunProfiler(Backend backend, List<Subject> subjects, int[] tokens, double seconds) {
@@ -88,10 +91,11 @@ public final class RunProfiler {
         }
         List<Profile> profiles = new ArrayList<>();
         int[] reference = null;
+        int[] compared = Arrays.copyOf(tokens, Math.min(tokens.length, COMPARED));
         for (int i = 0; i < subjects.size(); i++) {
             Subject subject = subjects.get(i);
             try (Scorer scorer = new Scorer(backend, subject.weights())) {
-                int[] predicted = scorer.predict(tokens);
+                int[] predicted = scorer.predict(compared);
                 reference = reference == null ? predicted : reference;
                 Map<Phase, List<Span>> trace = trace(subject);
                 profiles.add(new Profile(

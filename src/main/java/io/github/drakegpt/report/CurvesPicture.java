@@ -115,7 +115,7 @@ public final class CurvesPicture {
         return new Line(
                 run,
                 curve.name(),
-                points(curve.metrics(), Metrics::valLoss),
+                points(curve.metrics(), Metrics::shownValLoss),
                 points(curve.metrics(), Metrics::trainLoss));
     }
 

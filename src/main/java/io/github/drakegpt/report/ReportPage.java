@@ -111,7 +111,7 @@ public final class ReportPage {
         ObjectNode evaluations = node.putObject("evaluations");
         column(evaluations, "step", evaluated, Metrics::step);
         column(evaluations, "trainLoss", evaluated, Metrics::trainLoss);
-        column(evaluations, "valLoss", evaluated, Metrics::valLoss);
+        column(evaluations, "valLoss", evaluated, Metrics::shownValLoss);
         column(evaluations, "peakMemory", evaluated, Metrics::peakMemoryBytes);
         ArrayNode samples = evaluations.putArray("sample");
         evaluated.forEach(metrics -> samples.add(metrics.sample()));
@@ -158,8 +158,8 @@ public final class ReportPage {
     private static ObjectNode state(TrainingState state) {
         ObjectNode node = JsonNodeFactory.instance.objectNode().put("step", state.step());
         node.set("trainLoss", number(state.trainLoss()));
-        node.set("valLoss", number(state.valLoss()));
-        node.set("bestValLoss", number(state.bestValLoss()));
+        node.set("valLoss", number(state.shownValLoss()));
+        node.set("bestValLoss", number(state.shownBestValLoss()));
         node.set("trainSeconds", number(state.trainSeconds()));
         node.set("seconds", number(state.elapsedSeconds()));
         return node;

@@ -157,14 +157,17 @@ public record RunReport(
         return settings;
     }
 
-    /** Val loss at the newest evaluation; empty before the first, and if it is no number. */
+    /**
+     * Val loss at the newest evaluation: over the whole split if training has ended with it, else an estimate. Empty before
+     * the first, and if it is no number.
+     */
     public OptionalDouble valLoss() {
         Optional<Metrics> evaluated =
                 metrics.stream().filter(Metrics::isEvaluation).reduce((before, after) -> after);
         double loss = state.filter(saved ->
-                        evaluated.isEmpty() || saved.step() > evaluated.get().step())
-                .map(TrainingState::valLoss)
-                .or(() -> evaluated.map(Metrics::valLoss))
+                        evaluated.isEmpty() || saved.step() >= evaluated.get().step())
+                .map(TrainingState::shownValLoss)
+                .or(() -> evaluated.map(Metrics::shownValLoss))
                 .orElse(Double.NaN);
         return Double.isFinite(loss) ? OptionalDouble.of(loss) : OptionalDouble.empty();
     }

@@ -13,8 +13,9 @@ import com.fasterxml.jackson.databind.annotation.JsonNaming;
  *
  * @param step counted from 1
  * @param loss mean over the step's batch; null if that is no finite number, and in runs of versions that did not record it
- * @param trainLoss mean over an evaluation's batches of the training split, or null
+ * @param trainLoss estimate of an evaluation: mean over some batches of the training split, or null
  * @param valLoss the same of the validation split, or null
+ * @param finalValLoss over the whole validation split, where training ended with this step; else null
  * @param learningRate of the step
  * @param gradNorm norm of the step's gradient before clipping; null if that is no finite number
  * @param tokensPerSecond of the training steps since the line before
@@ -30,6 +31,7 @@ public record Metrics(
         @JsonInclude(JsonInclude.Include.ALWAYS) Double loss,
         Double trainLoss,
         Double valLoss,
+        Double finalValLoss,
         @JsonProperty("lr") double learningRate,
         @JsonInclude(JsonInclude.Include.ALWAYS) Double gradNorm,
         @JsonProperty("tokens_per_s") long tokensPerSecond,
@@ -41,5 +43,10 @@ public record Metrics(
     @JsonIgnore
     public boolean isEvaluation() {
         return valLoss != null;
+    }
+
+    /** The val loss to show, or null: over the whole split where it was measured, else the estimate. */
+    public Double shownValLoss() {
+        return finalValLoss != null ? finalValLoss : valLoss;
     }
 }

@@ -59,6 +59,7 @@ public final class MetricsRecorder implements TrainingListener, AutoCloseable {
                 loss,
                 evaluation == null ? null : evaluation.trainLoss(),
                 evaluation == null ? null : evaluation.valLoss(),
+                evaluation == null ? null : evaluation.finalValLoss(),
                 step.learningRate(),
                 shortest(step.gradNorm()),
                 Math.round(tokens / (seconds - lastSeconds)),

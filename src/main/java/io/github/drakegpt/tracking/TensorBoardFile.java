@@ -74,6 +74,7 @@ public final class TensorBoardFile implements MetricsSink {
         addScalar(summary, "loss/batch", metrics.loss());
         addScalar(summary, "loss/train", metrics.trainLoss());
         addScalar(summary, "loss/val", metrics.valLoss());
+        addScalar(summary, "loss/final_val", metrics.finalValLoss());
         addScalar(summary, "train/lr", metrics.learningRate());
         addScalar(summary, "train/grad_norm", metrics.gradNorm());
         addScalar(summary, "train/tokens_per_s", metrics.tokensPerSecond());

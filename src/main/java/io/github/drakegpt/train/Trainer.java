@@ -8,6 +8,7 @@ import io.github.drakegpt.data.BatchSampler;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.model.ModelConfig;
+import io.github.drakegpt.model.Scorer;
 import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.ops.RandomStream;
@@ -39,6 +40,8 @@ public final class Trainer implements AutoCloseable {
     private final TrainingStep step;
     private final Evaluator trainEvaluator;
     private final Evaluator valEvaluator;
+    private final Scorer scorer;
+    private final int[] val;
 
     private TrainingState state = TrainingState.START;
     private TrainingState saved;
@@ -66,6 +69,7 @@ public final class Trainer implements AutoCloseable {
         this.listeners = listeners;
         this.tokenizer = corpus.tokenizer();
         backend.resetPeakBytes(); // of work before this
+        this.val = corpus.validationTokens();
         int length = modelConfig.contextLength();
         step = TrainingStep.create(backend, modelConfig, config, corpus.train());
         try {
@@ -77,6 +81,7 @@ public final class Trainer implements AutoCloseable {
                     modelConfig.vocabSize(),
                     length,
                     step.stream(RandomStream.EVAL_VAL_BATCH)));
+            scorer = new Scorer(backend, step.arena(), step.replicas(), step.sequencesPerPass());
         } catch (RuntimeException e) {
             step.close();
             throw e;
@@ -118,7 +123,8 @@ public final class Trainer implements AutoCloseable {
 
     /**
      * Trains until all iterations are done, patience ends or {@code stop} returns true, and saves a checkpoint at every
-     * evaluation and at the end.
+     * evaluation and at the end. Evaluations on the way estimate the losses; unless it was stopped, the val loss at the end
+     * is measured over the whole split.
      *
      * @throws DivergedException if the loss becomes NaN or infinite; the checkpoint before that stays
      * @throws IOException if a checkpoint or a listener's file cannot be written; the checkpoint before that stays
@@ -138,7 +144,10 @@ public final class Trainer implements AutoCloseable {
             listener.onStart(start);
         }
         TrainingResult.End end = loop(clock, stop);
-        if (saved == null || saved.step() != state.step()) {
+        if (end != TrainingResult.End.INTERRUPTED && !state.isFinished()) { // had no step left to do
+            state = state.finished(finalValLoss());
+        }
+        if (!state.equals(saved)) {
             save();
         }
         TrainingResult result = new TrainingResult(end, state, parameters().count());
@@ -149,10 +158,7 @@ public final class Trainer implements AutoCloseable {
     }
 
     private TrainingResult.End loop(TrainingClock clock, BooleanSupplier stop) throws IOException {
-        while (state.step() < config.iters()) {
-            if (config.patience() > 0 && state.evaluationsSinceBest() >= config.patience()) {
-                return TrainingResult.End.OUT_OF_PATIENCE;
-            }
+        while (!isDone() && !isOutOfPatience()) {
             if (stop.getAsBoolean()) {
                 return TrainingResult.End.INTERRUPTED;
             }
@@ -176,7 +182,15 @@ public final class Trainer implements AutoCloseable {
                 evaluated(trainLoss, valLoss);
             }
         }
-        return TrainingResult.End.COMPLETED;
+        return isDone() ? TrainingResult.End.COMPLETED : TrainingResult.End.OUT_OF_PATIENCE;
+    }
+
+    private boolean isDone() {
+        return state.step() >= config.iters();
+    }
+
+    private boolean isOutOfPatience() {
+        return config.patience() > 0 && state.evaluationsSinceBest() >= config.patience();
     }
 
     /** The first step after {@code number} with an evaluation, which the last step of all always has. */
@@ -189,13 +203,29 @@ public final class Trainer implements AutoCloseable {
         requireFinite(trainLoss, state.step());
         requireFinite(valLoss, state.step());
         state = state.evaluated(trainLoss, valLoss);
+        if (isDone() || isOutOfPatience()) {
+            state = state.finished(finalValLoss());
+        }
         peakMemoryBytes = Math.max(peakMemoryBytes, backend.resetPeakBytes());
         TrainingListener.Evaluation evaluation = new TrainingListener.Evaluation(
-                step, trainLoss, valLoss, state.bestStep() == state.step(), peakMemoryBytes, new Sample());
+                step,
+                trainLoss,
+                valLoss,
+                state.finalValLoss(),
+                state.bestStep() == state.step(),
+                peakMemoryBytes,
+                new Sample());
         for (TrainingListener listener : listeners) {
             listener.onEvaluation(evaluation);
         }
         save();
+    }
+
+    /** The val loss over the whole split, as every command measures it. */
+    private double finalValLoss() {
+        double loss = scorer.score(val).nll();
+        requireFinite(loss, state.step());
+        return loss;
     }
 
     /** A text that is generated at the first call, and kept. */

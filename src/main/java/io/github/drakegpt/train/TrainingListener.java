@@ -54,9 +54,10 @@ public interface TrainingListener {
      * An evaluation.
      *
      * @param step after which the model was evaluated
-     * @param trainLoss mean over the evaluation's batches of the training split, in nats per token
+     * @param trainLoss estimate: mean over the evaluation's batches of the training split, in nats per token
      * @param valLoss the same of the validation split
-     * @param best whether this is the lowest val loss so far
+     * @param finalValLoss over the whole validation split, where this evaluation ends the training; else null
+     * @param best whether this is the lowest estimate of the val loss so far
      * @param peakMemoryBytes peak memory of the device since training began
      * @param sample text that the model writes now, from the same random numbers each time; written at the first call,
      *     which must come before {@link #onEvaluation} returns. Empty where there is no memory for it
@@ -65,6 +66,7 @@ public interface TrainingListener {
             Step step,
             double trainLoss,
             double valLoss,
+            Double finalValLoss,
             boolean best,
             long peakMemoryBytes,
             Supplier<Optional<String>> sample) {}

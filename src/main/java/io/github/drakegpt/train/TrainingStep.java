@@ -122,13 +122,12 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
                 arena, "training", tokens, modelConfig.vocabSize(), length, stream(RandomStream.TRAIN_BATCH));
 
         shards = Shards.split(backend, config.gradAccum(), config.batchSize(), length);
-        int largest = shards.stream().mapToInt(Pass::batch).max().orElseThrow();
         replicas = new LanguageModel[Math.min(backend.workers(), shards.size())];
         gathers = new GatherBatchOp[replicas.length];
         LayerContext.Training training = new LayerContext.Training(config.seed(), stepNumber, quantStrength);
         for (int i = 0; i < replicas.length; i++) {
             LanguageModel shared = i == 0 ? null : replicas[0];
-            replicas[i] = LanguageModel.forTraining(modelConfig, backend, arena, largest, training, shared);
+            replicas[i] = LanguageModel.forTraining(modelConfig, backend, arena, sequencesPerPass(), training, shared);
             gathers[i] = batches.into(replicas[i].tokens(), replicas[i].targets());
         }
         gradScale = 1f / Math.multiplyExact(config.sequencesPerStep(), length);
@@ -462,6 +461,11 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     /** Models that share the parameters, for passes between steps; as many as the backend runs concurrently. */
     LanguageModel[] replicas() {
         return replicas;
+    }
+
+    /** The most sequences that a replica has buffers for. */
+    int sequencesPerPass() {
+        return shards.stream().mapToInt(Pass::batch).max().orElseThrow();
     }
 
     Arena arena() {

@@ -164,7 +164,7 @@
     const step = last(steps.step) || 0;
     const checkpointed = has(state) && state.step >= step;
     const evaluated = last(evaluations.step) || 0;
-    const fromState = has(state) && state.step > evaluated;
+    const fromState = has(state) && state.step >= evaluated;
     let best = null;
     for (const loss of evaluations.valLoss || []) {
       best = has(loss) && (best === null || loss < best) ? loss : best;
@@ -913,8 +913,8 @@
           return step === 0 ? NOTHING : asCount(step) + (step < run.iters ? " of " + asCount(run.iters) : "");
         },
       },
-      field("train loss", "trainLoss", asLoss, "at the last evaluation"),
-      field("val loss", "valLoss", asLoss, "at the last evaluation"),
+      field("train loss", "trainLoss", asLoss, "estimate of the last evaluation"),
+      field("val loss", "valLoss", asLoss, "over the whole validation split at the end of the training; an estimate before"),
       {...field("best val loss", "bestValLoss", asLoss), best: (run) => isBest(run)},
       field("time", "seconds", asTime, "evaluations included"),
       field("tokens/s", "tokensPerSecond", asCount, "of the training steps alone"),
@@ -1303,7 +1303,7 @@
       add(run.evaluations, {
         step: line.step,
         trainLoss: line.train_loss,
-        valLoss: line.val_loss,
+        valLoss: line.final_val_loss ?? line.val_loss,
         peakMemory: line.peak_memory_bytes,
         sample: line.sample ?? null,
       });

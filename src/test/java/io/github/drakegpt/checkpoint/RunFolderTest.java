@@ -662,7 +662,7 @@ class RunFolderTest {
     }
 
     private static TrainingState state(int step, int bestStep) {
-        return new TrainingState(step, 2.5 - step * 0.01, 2.6, 2.1 + 1.0 / bestStep, bestStep, 3, 1.25, 2.5);
+        return new TrainingState(step, 2.5 - step * 0.01, 2.6, 2.1 + 1.0 / bestStep, bestStep, 3, 1.25, 2.5, null);
     }
 
     private static Checkpoint checkpoint(int seed, TrainingState state) {

@@ -101,7 +101,7 @@ class ProgressTest {
                             result.err(),
                             String.format(
                                     Locale.ROOT,
-                                    "step %d/20 \\| train loss %.4f \\| val loss %.4f( \\(best\\))? \\| [0-9,]+ tokens/s \\| [0-9.]+ s\n",
+                                    "step %d/20 \\| estimates: train loss %.4f, val loss %.4f( \\(best\\))? \\| [0-9,]+ tokens/s \\| [0-9.]+ s\n",
                                     evaluation.step(),
                                     evaluation.trainLoss(),
                                     evaluation.valLoss())))
@@ -112,7 +112,10 @@ class ProgressTest {
         // that of the last evaluation is on stdout, longer
         assertThat(result.out()).startsWith(evaluations.get(1).sample());
         assertThat(occurrences(result.err(), "(?m)^ +\\| ")).isEqualTo(1);
-        assertThat(occurrences(result.err(), "done at step 20, lowest val loss [0-9.]+ at step (10|20)\n"))
+        assertThat(
+                        occurrences(
+                                result.err(),
+                                "done at step 20, val loss [0-9.]+ over the whole validation split, lowest estimate [0-9.]+ at step (10|20)\n"))
                 .isEqualTo(1);
         assertThat(result.err())
                 .containsPattern(
@@ -163,7 +166,7 @@ class ProgressTest {
 
         assertThat(result.err())
                 .containsPattern("BigramLM +[0-9]+% \\[=*>? *\\] +[0-9]+/20 steps")
-                .contains(ERASED_LINE + "step 10/20 | train loss ");
+                .contains(ERASED_LINE + "step 10/20 | estimates: train loss ");
         assertThat(occurrences(result.err(), "step 10/20 ")).isEqualTo(1);
         assertThat(occurrences(result.err(), "done at step 20")).isEqualTo(1);
     }
@@ -175,7 +178,12 @@ class ProgressTest {
 
         String log = Files.readString(run.resolve(RunFolder.LOG));
         assertThat(log)
-                .contains("train.iters ", "Device cpu, ", " parameters, ", "step 10/20 | train loss ", "a step took ")
+                .contains(
+                        "train.iters ",
+                        "Device cpu, ",
+                        " parameters, ",
+                        "step 10/20 | estimates: train loss ",
+                        "a step took ")
                 .doesNotContain(ESCAPE, "\r");
         if (style.equalsIgnoreCase("none")) {
             assertThat(result.err()).doesNotContain("step", "loss", "train.iters", "parameters");
@@ -217,7 +225,7 @@ class ProgressTest {
 
         assertThat(screen)
                 .containsPattern("BigramLM +100% \\[=+\\] 20/20 steps")
-                .contains(ERASED_LINE + "step 10/20 | train loss ", ESCAPE + "[2m");
+                .contains(ERASED_LINE + "step 10/20 | estimates: train loss ", ESCAPE + "[2m");
         assertThat(occurrences(screen, "step 10/20 ")).isEqualTo(1);
         assertThat(occurrences(screen, "step 20/20 ")).isEqualTo(1);
     }
@@ -226,7 +234,7 @@ class ProgressTest {
     void noColorIsHonoured() throws IOException, InterruptedException {
         String screen = onATerminal(Map.of("TERM", "xterm", "NO_COLOR", "1"));
 
-        assertThat(screen).contains(ERASED_LINE + "step 10/20 | train loss ");
+        assertThat(screen).contains(ERASED_LINE + "step 10/20 | estimates: train loss ");
         assertThat(occurrences(screen, ESCAPE + "\\[[0-9;]*m")).isZero();
     }
 
@@ -234,7 +242,7 @@ class ProgressTest {
     void aTerminalThatCannotDrawGetsLines() throws IOException, InterruptedException {
         String screen = onATerminal(Map.of("TERM", "dumb"));
 
-        assertThat(screen).contains("step 10/20 | train loss ").doesNotContain(ESCAPE, "% [");
+        assertThat(screen).contains("step 10/20 | estimates: train loss ").doesNotContain(ESCAPE, "% [");
     }
 
     /** Not so by itself: what tells the terminal's width would take Ctrl-C from Java, and end the process at once. */
@@ -244,7 +252,7 @@ class ProgressTest {
                 Map.of("TERM", "xterm"), "--set", "train.iters=10000000", "--set", "train.eval_interval=100");
         try {
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
-            while (!screen().contains(" 200/10000000 | train loss ")) {
+            while (!screen().contains(" 200/10000000 | estimates: train loss ")) {
                 assertThat(process.waitFor(10, TimeUnit.MILLISECONDS))
                         .as(screen())
                         .isFalse();

@@ -58,7 +58,17 @@ class ReportBrowserTest {
         Files.writeString(
                 metrics,
                 MetricsFile.line(new Metrics(
-                                30, 2.5, 2.25, 2.75, 0.001, Double.NaN, 9, null, last.elapsedSeconds() + 1, MARKUP))
+                                30,
+                                2.5,
+                                2.25,
+                                2.75,
+                                null,
+                                0.001,
+                                Double.NaN,
+                                9,
+                                null,
+                                last.elapsedSeconds() + 1,
+                                MARKUP))
                         + "\n{\"step\":40,\"lo",
                 StandardOpenOption.APPEND);
         Files.writeString(
@@ -111,7 +121,7 @@ class ReportBrowserTest {
 
     private static List<String> losses(Metrics metrics) {
         return List.of(
-                String.format(Locale.ROOT, "%.4f", metrics.valLoss()),
+                String.format(Locale.ROOT, "%.4f", metrics.shownValLoss()),
                 String.format(Locale.ROOT, "%.4f", metrics.trainLoss()));
     }
 

@@ -23,6 +23,7 @@ class TensorBoardEventsTest {
             "loss", "loss/batch",
             "train_loss", "loss/train",
             "val_loss", "loss/val",
+            "final_val_loss", "loss/final_val",
             "lr", "train/lr",
             "grad_norm", "train/grad_norm",
             "tokens_per_s", "train/tokens_per_s",
@@ -40,11 +41,13 @@ class TensorBoardEventsTest {
         assertThat(shown(run)).containsKeys(TAGS.values().toArray(String[]::new));
         assertThat(shown(run).get("loss/batch")).hasSize(10);
         assertThat(shown(run).get("loss/val")).containsOnlyKeys(20L);
+        assertThat(shown(run).get("loss/final_val")).containsOnlyKeys(20L);
 
         Cli.Result resumed = Cli.run("train", "--resume", run.toString(), "--iters", "50");
         assertThat(resumed.code()).as(resumed.err()).isZero();
         assertThat(shown(run)).isEqualTo(recorded(run));
         assertThat(shown(run).get("sample")).containsOnlyKeys(20L, 40L, 50L);
+        assertThat(shown(run).get("loss/final_val")).containsOnlyKeys(20L, 50L);
         assertThat(RunFolder.open(run).eventFiles()).hasSize(2);
     }
 

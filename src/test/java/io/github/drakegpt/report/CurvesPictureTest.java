@@ -37,11 +37,11 @@ class CurvesPictureTest {
     }
 
     private static Metrics at(int step, double trainLoss, double valLoss) {
-        return new Metrics(step, trainLoss, trainLoss, valLoss, 0.001, 1.0, 1000, 1L, 1, "la la");
+        return new Metrics(step, trainLoss, trainLoss, valLoss, null, 0.001, 1.0, 1000, 1L, 1, "la la");
     }
 
     private static Metrics between(int step) {
-        return new Metrics(step, 9.0, null, null, 0.001, 1.0, 1000, null, 1, null);
+        return new Metrics(step, 9.0, null, null, null, 0.001, 1.0, 1000, null, 1, null);
     }
 
     /** Runs whose losses fall to {@code spread} times their number above 2. */

@@ -75,7 +75,7 @@ class LiveServerTest {
     }
 
     private static Metrics metrics(int step, String sample) {
-        return new Metrics(step, 2.5, null, null, 0.001, 1.0, 1000, null, 0.001 * step, sample);
+        return new Metrics(step, 2.5, null, null, null, 0.001, 1.0, 1000, null, 0.001 * step, sample);
     }
 
     /** As training does: the line first, then the event. */
@@ -444,7 +444,7 @@ class LiveServerTest {
         MetricsSink sink = server.show(run);
         try (LiveClient client = LiveClient.events(server.port())) {
             client.next();
-            sink.end(new TrainingResult(end, new TrainingState(2000, 2.0, 2.0, 1.9, 1500, 1, 10, 12), 25));
+            sink.end(new TrainingResult(end, new TrainingState(2000, 2.0, 2.0, 1.9, 1500, 1, 10, 12, null), 25));
             server.close();
             assertThat(client.next().orElseThrow().name()).isEqualTo("report");
             Event last = client.next().orElseThrow();
@@ -458,7 +458,9 @@ class LiveServerTest {
     void aRunThatFailsAfterAnotherWasDoneIsNotCalledDone() throws IOException {
         server.show(run)
                 .end(new TrainingResult(
-                        TrainingResult.End.COMPLETED, new TrainingState(2000, 2.0, 2.0, 1.9, 1500, 1, 10, 12), 25));
+                        TrainingResult.End.COMPLETED,
+                        new TrainingState(2000, 2.0, 2.0, 1.9, 1500, 1, 10, 12, null),
+                        25));
         MetricsSink second = server.show(run);
         try (LiveClient client = LiveClient.events(server.port())) {
             client.next();

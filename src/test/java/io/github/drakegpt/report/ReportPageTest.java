@@ -57,7 +57,7 @@ class ReportPageTest {
 
     @Test
     void columnsThatOldRunsDoNotHaveAreLeftOut() throws IOException {
-        Metrics old = new Metrics(500, null, 2.25, 2.5, 0.001, 0.5, 1000, null, 3, null);
+        Metrics old = new Metrics(500, null, 2.25, 2.5, null, 0.001, 0.5, 1000, null, 3, null);
 
         JsonNode run = JSON.readTree(
                         ReportPage.data(RunReport.read(List.of(TestRuns.create(temp.resolve("old"), old)))))

@@ -60,10 +60,11 @@ final class TestRuns {
 
     /** A step between evaluations. */
     static Metrics step(int step, double loss) {
-        return new Metrics(step, loss, null, null, 0.001, 0.5, 1000, null, step / 10.0, null);
+        return new Metrics(step, loss, null, null, null, 0.001, 0.5, 1000, null, step / 10.0, null);
     }
 
     static Metrics evaluation(int step, double trainLoss, double valLoss, String sample) {
-        return new Metrics(step, trainLoss, trainLoss, valLoss, 0.001, 0.5, 1000, 1_000_000L, step / 10.0, sample);
+        return new Metrics(
+                step, trainLoss, trainLoss, valLoss, null, 0.001, 0.5, 1000, 1_000_000L, step / 10.0, sample);
     }
 }

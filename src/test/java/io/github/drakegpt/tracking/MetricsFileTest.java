@@ -48,9 +48,9 @@ class MetricsFileTest {
 
     @Test
     void aLineIsOneJsonObject() throws IOException {
-        metrics.add(new Metrics(450, 2.125, null, null, 0.001, 0.5, 123_456, null, 11.5, null));
-        metrics.add(
-                new Metrics(500, 2.0, 2.25, 2.5, 0.0018, 0.75, 123_457, 1_000_000L, 12.346, "Said \"no\"\n</script>"));
+        metrics.add(new Metrics(450, 2.125, null, null, null, 0.001, 0.5, 123_456, null, 11.5, null));
+        metrics.add(new Metrics(
+                500, 2.0, 2.25, 2.5, null, 0.0018, 0.75, 123_457, 1_000_000L, 12.346, "Said \"no\"\n</script>"));
 
         assertThat(Files.readString(file))
                 .isEqualTo("{\"step\":450,\"loss\":2.125,\"lr\":0.001,\"grad_norm\":0.5,"
@@ -63,8 +63,8 @@ class MetricsFileTest {
     @Test
     void whatWasWrittenIsReadAgain() throws IOException {
         List<Metrics> written = List.of(
-                new Metrics(450, 2.125, null, null, 0.001, 0.5, 123_456, null, 11.5, null),
-                new Metrics(500, 2.0, 2.25, 2.5, 0.0018, Double.POSITIVE_INFINITY, 7, 1L, 12.346, "a\u2028b\n"));
+                new Metrics(450, 2.125, null, null, null, 0.001, 0.5, 123_456, null, 11.5, null),
+                new Metrics(500, 2.0, 2.25, 2.5, null, 0.0018, Double.POSITIVE_INFINITY, 7, 1L, 12.346, "a\u2028b\n"));
         for (Metrics line : written) {
             metrics.add(line);
         }
@@ -81,7 +81,7 @@ class MetricsFileTest {
                         + "\"tokens_per_s\":123457,\"elapsed_s\":12.346,\"new\":1}\n");
 
         assertThat(MetricsFile.read(file))
-                .containsExactly(new Metrics(500, null, 2.25, 2.5, 0.0018, 0.75, 123_457, null, 12.346, null));
+                .containsExactly(new Metrics(500, null, 2.25, 2.5, null, 0.0018, 0.75, 123_457, null, 12.346, null));
     }
 
     @Test
@@ -94,7 +94,7 @@ class MetricsFileTest {
 
     @Test
     void numbersThatJsonDoesNotHaveStillMakeJson() throws IOException {
-        metrics.add(new Metrics(1, 2.0, 2.0, 2.0, 0.1, Double.POSITIVE_INFINITY, 1, 1L, 1, ""));
+        metrics.add(new Metrics(1, 2.0, 2.0, 2.0, null, 0.1, Double.POSITIVE_INFINITY, 1, 1L, 1, ""));
 
         JsonNode line = new ObjectMapper().readTree(Files.readString(file));
         assertThat(line.path("step").asInt()).isEqualTo(1);
@@ -209,7 +209,7 @@ class MetricsFileTest {
     }
 
     private static Metrics evaluation(int step) {
-        return new Metrics(step, 2.0, 2.0, 2.0, 0.1, 1.0, 100, 1L, 1, "text");
+        return new Metrics(step, 2.0, 2.0, 2.0, null, 0.1, 1.0, 100, 1L, 1, "text");
     }
 
     private List<Integer> steps() throws IOException {

@@ -70,8 +70,8 @@ class TensorBoardFileTest {
     @Test
     void everyValueHasItsTag() throws IOException {
         double before = System.currentTimeMillis() / 1000.0;
-        events.add(new Metrics(450, 2.125, null, null, 0.001, 0.5, 123_456, null, 11.5, null));
-        events.add(new Metrics(500, 2.0, 2.25, 2.5, 0.0018, 0.75, 123_457, 1_000_000L, 12.346, "la\nla"));
+        events.add(new Metrics(450, 2.125, null, null, null, 0.001, 0.5, 123_456, null, 11.5, null));
+        events.add(new Metrics(500, 2.0, 2.25, 2.5, null, 0.0018, 0.75, 123_457, 1_000_000L, 12.346, "la\nla"));
         double after = System.currentTimeMillis() / 1000.0;
 
         List<Event> read = EventsReader.read(file());
@@ -111,7 +111,7 @@ class TensorBoardFileTest {
 
     @Test
     void aLineOfAnOlderVersionHasNoLossOfItsBatch() throws IOException {
-        events.add(new Metrics(500, null, 2.25, 2.5, 0.0018, 0.75, 1, null, 1, null));
+        events.add(new Metrics(500, null, 2.25, 2.5, null, 0.0018, 0.75, 1, null, 1, null));
 
         assertThat(scalars(lastEvent())).doesNotContainKey("loss/batch").containsKey("loss/train");
     }
@@ -142,7 +142,7 @@ class TensorBoardFileTest {
                 "\ud83d\ude00 caf\u00e9 \u2028 \t \u0000"
             })
     void textIsShownAsItIs(String sample) throws IOException {
-        events.add(new Metrics(500, 2.0, 2.25, 2.5, 0.0018, 0.75, 1, 1L, 1, sample));
+        events.add(new Metrics(500, 2.0, 2.25, 2.5, null, 0.0018, 0.75, 1, 1L, 1, sample));
 
         Summary.Value value = text(lastEvent(), "sample");
         assertThat(EventsReader.text(value)).isEqualTo(sample);
@@ -165,7 +165,7 @@ class TensorBoardFileTest {
     @ParameterizedTest
     @ValueSource(doubles = {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY, -0.0, 1e-45, 1e300})
     void everyNumberIsWritten(double value) throws IOException {
-        events.add(new Metrics(7, value, value, value, value, value, 1, 1L, 1, ""));
+        events.add(new Metrics(7, value, value, value, null, value, value, 1, 1L, 1, ""));
 
         assertThat(scalars(lastEvent()))
                 .containsEntry("loss/batch", (float) value)
@@ -177,7 +177,7 @@ class TensorBoardFileTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 127, 128, 16_383, 16_384, Integer.MAX_VALUE})
     void stepsCanBeLarge(int step) throws IOException {
-        events.add(new Metrics(step, 2.0, null, null, 0.1, 1.0, Long.MAX_VALUE, null, 1, null));
+        events.add(new Metrics(step, 2.0, null, null, null, 0.1, 1.0, Long.MAX_VALUE, null, 1, null));
 
         assertThat(lastEvent().getStep()).isEqualTo(step);
         assertThat(scalars(lastEvent())).containsEntry("train/tokens_per_s", 9.223372e18f);
@@ -329,7 +329,7 @@ class TensorBoardFileTest {
     }
 
     private static Metrics evaluation(int step, double loss) {
-        return new Metrics(step, loss, loss, loss, 0.1, 1.0, 100, 1L, 1, "text");
+        return new Metrics(step, loss, loss, loss, null, 0.1, 1.0, 100, 1L, 1, "text");
     }
 
     /** The run's only file. */

@@ -187,6 +187,14 @@ abstract class DeviceTraining {
         assertThat(stopped.secondMoments()).containsExactly(whole.secondMoments());
         assertThat(stopped.state().valLoss()).isEqualTo(whole.state().valLoss());
         assertThat(stopped.state().trainLoss()).isEqualTo(whole.state().trainLoss());
+        assertThat(stopped.state().finalValLoss()).isEqualTo(whole.state().finalValLoss());
+        try (Backend backend = Backends.create("cpu", 1);
+                Scorer scorer = new Scorer(backend, Weights.of(model, whole.weights()))) {
+            assertThat(whole.state().finalValLoss())
+                    .isCloseTo(
+                            scorer.score(CORPUS.validationTokens()).nll(),
+                            within(precision == Precision.FP32 ? 1e-5 : 1e-2));
+        }
     }
 
     /** Begins the run of a folder or goes on with it, as a new process would. */

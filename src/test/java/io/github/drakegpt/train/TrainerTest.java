@@ -3,6 +3,7 @@ package io.github.drakegpt.train;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -17,8 +18,10 @@ import io.github.drakegpt.checkpoint.TrainingState;
 import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
+import io.github.drakegpt.model.Scorer;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tracking.Metrics;
 import io.github.drakegpt.tracking.MetricsFile;
 import io.github.drakegpt.tracking.MetricsRecorder;
 import java.io.IOException;
@@ -36,6 +39,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class TrainerTest {
@@ -216,6 +220,79 @@ class TrainerTest {
         assertThat(distance(load("half", model).weights(), whole)).isGreaterThan(1e-3);
     }
 
+    // ---------------------------------------------------------------------------------------------- the last loss
+
+    /** With dropout, and in passes that do not divide the split: what is measured at the end is what a scorer measures. */
+    @ParameterizedTest
+    @EnumSource
+    void theLastValLossIsOfTheWholeSplit(Quantization quantization) throws IOException {
+        ModelConfig model = model(Models.TRANSFORMER, 0.2f).withQuant(quantization);
+        TrainConfig config = config(c -> c.put("batch_size", 7).put("grad_accum", 2));
+        List<Double> told = new ArrayList<>();
+        TrainingListener record = new TrainingListener() {
+            @Override
+            public void onEvaluation(Evaluation evaluation) {
+                told.add(evaluation.finalValLoss());
+            }
+        };
+        TrainingState state = train(model, config, CORPUS, "run", 2, NEVER, record, metrics("run", model))
+                .state();
+
+        double whole;
+        try (Backend backend = Backends.create("cpu", 1);
+                Scorer scorer =
+                        new Scorer(backend, RunFolder.open(temp.resolve("run")).loadWeights())) {
+            whole = scorer.score(CORPUS.validationTokens()).nll();
+        }
+        assertThat(state.finalValLoss()).isCloseTo(whole, within(1e-6));
+        assertThat(state.valLoss()).as("of random batches").isNotCloseTo(whole, within(1e-6));
+        assertThat(state("run")).isEqualTo(state);
+        assertThat(told).containsExactly(null, state.finalValLoss());
+        assertThat(MetricsFile.read(temp.resolve("run").resolve(RunFolder.METRICS)))
+                .filteredOn(Metrics::isEvaluation)
+                .extracting(Metrics::finalValLoss)
+                .isEqualTo(told);
+    }
+
+    @Test
+    void onlyATrainingThatHasEndedHasALastValLoss() throws IOException {
+        ModelConfig model = model(Models.BIGRAM, 0);
+        TrainConfig config = config(c -> c.put("iters", 30));
+        int[] left = {20};
+        assertThat(train(model, config, CORPUS, "run", 1, () -> left[0]-- == 0).state())
+                .satisfies(state -> assertThat(state.step()).isEqualTo(20))
+                .returns(false, TrainingState::isFinished)
+                .satisfies(state -> assertThat(state.shownValLoss()).isEqualTo(state.valLoss()));
+        TrainingState ended = train(model, config, CORPUS, "run", 1, NEVER).state();
+        assertThat(ended.shownValLoss()).isEqualTo(ended.finalValLoss());
+
+        TrainConfig longer = config(c -> c.put("iters", 40));
+        int[] more = {5};
+        assertThat(train(model, longer, CORPUS, "run", 1, () -> more[0]-- == 0).state())
+                .returns(35, TrainingState::step)
+                .returns(false, TrainingState::isFinished);
+        train(model, longer, CORPUS, "run", 1, NEVER);
+        train(model, longer, CORPUS, "whole", 1, NEVER);
+        assertSameRun("run", "whole", model);
+    }
+
+    /** A run that an older version trained to its end. */
+    @Test
+    void aLastValLossThatIsMissingIsMeasured() throws IOException {
+        ModelConfig model = model(Models.BIGRAM, 0);
+        TrainingState ended =
+                train(model, config(c -> c), CORPUS, "run", 1, NEVER).state();
+        Path file = temp.resolve("run").resolve(RunFolder.STATE);
+        ObjectNode old = (ObjectNode) new ObjectMapper().readTree(file.toFile());
+        old.remove(List.of("final_val_loss", "sha256"));
+        Files.writeString(file, old.toString());
+        assertThat(state("run").isFinished()).isFalse();
+
+        assertThat(train(model, config(c -> c), CORPUS, "run", 1, NEVER).state())
+                .isEqualTo(ended);
+        assertThat(state("run")).isEqualTo(ended);
+    }
+
     // ---------------------------------------------------------------------------------------------- together
 
     /** With steps left over before the evaluations, at 100, where the loss is looked at, and at the end. */
@@ -316,6 +393,9 @@ class TrainerTest {
         assertThat(result.state().step()).isEqualTo(lastStep);
         assertThat(result.state().bestStep()).isEqualTo(5);
         assertThat(state("run")).isEqualTo(result.state());
+        assertThat(result.state().finalValLoss())
+                .as("the split is one window, and its estimate that of the same")
+                .isCloseTo(result.state().valLoss(), within(1e-6));
     }
 
     @Test
@@ -378,7 +458,9 @@ class TrainerTest {
     @Test
     void aFullDiskLeavesTheLastCheckpointWhole() throws IOException {
         ModelConfig model = model(Models.MULTI_HEAD, 0);
-        train(model, config(c -> c.put("iters", 10)), CORPUS, "good", 1, NEVER);
+        TrainConfig config = config(c -> c.put("iters", 30).put("eval_interval", 10));
+        int[] left = {10};
+        train(model, config, CORPUS, "good", 1, () -> left[0]-- == 0);
         TrainingListener full = new TrainingListener() {
             @Override
             public void onEvaluation(Evaluation evaluation) throws IOException {
@@ -388,8 +470,7 @@ class TrainerTest {
             }
         };
 
-        assertThatThrownBy(() -> train(
-                        model, config(c -> c.put("iters", 30).put("eval_interval", 10)), CORPUS, "run", 1, NEVER, full))
+        assertThatThrownBy(() -> train(model, config, CORPUS, "run", 1, NEVER, full))
                 .isInstanceOf(IOException.class)
                 .hasMessage("No space left on device");
         assertSameRun("run", "good", model);
@@ -522,7 +603,8 @@ class TrainerTest {
     }
 
     private static TrainingState withoutMeasurements(TrainingState state) {
-        return state.advanced(state.step(), 0, 0);
+        TrainingState same = state.advanced(state.step(), 0, 0);
+        return state.isFinished() ? same.finished(state.finalValLoss()) : same;
     }
 
     private static double distance(float[] a, float[] b) {
