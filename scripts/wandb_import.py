@@ -66,7 +66,7 @@ def read_object(file):
 
 
 def number(value):
-    """JSON has no NaN and no Infinity; metrics.jsonl has them as texts."""
+    """A value that is no number raises ValueError or TypeError."""
     return value if isinstance(value, int) else float(value)
 
 

@@ -30,13 +30,13 @@ class SetupCommandTest {
         assertThat(result.err()).isEmpty();
         assertThat(result.code()).isZero();
         assertThat(result.out())
-                .contains("data/sample/lyrics.csv, column Lyric", "81,392", "63 characters: \\n !\"',-.17:?ABC")
-                .contains("73,252 tokens train, 8,140 tokens val", out.toString())
+                .contains("data/sample/lyrics.csv, column Lyric", "601,053", "63 characters: \\n !\"',-.17:?ABC")
+                .contains("540,947 tokens train, 60,106 tokens val", out.toString())
                 .contains("  My grandad poured salt on the steps before sunrise,\n")
                 .endsWith("  So I learned to pay early and wear a scarf on\n");
         Corpus corpus = Corpus.read(out);
-        assertThat(corpus.train()).hasSize(73_252);
-        assertThat(out.resolve("corpus.json")).content().contains("\"column\" : \"Lyric\"", "\"characters\" : 81392");
+        assertThat(corpus.train()).hasSize(540_947);
+        assertThat(out.resolve("corpus.json")).content().contains("\"column\" : \"Lyric\"", "\"characters\" : 601053");
     }
 
     @Test

@@ -53,7 +53,7 @@ class CorporaTest {
         Corpora.Found found = Corpora.find(null, data.resolve("missing"));
 
         assertThat(found.description()).startsWith("the bundled sample ").endsWith("lyrics.csv");
-        assertThat(found.corpus().train().length + found.corpus().val().length).isEqualTo(81_392);
+        assertThat(found.corpus().train().length + found.corpus().val().length).isEqualTo(601_053);
         assertThat(found.corpus().tokenizer().size()).isEqualTo(63);
     }
 
