@@ -61,7 +61,7 @@ def read_object(file):
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise ValueError(f"{file} is damaged: it is no JSON object; take the file from a backup, or train the run again.")
+        raise ValueError(f"{file} is damaged: it is no JSON object; take the file from a backup, or make it again.")
     return value
 
 

@@ -9,12 +9,10 @@ public final class CorruptFileException extends IOException {
     private static final int MOST_SHOWN = 200; // names and values in damaged files have any length
 
     CorruptFileException(Path file, String what, Throwable cause) {
-        super(
-                file + " is damaged: " + shortened(what) + "; take the file from a backup, or train the run again.",
-                cause);
+        super(file + " is damaged: " + shortened(what) + "; take the file from a backup, or make it again.", cause);
     }
 
-    private static String shortened(String what) {
+    static String shortened(String what) {
         return what.length() <= MOST_SHOWN ? what : what.substring(0, MOST_SHOWN) + "...";
     }
 }

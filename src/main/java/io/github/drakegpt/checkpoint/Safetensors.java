@@ -37,18 +37,6 @@ public final class Safetensors {
     private static final String METADATA = "__metadata__";
     private static final int LENGTH_BYTES = 8;
     private static final long MAX_HEADER = 100_000_000;
-    private static final Map<String, Integer> BYTES = Map.ofEntries(
-            Map.entry("F64", 8),
-            Map.entry("F32", 4),
-            Map.entry("F16", 2),
-            Map.entry("BF16", 2),
-            Map.entry("I64", 8),
-            Map.entry("I32", 4),
-            Map.entry("I16", 2),
-            Map.entry("I8", 1),
-            Map.entry("U8", 1),
-            Map.entry("BOOL", 1));
-
     private static final JsonMapper JSON = JsonMapper.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
             .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
@@ -59,27 +47,28 @@ public final class Safetensors {
      *
      * @param content puts its elements into a buffer that has room for exactly these
      */
-    public record Source(String name, String dtype, Shape shape, Consumer<ByteBuffer> content) {
+    public record Source(String name, ElementType dtype, Shape shape, Consumer<ByteBuffer> content) {
         /** F32: {@code shape.size()} elements of {@code values} from {@code offset} on. */
         public Source(String name, Shape shape, float[] values, int offset) {
-            this(
-                    name,
-                    "F32",
-                    shape,
-                    buffer -> buffer.asFloatBuffer().put(values, offset, Math.toIntExact(shape.size())));
+            this(name, ElementType.F32, shape, values, offset);
+        }
+
+        /** The same, rounded to a type of floating point. */
+        Source(String name, ElementType dtype, Shape shape, float[] values, int offset) {
+            this(name, dtype, shape, buffer -> dtype.put(buffer, values, offset, Math.toIntExact(shape.size())));
         }
 
         /** U8: all of {@code values}. */
         public Source(String name, Shape shape, byte[] values) {
-            this(name, "U8", shape, buffer -> buffer.put(values));
+            this(name, ElementType.U8, shape, buffer -> buffer.put(values));
         }
 
         private int bytes() {
-            return Math.toIntExact(BYTES.get(dtype) * shape.size());
+            return Math.toIntExact(dtype.bytes() * shape.size());
         }
     }
 
-    private record Location(String dtype, Shape shape, long begin, long end) {}
+    private record Location(ElementType dtype, Shape shape, long begin, long end) {}
 
     private final Path file;
     private final ByteBuffer data;
@@ -101,7 +90,7 @@ public final class Safetensors {
         long offset = 0;
         for (Source tensor : tensors) {
             ObjectNode node = header.putObject(tensor.name());
-            node.put("dtype", tensor.dtype());
+            node.put("dtype", tensor.dtype().name());
             var shape = node.putArray("shape");
             for (int i = 0; i < tensor.shape().rank(); i++) {
                 shape.add(tensor.shape().dim(i));
@@ -127,6 +116,11 @@ public final class Safetensors {
     }
 
     // ---------------------------------------------------------------------------------------------- reading
+
+    /** Whether a file that begins with these bytes may be one: its header is a JSON object. */
+    static boolean is(byte[] beginning) {
+        return beginning.length > LENGTH_BYTES && beginning[LENGTH_BYTES] == '{';
+    }
 
     /**
      * Reads a whole file.
@@ -216,10 +210,9 @@ public final class Safetensors {
 
     private Location location(String name, JsonNode node) throws CorruptFileException {
         String dtype = node.path("dtype").asText();
-        Integer elementBytes = BYTES.get(dtype);
-        if (elementBytes == null) {
-            throw new CorruptFileException(file, "tensor " + name + " has the unknown type '" + dtype + "'", null);
-        }
+        ElementType type = ElementType.of(dtype)
+                .orElseThrow(() -> new CorruptFileException(
+                        file, "tensor " + name + " has the unknown type '" + dtype + "'", null));
         JsonNode dims = node.path("shape");
         boolean valid = dims.isArray();
         int[] shape = new int[valid ? dims.size() : 0];
@@ -236,7 +229,7 @@ public final class Safetensors {
         long end = offsets.get(1).asLong();
         Location location;
         try {
-            location = new Location(dtype, Shape.of(shape), begin, end);
+            location = new Location(type, Shape.of(shape), begin, end);
         } catch (IllegalArgumentException e) {
             throw new CorruptFileException(file, "tensor " + name + " has an impossible shape", e);
         }
@@ -244,8 +237,8 @@ public final class Safetensors {
         boolean fits = begin >= 0
                 && end >= begin
                 && end <= data.capacity()
-                && (end - begin) % elementBytes == 0
-                && (end - begin) / elementBytes == location.shape().size();
+                && (end - begin) % type.bytes() == 0
+                && (end - begin) / type.bytes() == location.shape().size();
         if (!fits) {
             throw new CorruptFileException(
                     file,
@@ -282,7 +275,7 @@ public final class Safetensors {
      * @throws CorruptFileException if it is missing, or has another type or shape
      */
     public void read(String name, Shape shape, float[] target, int offset) throws CorruptFileException {
-        FloatBuffer values = locate(name, "F32", shape).asFloatBuffer();
+        FloatBuffer values = locate(name, ElementType.F32, shape).asFloatBuffer();
         values.get(target, offset, values.capacity());
     }
 
@@ -293,7 +286,7 @@ public final class Safetensors {
      */
     public int[] readInts(String name, Shape shape) throws CorruptFileException {
         int[] values = new int[Math.toIntExact(shape.size())];
-        locate(name, "I32", shape).asIntBuffer().get(values);
+        locate(name, ElementType.I32, shape).asIntBuffer().get(values);
         return values;
     }
 
@@ -304,8 +297,16 @@ public final class Safetensors {
      */
     public byte[] readBytes(String name, Shape shape) throws CorruptFileException {
         byte[] values = new byte[Math.toIntExact(shape.size())];
-        locate(name, "U8", shape).get(values);
+        locate(name, ElementType.U8, shape).get(values);
         return values;
+    }
+
+    /** All tensors by name, of whatever types they are. */
+    Map<String, FileTensor> tensors() {
+        Map<String, FileTensor> all = new LinkedHashMap<>();
+        tensors.forEach((name, location) -> all.put(
+                name, new FileTensor(location.shape(), () -> location.dtype().toFloats(bytes(location)))));
+        return all;
     }
 
     /** SHA-256 of the file as it was read, in hexadecimal digits. */
@@ -318,18 +319,22 @@ public final class Safetensors {
         return new CorruptFileException(file, what, cause);
     }
 
-    private ByteBuffer locate(String name, String dtype, Shape shape) throws CorruptFileException {
+    private ByteBuffer locate(String name, ElementType dtype, Shape shape) throws CorruptFileException {
         Location location = tensors.get(name);
         if (location == null) {
             throw new CorruptFileException(file, "it has no tensor " + name, null);
         }
-        if (!location.dtype().equals(dtype) || !location.shape().equals(shape)) {
+        if (location.dtype() != dtype || !location.shape().equals(shape)) {
             throw new CorruptFileException(
                     file,
                     "tensor " + name + " is " + location.dtype() + " " + location.shape() + " where " + dtype + " "
                             + shape + " is needed",
                     null);
         }
+        return bytes(location);
+    }
+
+    private ByteBuffer bytes(Location location) {
         return data.slice((int) location.begin(), (int) (location.end() - location.begin()))
                 .order(ByteOrder.LITTLE_ENDIAN);
     }

@@ -45,12 +45,23 @@ public final class StateDict {
             String name = prefix + entry.name();
             int from = Math.toIntExact(entry.offset());
             file.read(name, entry.shape(), flat, from);
-            for (int i = from; i < from + entry.shape().size(); i++) {
-                if (!Float.isFinite(flat[i])) {
-                    throw file.corrupt("tensor " + name + " has values that are NaN or infinite", null);
-                }
+            if (!isFinite(flat, from, Math.toIntExact(entry.shape().size()))) {
+                throw file.corrupt(notFinite(name), null);
             }
         }
         return flat;
+    }
+
+    static boolean isFinite(float[] values, int from, int count) {
+        for (int i = from; i < from + count; i++) {
+            if (!Float.isFinite(values[i])) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    static String notFinite(String tensor) {
+        return "tensor " + tensor + " has values that are NaN or infinite";
     }
 }

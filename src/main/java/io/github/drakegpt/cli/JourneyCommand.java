@@ -123,7 +123,7 @@ final class JourneyCommand implements Callable<Integer> {
 
     /** @throws IllegalArgumentException if the options ask for another quantization than the stage's */
     private Settings settings(Stage stage) throws IOException {
-        Settings resolved = settings.resolve(false, stage.quantization(), false)
+        Settings resolved = settings.resolve(false, stage.quantization(), null)
                 .set("model.name", TextNode.valueOf(stage.model()), "journey");
         Quantization asked = resolved.model(1).quant(); // independent of the vocabulary
         if (asked != stage.quantization()) {

@@ -41,6 +41,7 @@ public final class Main implements Callable<Integer> {
             GenerateCommand.class,
             ScoreCommand.class,
             QuantizeCommand.class,
+            ImportCommand.class,
             BenchCommand.class,
             ProfileCommand.class,
             ReportCommand.class,

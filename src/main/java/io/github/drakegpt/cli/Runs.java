@@ -182,7 +182,7 @@ final class Runs {
             return Corpora.find(given);
         }
         String source = RunFolder.open(run).config().path("data").path("source").asText();
-        Path folder = Path.of(source);
-        return Files.isDirectory(folder) ? Corpora.find(folder) : Corpora.sample();
+        boolean isHere = !source.isEmpty() && Files.isDirectory(Path.of(source));
+        return isHere ? Corpora.find(Path.of(source)) : Corpora.sample();
     }
 }

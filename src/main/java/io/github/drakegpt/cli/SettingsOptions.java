@@ -2,6 +2,7 @@ package io.github.drakegpt.cli;
 
 import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.LongNode;
+import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.train.Settings;
 import java.io.IOException;
@@ -40,15 +41,16 @@ final class SettingsOptions {
 
     /** The default settings, overridden by the given ones, {@code --set} last. */
     Settings resolve(boolean scaled) throws IOException {
-        return resolve(scaled, Quantization.NONE, false);
+        return resolve(scaled, Quantization.NONE, null);
     }
 
     /**
-     * The same, with settings for a quantized model laid over the built-in configuration.
+     * The same, with settings for a quantized model laid over the built-in configuration, and over those the sizes of the
+     * run whose weights it begins with.
      *
-     * @param fromFullPrecision whether it begins with the weights of a run that is not quantized
+     * @param initFrom that run's model, or null
      */
-    Settings resolve(boolean scaled, Quantization quantization, boolean fromFullPrecision) throws IOException {
+    Settings resolve(boolean scaled, Quantization quantization, ModelConfig initFrom) throws IOException {
         Settings settings = new Settings();
         String builtIn = scaled ? "scaled" : "default";
         if (scaled) {
@@ -61,8 +63,11 @@ final class SettingsOptions {
         if (quantization != Quantization.NONE) {
             settings.quantize(quantization, builtIn, "--quant");
         }
+        if (initFrom != null) {
+            settings.resize(initFrom, "--init-from");
+        }
         layGiven(settings);
-        if (fromFullPrecision) {
+        if (initFrom != null && quantization != Quantization.NONE && initFrom.quant() == Quantization.NONE) {
             settings.warmUpQuantization(
                     "--init-from"); // depends on the number of steps, which may be among the given settings
             layGiven(settings);

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.TextNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.report.LiveServer;
@@ -71,7 +72,7 @@ final class TrainCommand implements Callable<Integer> {
             description = "Go on with files that have changed since the checkpoint was saved.")
     private boolean ignoreChecksums;
 
-    @Option(names = "--init-from", paramLabel = "DIR", description = "Begin with the weights of another run.")
+    @Option(names = "--init-from", paramLabel = "DIR", description = "Begin with the weights of another run, in a model of its sizes.")
     private Path initFrom;
 
     @Mixin
@@ -153,10 +154,8 @@ final class TrainCommand implements Callable<Integer> {
 
     private Settings resolve() throws IOException {
         Quantization quantization = quant == null ? Quantization.NONE : Quantization.of(quant);
-        boolean fromFullPrecision = initFrom != null
-                && quantization != Quantization.NONE
-                && RunFolder.open(initFrom).modelConfig().quant() == Quantization.NONE;
-        Settings resolved = settings.resolve(scale, quantization, fromFullPrecision);
+        ModelConfig begin = initFrom == null ? null : RunFolder.open(initFrom).modelConfig();
+        Settings resolved = settings.resolve(scale, quantization, begin);
         if (model != null) {
             resolved.set("model.name", TextNode.valueOf(model), "--model");
         }

@@ -109,6 +109,10 @@ final class TrainingRun {
             throws IOException {
         RunFolder folder = RunFolder.open(path);
         folder.requireTrainable();
+        if (!folder.config().has("data")) {
+            throw new IllegalArgumentException(path + " was imported without the corpus that it was trained on; begin a"
+                    + " new run with --init-from " + path + ".");
+        }
         if (!folder.config()
                 .path("data")
                 .path("sha256")

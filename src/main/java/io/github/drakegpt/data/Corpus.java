@@ -25,7 +25,9 @@ import java.util.PrimitiveIterator;
  */
 public final class Corpus {
     static final String INPUT = "input.txt";
-    static final String TRAIN = "train.bin";
+    /** The file that a folder has if it is a corpus. */
+    public static final String TRAIN = "train.bin";
+
     static final String VAL = "val.bin";
     static final String VOCAB = "vocab.json";
     private static final List<String> READ = List.of(TRAIN, VAL, VOCAB);

@@ -60,7 +60,7 @@ public final class KaggleDataset {
         }
         ZipEntry entry;
         byte[] csv;
-        try (SafeZip archive = new SafeZip(zip)) {
+        try (SafeZip archive = new SafeZip(zip, SafeZip.Limits.LYRICS)) {
             entry = find(artist, archive);
             csv = archive.read(entry);
         } catch (ZipException e) {

@@ -14,29 +14,51 @@ import java.util.zip.ZipException;
 import java.util.zip.ZipFile;
 
 /**
- * A zip archive from the internet. Entries are read into memory and never written to disk, so neither a path that
+ * A zip archive from elsewhere. Entries are read into memory and never written to disk, so neither a path that
  * leaves the folder nor a link can reach a file; an archive that tries is refused all the same, as is one that would
  * fill the memory.
  *
  * <p>All its errors are {@link ZipException}s whose message continues "the archive ...".
  */
-final class SafeZip implements AutoCloseable {
+public final class SafeZip implements AutoCloseable {
     private static final int MAX_ENTRIES = 10_000;
-    private static final long MAX_TOTAL_BYTES = 2L << 30;
-    private static final int MAX_ENTRY_BYTES = 256 << 20;
-    /** Lyrics shrink to a third; a file of one repeated byte shrinks to a thousandth. */
-    private static final int MAX_RATIO = 100;
 
     private static final Pattern DRIVE = Pattern.compile("[A-Za-z]:.*");
 
+    /**
+     * What an archive may unpack to.
+     *
+     * @param content what it holds, for messages
+     * @param entryBytes most of one entry
+     * @param ratio most times the size that an entry has in the archive
+     * @param totalBytes most of all entries together
+     */
+    public record Limits(String content, int entryBytes, int ratio, long totalBytes) {
+        private static final int DEFLATE_MAX_RATIO = 1032;
+        /** Room for causal masks, which shrink to nothing, in an archive of a small model. */
+        private static final int MASKS = 16 << 20;
+
+        private static final int MANY_TIMES = 100;
+
+        /** Lyrics shrink to a third; a file of one repeated byte shrinks to a thousandth. */
+        static final Limits LYRICS = new Limits("lyrics", 256 << 20, 100, 2L << 30);
+
+        /** Weights hardly shrink at all, what comes with them may. */
+        public static Limits weights(long archiveBytes) {
+            return new Limits("weights", Integer.MAX_VALUE - 8, DEFLATE_MAX_RATIO, MASKS + MANY_TIMES * archiveBytes);
+        }
+    }
+
     private final ZipFile zip;
+    private final Limits limits;
 
     /**
      * Opens an archive and checks all of its table of contents.
      *
      * @throws ZipException if it is damaged or unsafe
      */
-    SafeZip(Path file) throws IOException {
+    public SafeZip(Path file, Limits limits) throws IOException {
+        this.limits = limits;
         zip = new ZipFile(file.toFile());
         try {
             check();
@@ -47,7 +69,7 @@ final class SafeZip implements AutoCloseable {
     }
 
     /** The files in it, folders left out. */
-    List<ZipEntry> entries() {
+    public List<ZipEntry> entries() {
         return Collections.list(zip.entries()).stream()
                 .map(entry -> (ZipEntry) entry)
                 .filter(entry -> !entry.isDirectory())
@@ -59,7 +81,7 @@ final class SafeZip implements AutoCloseable {
      *
      * @throws ZipException if they are damaged, or more than the table of contents says
      */
-    byte[] read(ZipEntry entry) throws IOException {
+    public byte[] read(ZipEntry entry) throws IOException {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         CRC32 crc = new CRC32();
         try (InputStream in = zip.getInputStream(entry)) {
@@ -92,10 +114,11 @@ final class SafeZip implements AutoCloseable {
                 throw new ZipException("has an unsafe path, " + CharTokenizer.printable(name));
             }
             total += entry.getSize();
-            if (entry.getSize() > MAX_ENTRY_BYTES
-                    || total > MAX_TOTAL_BYTES
-                    || entry.getSize() / MAX_RATIO > Math.max(entry.getCompressedSize(), 1024)) {
-                throw new ZipException("would unpack to far more than lyrics need, at " + name);
+            if (entry.getSize() < 0 // as more than a long can count
+                    || entry.getSize() > limits.entryBytes()
+                    || total > limits.totalBytes()
+                    || entry.getSize() / limits.ratio() > Math.max(entry.getCompressedSize(), 1024)) {
+                throw new ZipException("would unpack to far more than " + limits.content() + " need, at " + name);
             }
         }
     }

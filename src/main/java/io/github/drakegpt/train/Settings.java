@@ -11,6 +11,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.exc.InvalidFormatException;
 import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
+import com.fasterxml.jackson.databind.node.BooleanNode;
 import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -110,6 +111,20 @@ public final class Settings {
     public Settings quantize(Quantization quantization, String builtIn, String source) {
         merge(root, readBuiltIn("quant-" + builtIn), "", source);
         return set("model.quant", TextNode.valueOf(quantization.label()), source);
+    }
+
+    /**
+     * Gives the model the sizes of another, so that it takes that one's weights.
+     *
+     * @param source what asks for it
+     */
+    public Settings resize(ModelConfig other, String source) {
+        set("model.context_length", IntNode.valueOf(other.contextLength()), source);
+        set("model.embedding_dim", IntNode.valueOf(other.embeddingDim()), source);
+        set("model.head_size", IntNode.valueOf(other.headSize()), source);
+        set("model.num_heads", IntNode.valueOf(other.numHeads()), source);
+        set("model.num_layers", IntNode.valueOf(other.numLayers()), source);
+        return set("model.final_norm", BooleanNode.valueOf(other.finalNorm()), source);
     }
 
     /**
@@ -220,15 +235,25 @@ public final class Settings {
     }
 
     /**
-     * The config.json of a run on a corpus.
+     * The config.json of a run on a corpus that is not here.
      *
-     * @return sections {@code model}, {@code train}, {@code device} and {@code data}
+     * @return sections {@code model}, {@code train} and {@code device}
      */
-    public ObjectNode config(Corpus corpus) throws IOException {
+    public ObjectNode config(int vocabSize) {
         ObjectNode config = JsonNodeFactory.instance.objectNode();
-        config.set("model", JSON.valueToTree(model(corpus.tokenizer().size())));
+        config.set("model", JSON.valueToTree(model(vocabSize)));
         config.set("train", JSON.valueToTree(train()));
         config.set("device", JSON.valueToTree(device()));
+        return config;
+    }
+
+    /**
+     * The config.json of a run on a corpus.
+     *
+     * @return the same, and the section {@code data}
+     */
+    public ObjectNode config(Corpus corpus) throws IOException {
+        ObjectNode config = config(corpus.tokenizer().size());
         config.putObject("data")
                 .put("source", corpus.name())
                 .put("train_tokens", corpus.train().length)

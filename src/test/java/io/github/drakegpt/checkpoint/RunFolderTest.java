@@ -187,7 +187,7 @@ class RunFolderTest {
         assertThatThrownBy(() -> RunFolder.open(path))
                 .isInstanceOf(CorruptFileException.class)
                 .hasMessage(path.resolve("vocab.json") + " is damaged: it has 6 characters where the model has 5; "
-                        + "take the file from a backup, or train the run again.");
+                        + "take the file from a backup, or make it again.");
     }
 
     // ---------------------------------------------------------------------------------------------- save and load
@@ -708,7 +708,7 @@ class RunFolderTest {
         assertThatThrownBy(call)
                 .isInstanceOf(CorruptFileException.class)
                 .hasMessageStartingWith(path.resolve(name) + " is damaged: ")
-                .hasMessageEndingWith("; take the file from a backup, or train the run again.")
+                .hasMessageEndingWith("; take the file from a backup, or make it again.")
                 .hasMessageNotContaining("\n");
     }
 }

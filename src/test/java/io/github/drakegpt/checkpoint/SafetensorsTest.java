@@ -507,6 +507,6 @@ class SafetensorsTest {
         assertThat(e.getMessage())
                 .startsWith(file + " is damaged: ")
                 .contains(message)
-                .endsWith("; take the file from a backup, or train the run again.");
+                .endsWith("; take the file from a backup, or make it again.");
     }
 }
