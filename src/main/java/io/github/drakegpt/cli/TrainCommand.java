@@ -72,7 +72,10 @@ final class TrainCommand implements Callable<Integer> {
             description = "Go on with files that have changed since the checkpoint was saved.")
     private boolean ignoreChecksums;
 
-    @Option(names = "--init-from", paramLabel = "DIR", description = "Begin with the weights of another run, in a model of its sizes.")
+    @Option(
+            names = "--init-from",
+            paramLabel = "DIR",
+            description = "Begin with the weights of another run, in a model of its sizes.")
     private Path initFrom;
 
     @Mixin

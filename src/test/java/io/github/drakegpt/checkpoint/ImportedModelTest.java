@@ -3,12 +3,14 @@ package io.github.drakegpt.checkpoint;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.nn.Init;
 import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.quant.Quantization;
+import io.github.drakegpt.tensor.Shape;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -16,8 +18,10 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
@@ -140,7 +144,7 @@ class ImportedModelTest {
         assertThat(vocabulary(Files.writeString(folder.resolve("edited.txt"), CHARACTERS + "\n"))
                         .corpus())
                 .isEmpty();
-        io.github.drakegpt.data.CharTokenizer.of(CHARACTERS).write(folder.resolve("vocab.json"));
+        CharTokenizer.of(CHARACTERS).write(folder.resolve("vocab.json"));
         assertThat(vocabulary(folder.resolve("vocab.json")).corpus()).isEmpty();
         assertThat(vocabulary(folder).corpus()).isEmpty(); // a run's
     }
@@ -393,7 +397,7 @@ class ImportedModelTest {
     private void changed(String tensor, float[] values) throws IOException {
         Map<String, FileTensor> tensors =
                 new LinkedHashMap<>(Safetensors.read(safetensors()).tensors());
-        java.util.List<Safetensors.Source> sources = new java.util.ArrayList<>();
+        List<Safetensors.Source> sources = new ArrayList<>();
         for (Map.Entry<String, FileTensor> entry : tensors.entrySet()) {
             if (!entry.getKey().equals(tensor)) {
                 sources.add(new Safetensors.Source(
@@ -404,7 +408,7 @@ class ImportedModelTest {
             }
         }
         if (values != null) {
-            sources.add(new Safetensors.Source(tensor, io.github.drakegpt.tensor.Shape.of(values.length), values, 0));
+            sources.add(new Safetensors.Source(tensor, Shape.of(values.length), values, 0));
         }
         Path file = folder.resolve("changed.safetensors");
         try (var out = Files.newOutputStream(file)) {
