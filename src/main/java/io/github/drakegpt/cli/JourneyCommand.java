@@ -14,6 +14,7 @@ import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.report.LiveServer;
 import io.github.drakegpt.report.Progression;
+import io.github.drakegpt.report.QuantizationCost;
 import io.github.drakegpt.report.ReportPage;
 import io.github.drakegpt.report.RunReport;
 import io.github.drakegpt.train.Settings;
@@ -22,6 +23,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -39,7 +41,8 @@ import picocli.CommandLine.Option;
         mixinStandardHelpOptions = true,
         description = {
             "Trains the six models one after the other on one corpus, each adding something to the one before, then the"
-                    + " last one with weights of 1.58 bits and of one; prints a table and a sample of each and writes a report.",
+                    + " last one with weights of 1.58 bits and of one, and in full precision with the settings of these; prints a"
+                    + " table and a sample of each and writes a report.",
             "Run again with the same settings, it goes on where it was interrupted."
         })
 final class JourneyCommand implements Callable<Integer> {
@@ -60,7 +63,7 @@ final class JourneyCommand implements Callable<Integer> {
             paramLabel = "NAME",
             split = ",",
             description = "Only these models, with commas between them.")
-    private List<String> models = Stage.ALL.stream().map(Stage::name).toList();
+    private List<String> models = JourneyRun.ALL.stream().map(JourneyRun::name).toList();
 
     @Option(
             names = "--out",
@@ -83,12 +86,12 @@ final class JourneyCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        Map<Stage, Settings> resolved = new LinkedHashMap<>();
-        for (Stage stage : models.stream().map(Stage::of).toList()) {
-            Settings stageSettings = settings(stage);
-            device.layOver(stageSettings);
-            stageSettings.train(); // wrong settings are refused before a folder is made
-            resolved.put(stage, stageSettings);
+        Map<JourneyRun, Settings> resolved = new LinkedHashMap<>();
+        for (JourneyRun part : models.stream().map(JourneyRun::of).toList()) {
+            Settings partSettings = settings(part);
+            device.layOver(partSettings);
+            partSettings.train(); // wrong settings are refused before a folder is made
+            resolved.put(part, partSettings);
         }
         List<Row> rows = new ArrayList<>();
         try (LiveServer page = live.serve();
@@ -99,14 +102,14 @@ final class JourneyCommand implements Callable<Integer> {
             log.info("Corpus {}", corpus.description());
             Folder ours = Folder.make(out); // else two journeys would train each other's models
             try (ours) {
-                for (Stage stage : resolved.keySet()) {
-                    TrainingRun run = open(backend, out.resolve(stage.name()), resolved.get(stage), corpus);
+                for (JourneyRun part : resolved.keySet()) {
+                    TrainingRun run = open(backend, out.resolve(part.name()), resolved.get(part), corpus);
                     TrainingResult result = run.train(interrupts, progress, LiveOption.sinks(page, run.folder()));
                     if (result.end() == TrainingResult.End.INTERRUPTED) {
                         log.info("To go on: give the same command again.");
                         return 0;
                     }
-                    rows.add(new Row(stage, run.folder(), result, run.sample(SAMPLE_LENGTH)));
+                    rows.add(new Row(part, run.folder(), result, run.sample(SAMPLE_LENGTH)));
                 }
                 profile(backend, rows, corpus);
             }
@@ -115,28 +118,32 @@ final class JourneyCommand implements Callable<Integer> {
                 RunReport.read(rows.stream().map(row -> row.folder().path()).toList());
         print(rows);
         Progression.of(reports).forEach(JourneyCommand::print);
+        QuantizationCost.of(reports).forEach(cost -> System.out.println(cost.sentence()));
         Path report = out.resolve(REPORT);
         ReportPage.write(report, reports);
         log.info("Report {}", report);
         return 0;
     }
 
-    /** @throws IllegalArgumentException if the options ask for another quantization than the stage's */
-    private Settings settings(Stage stage) throws IOException {
-        Settings resolved = settings.resolve(false, stage.quantization(), null)
+    /** @throws IllegalArgumentException if the options ask for another quantization than the run's */
+    private Settings settings(JourneyRun part) throws IOException {
+        Stage stage = part.stage();
+        Settings resolved = settings.resolve(false, part.hasQuantizedSettings() ? stage.quantization() : null, null)
                 .set("model.name", TextNode.valueOf(stage.model()), "journey");
         Quantization asked = resolved.model(1).quant(); // independent of the vocabulary
         if (asked != stage.quantization()) {
-            throw new IllegalArgumentException("model.quant is " + asked.label() + ", where " + stage.name() + " has "
-                    + stage.quantization().label() + "; leave it out, and choose stages with --models.");
+            throw new IllegalArgumentException("model.quant is " + asked.label() + ", where " + part.name() + " has "
+                    + stage.quantization().label() + "; leave it out, and choose runs with --models.");
         }
         return resolved;
     }
 
-    /** Measures the speed of the quantized models and of the one in full precision. */
+    /** Measures the speed of the quantized models and of those in full precision. */
     private static void profile(Backend backend, List<Row> rows, Corpora.Found corpus) throws IOException {
         List<RunFolder> transformers = rows.stream()
-                .filter(row -> row.stage().model().equals(Models.TRANSFORMER))
+                .filter(row -> row.part().stage().model().equals(Models.TRANSFORMER))
+                .sorted(Comparator.comparing(
+                        row -> !row.part().isReference())) // the others are compared with the first
                 .map(Row::folder)
                 .toList();
         if (transformers.size() > 1) {
@@ -146,7 +153,7 @@ final class JourneyCommand implements Callable<Integer> {
         }
     }
 
-    private record Row(Stage stage, RunFolder folder, TrainingResult result, String sample) {}
+    private record Row(JourneyRun part, RunFolder folder, TrainingResult result, String sample) {}
 
     /** Continues a run with the same settings; moves one with other settings out of the way. */
     private static TrainingRun open(Backend backend, Path folder, Settings settings, Corpora.Found corpus)
@@ -185,13 +192,13 @@ final class JourneyCommand implements Callable<Integer> {
         Table table = new Table("model", "parameters", "weight bytes", "train loss", "val loss", "seconds", "steps/s");
         double seconds = 0;
         for (Row row : rows) {
-            System.out.println("=== " + row.stage().name() + ": " + row.stage().adds());
+            System.out.println("=== " + row.part().name() + ": " + row.part().adds());
             System.out.println(Terminal.shown(row.sample().strip()));
             System.out.println();
             TrainingState state = row.result().state();
             seconds += state.elapsedSeconds();
             table.add(
-                    row.stage().name(),
+                    row.part().name(),
                     String.format(Locale.ROOT, "%,d", row.result().parameters()),
                     String.format(Locale.ROOT, "%,d", Weights.bytes(row.folder().modelConfig())),
                     String.format(Locale.ROOT, "%.4f", state.trainLoss()),

@@ -185,8 +185,7 @@ final class Progress implements TrainingListener, AutoCloseable {
         String end = switch (result.end()) {
             case COMPLETED -> "done";
             case OUT_OF_PATIENCE ->
-                "stopped early: no lower estimate of the val loss since step "
-                        + result.state().bestStep();
+                "stopped early: no lower val loss since step " + result.state().bestStep();
             case INTERRUPTED -> "interrupted";
         };
         TrainingState state = result.state();

@@ -41,13 +41,14 @@ final class SettingsOptions {
 
     /** The default settings, overridden by the given ones, {@code --set} last. */
     Settings resolve(boolean scaled) throws IOException {
-        return resolve(scaled, Quantization.NONE, null);
+        return resolve(scaled, null, null);
     }
 
     /**
-     * The same, with settings for a quantized model laid over the built-in configuration, and over those the sizes of the
-     * run whose weights it begins with.
+     * The same, with the settings that suit quantized models laid over the built-in configuration, and over those the sizes
+     * of the run whose weights it begins with.
      *
+     * @param quantization may be none, for a model to compare quantized ones with; null to leave those settings out
      * @param initFrom that run's model, or null
      */
     Settings resolve(boolean scaled, Quantization quantization, ModelConfig initFrom) throws IOException {
@@ -60,14 +61,15 @@ final class SettingsOptions {
             builtIn = config;
             settings.overlay(config);
         }
-        if (quantization != Quantization.NONE) {
+        if (quantization != null) {
             settings.quantize(quantization, builtIn, "--quant");
         }
         if (initFrom != null) {
             settings.resize(initFrom, "--init-from");
         }
         layGiven(settings);
-        if (initFrom != null && quantization != Quantization.NONE && initFrom.quant() == Quantization.NONE) {
+        boolean rounds = quantization != null && quantization != Quantization.NONE;
+        if (rounds && initFrom != null && initFrom.quant() == Quantization.NONE) {
             settings.warmUpQuantization(
                     "--init-from"); // depends on the number of steps, which may be among the given settings
             layGiven(settings);

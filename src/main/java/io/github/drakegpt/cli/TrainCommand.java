@@ -48,8 +48,8 @@ final class TrainCommand implements Callable<Integer> {
             names = "--quant",
             paramLabel = "NAME",
             description =
-                    "Round TransformerLM's weights while training: none, bitnet (1 bit) or b1.58; with the schedule"
-                            + " and the norms that suit it.")
+                    "Round TransformerLM's weights while training: bitnet (1 bit) or b1.58, with the schedule and the norms"
+                            + " that suit it; none: in full precision with the same, to compare with.")
     private String quant;
 
     @Option(
@@ -156,7 +156,7 @@ final class TrainCommand implements Callable<Integer> {
     }
 
     private Settings resolve() throws IOException {
-        Quantization quantization = quant == null ? Quantization.NONE : Quantization.of(quant);
+        Quantization quantization = quant == null ? null : Quantization.of(quant);
         ModelConfig begin = initFrom == null ? null : RunFolder.open(initFrom).modelConfig();
         Settings resolved = settings.resolve(scale, quantization, begin);
         if (model != null) {

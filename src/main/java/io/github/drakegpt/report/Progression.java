@@ -54,7 +54,7 @@ public record Progression(List<Step> steps) {
         int first = byModel.keySet().iterator().next(); // of the models whose parts the next step adds
         for (Map.Entry<Integer, List<RunReport>> model : byModel.entrySet()) {
             List<RunReport> seeds = List.copyOf(model.getValue());
-            double valLoss = meanValLoss(seeds);
+            double valLoss = RunReport.meanValLoss(seeds);
             steps.add(new Step(
                     seeds.get(0).stage(),
                     Models.NAMES.subList(first, model.getKey() + 1).stream()
@@ -68,13 +68,6 @@ public record Progression(List<Step> steps) {
             first = model.getKey() + 1;
         }
         return new Progression(List.copyOf(steps));
-    }
-
-    private static double meanValLoss(List<RunReport> runs) {
-        return runs.stream()
-                .mapToDouble(run -> run.valLoss().getAsDouble())
-                .average()
-                .orElseThrow();
     }
 
     /** The largest change up or down, which the longest bar stands for. */

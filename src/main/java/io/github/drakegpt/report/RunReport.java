@@ -172,6 +172,14 @@ public record RunReport(
         return Double.isFinite(loss) ? OptionalDouble.of(loss) : OptionalDouble.empty();
     }
 
+    /** Mean val loss of some runs that have one. */
+    static double meanValLoss(List<RunReport> runs) {
+        return runs.stream()
+                .mapToDouble(run -> run.valLoss().getAsDouble())
+                .average()
+                .orElseThrow();
+    }
+
     /** Planned steps of the training. */
     public int iters() {
         return config.at("/train/iters").asInt();

@@ -105,6 +105,7 @@ public final class Settings {
     /**
      * Lays over the settings that were found best for training a quantized model.
      *
+     * @param quantization may be none, to train in full precision what quantized models are compared with
      * @param builtIn the configuration whose sizes it has
      * @param source what asks for it
      */

@@ -2,7 +2,9 @@ package io.github.drakegpt.cli;
 
 import static io.github.drakegpt.cli.TinyRuns.assertFails;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.checkpoint.RunFolder;
@@ -33,7 +35,7 @@ class JourneyCommandTest {
     @Test
     void trainsTheSixModelsAndTheQuantizedOnesAndComparesThem() throws IOException {
         List<String> stages = new ArrayList<>(TrainCommandTest.MODELS);
-        stages.addAll(List.of("TransformerLM-b1.58", "TransformerLM-bitnet"));
+        stages.addAll(List.of("TransformerLM-bitnet-schedule", "TransformerLM-b1.58", "TransformerLM-bitnet"));
         Cli.Result result = journey();
 
         assertThat(result.code()).as(result.err()).isZero();
@@ -41,8 +43,18 @@ class JourneyCommandTest {
         assertThat(result.err()).endsWith("Report " + out.resolve("report.html") + "\n");
         String report = Files.readString(out.resolve("report.html"));
         assertThat(stages).allSatisfy(stage -> assertThat(report).contains("\"name\":\"" + stage + "\""));
-        for (String stage : List.of("TransformerLM", "TransformerLM-b1.58", "TransformerLM-bitnet")) {
-            assertThat(out.resolve(stage).resolve(RunFolder.PROFILE)).exists();
+        for (String stage : stages.subList(5, stages.size())) {
+            JsonNode profile = new ObjectMapper()
+                    .readTree(out.resolve(stage).resolve(RunFolder.PROFILE).toFile());
+            assertThat(RunFolder.open(out.resolve(stage)).state().finalValLoss())
+                    .as("the training's and the profile's of %s", stage)
+                    .isCloseTo(profile.path("val_loss").asDouble(), within(1e-6));
+        }
+        for (String quant : List.of("b1.58", "bitnet")) {
+            assertThat(result.out())
+                    .containsPattern("(?m)^TransformerLM-" + quant + ": [+-]0\\.\\d{3} nats per character against full"
+                            + " precision with the same settings \\(TransformerLM-bitnet-schedule\\), \\d+\\.\\d times"
+                            + " smaller, \\d+\\.\\d\\d times the decode speed\\.$");
         }
         assertThat(result.out().lines().filter(line -> line.startsWith("=== ")))
                 .extracting(line -> line.substring(4, line.indexOf(':')))

@@ -14,6 +14,8 @@ import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.Safetensors;
 import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.model.Models;
+import io.github.drakegpt.report.QuantizationCost;
+import io.github.drakegpt.report.RunReport;
 import io.github.drakegpt.tracking.Metrics;
 import io.github.drakegpt.tracking.MetricsFile;
 import java.io.IOException;
@@ -175,6 +177,15 @@ class TrainCommandTest {
         float[] values = new float[(int) file.shape(name).size()];
         file.read(name, file.shape(name), values, 0);
         return values;
+    }
+
+    @Test
+    void quantNoneTrainsWhatQuantizedRunsAreComparedWith() throws IOException {
+        TinyRuns.train(corpus, run, "--quant", "none");
+        TinyRuns.train(corpus, temp.resolve("ternary"), "--quant", "b1.58");
+        assertThat(QuantizationCost.of(RunReport.read(List.of(run, temp.resolve("ternary")))))
+                .as("runs that differ in nothing but the weights")
+                .hasSize(1);
     }
 
     /** The built-in settings first, then what --quant brings, then what the user says. */
