@@ -24,6 +24,8 @@ module io.github.drakegpt {
     requires static java.desktop;
     requires static jdk.httpserver;
     requires static me.tongfei.progressbar;
+    requires static org.jline.reader;
+    requires static org.jline.terminal;
 
     exports io.github.drakegpt;
     exports io.github.drakegpt.tensor;

@@ -3,13 +3,15 @@ package io.github.drakegpt.cli;
 import io.github.drakegpt.checkpoint.RunFolder;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** The options that select a run. */
 final class RunOptions {
     @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run to use.")
-    private Path run;
+    private List<Path> run = List.of();
 
     @Option(
             names = "--model",
@@ -22,6 +24,21 @@ final class RunOptions {
 
     /** The selected run with the selected weights. */
     RunFolder find() throws IOException {
-        return checkpoint.of(Runs.find(run, model));
+        if (run.size() > 1) {
+            throw new IllegalArgumentException("One run is used at a time; give a single --run.");
+        }
+        return checkpoint.of(Runs.find(run.isEmpty() ? null : run.get(0), model));
+    }
+
+    /** All selected runs, for a command that takes several. */
+    List<RunFolder> findAll() throws IOException {
+        if (run.size() < 2) {
+            return List.of(find());
+        }
+        List<RunFolder> found = new ArrayList<>();
+        for (Path folder : run) {
+            found.add(checkpoint.of(Runs.find(folder, model)));
+        }
+        return found;
     }
 }

@@ -66,6 +66,11 @@ public final class TextSource {
         return lower.endsWith(".csv") || lower.endsWith(".csv.gz");
     }
 
+    /** Reads plain text from a stream, see {@link #read(Path, String)}. */
+    public static String read(InputStream in, String shownName) throws IOException {
+        return read(in, false, shownName, LYRIC_COLUMN);
+    }
+
     /** Like {@link #read(Path, String)}, for a file whose name does not tell its format. */
     static String read(Path file, boolean csv, String shownName, String column) throws IOException {
         if (Files.isDirectory(file)) {
