@@ -25,7 +25,7 @@ public final class GenerationOptions {
     }
 
     /**
-     * Begins with the defaults: 500 characters, drawn from the model's own distribution.
+     * Begins with the defaults: 500 characters, a temperature of 0.8, and the 40 most likely characters.
      *
      * @return a builder
      */
@@ -49,8 +49,8 @@ public final class GenerationOptions {
     /** Collects options; the defaults hold for those that are not set. */
     public static final class Builder {
         private int length = 500;
-        private float temperature = 1;
-        private int topK;
+        private float temperature = 0.8f;
+        private int topK = 40;
         private float topP = 1;
         private Long seed;
 
@@ -70,7 +70,8 @@ public final class GenerationOptions {
         /**
          * Divides the logits.
          *
-         * @param temperature 0 always takes the most likely character; 1 by default
+         * @param temperature 0 always takes the most likely character, 1 draws from the model's own distribution; 0.8 by
+         *     default
          * @return this
          */
         public Builder temperature(float temperature) {
@@ -81,7 +82,7 @@ public final class GenerationOptions {
         /**
          * Draws only from the k most likely characters.
          *
-         * @param topK k; 0, the default, for all
+         * @param topK k, 40 by default; 0 for all
          * @return this
          */
         public Builder topK(int topK) {
