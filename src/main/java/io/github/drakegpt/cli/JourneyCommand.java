@@ -17,6 +17,7 @@ import io.github.drakegpt.report.Progression;
 import io.github.drakegpt.report.QuantizationCost;
 import io.github.drakegpt.report.ReportPage;
 import io.github.drakegpt.report.RunReport;
+import io.github.drakegpt.report.SeedGroup;
 import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
@@ -117,8 +118,9 @@ final class JourneyCommand implements Callable<Integer> {
         List<RunReport> reports =
                 RunReport.read(rows.stream().map(row -> row.folder().path()).toList());
         print(rows);
-        Progression.of(reports).forEach(JourneyCommand::print);
-        QuantizationCost.of(reports).forEach(cost -> System.out.println(cost.sentence()));
+        List<SeedGroup> groups = SeedGroup.of(reports);
+        Progression.of(groups).forEach(JourneyCommand::print);
+        QuantizationCost.of(groups).forEach(cost -> System.out.println(cost.sentence()));
         Path report = out.resolve(REPORT);
         ReportPage.write(report, reports);
         log.info("Report {}", report);
@@ -221,7 +223,7 @@ final class JourneyCommand implements Callable<Integer> {
             double change = step.change().orElse(0.0);
             long length = Math.round(BAR_LENGTH * Math.abs(change) / progression.largestChange());
             table.add(
-                    step.stage().name(),
+                    step.group().stage().name(),
                     String.format(Locale.ROOT, "%8.4f", step.valLoss()),
                     step.change().isEmpty() ? "" : String.format(Locale.ROOT, "%+.3f", change),
                     (change < 0 ? "#" : "+").repeat((int) length));

@@ -3,6 +3,7 @@ package io.github.drakegpt.cli;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.report.CurvesImage;
 import io.github.drakegpt.report.CurvesPicture;
+import io.github.drakegpt.report.MetricsCsv;
 import io.github.drakegpt.report.ReportPage;
 import io.github.drakegpt.report.RunReport;
 import java.io.IOException;
@@ -36,7 +37,7 @@ import picocli.CommandLine.Parameters;
             "Examples:",
             "  report runs/journey",
             "  report runs/journey/TransformerLM runs/laptop --out comparison.html",
-            "  report runs/journey --svg curves.svg"
+            "  report runs/journey --svg curves.svg --csv metrics.csv"
         })
 final class ReportCommand implements Callable<Integer> {
     @Parameters(
@@ -61,35 +62,43 @@ final class ReportCommand implements Callable<Integer> {
     @Option(names = "--png", paramLabel = "FILE", description = "The same in pixels, light.")
     private Path png;
 
+    @Option(
+            names = "--csv",
+            paramLabel = "FILE",
+            description = "Also write all metrics as a CSV, a row for each recorded step of each run.")
+    private Path csv;
+
     @Override
     public Integer call() throws IOException {
         if (folders.isEmpty() && !Files.isDirectory(Runs.FOLDER)) {
             throw new IOException(
                     "There are no runs under " + Runs.FOLDER + " yet; train one, or give the folder of a run.");
         }
-        Set<Path> files = new HashSet<>();
-        for (Path file : Stream.of(out, svg, png).filter(Objects::nonNull).toList()) {
-            if (!files.add(file.toAbsolutePath().normalize())) {
+        Set<Path> places = new HashSet<>();
+        for (Path file : Stream.of(out, svg, png, csv).filter(Objects::nonNull).toList()) {
+            if (!places.add(file.toAbsolutePath().normalize())) {
                 throw new IllegalArgumentException(
-                        "The page and each picture need a file of their own; give another name than " + file + ".");
+                        "The page, each picture and the CSV need a file of their own; give another name than " + file
+                                + ".");
             }
         }
         List<RunReport> reports = Runs.reports(folders.isEmpty() ? List.of(Runs.FOLDER) : folders);
-        List<CurvesPicture.Curve> curves = reports.stream()
-                .map(run -> new CurvesPicture.Curve(run.name(), run.metrics()))
-                .toList();
-        Map<Path, byte[]> pictures = new LinkedHashMap<>(); // drawn before the first file is written
+        List<CurvesPicture.Curve> curves = CurvesPicture.Curve.of(reports);
+        Map<Path, byte[]> files = new LinkedHashMap<>(); // made before the first is written
         if (svg != null) {
-            pictures.put(svg, CurvesPicture.svg(curves).getBytes(StandardCharsets.UTF_8));
+            files.put(svg, CurvesPicture.svg(curves).getBytes(StandardCharsets.UTF_8));
         }
         if (png != null) {
-            pictures.put(png, CurvesImage.png(curves));
+            files.put(png, CurvesImage.png(curves));
+        }
+        if (csv != null) {
+            files.put(csv, MetricsCsv.of(reports).getBytes(StandardCharsets.UTF_8));
         }
         ReportPage.write(out, reports);
         System.out.println(out);
-        for (Map.Entry<Path, byte[]> picture : pictures.entrySet()) {
-            AtomicFiles.write(picture.getKey(), picture.getValue());
-            System.out.println(picture.getKey());
+        for (Map.Entry<Path, byte[]> file : files.entrySet()) {
+            AtomicFiles.write(file.getKey(), file.getValue());
+            System.out.println(file.getKey());
         }
         return 0;
     }

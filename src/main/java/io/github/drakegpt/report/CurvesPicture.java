@@ -4,6 +4,7 @@ import io.github.drakegpt.tracking.Metrics;
 import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.DoubleSummaryStatistics;
 import java.util.List;
 import java.util.Locale;
 import java.util.TreeMap;
@@ -14,8 +15,9 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * The loss curves of runs as a picture, an SVG: validation solid and training dashed, on shared axes. The same runs give the
- * same bytes. Runs that were not evaluated yet are left out.
+ * The loss curves of runs as a picture, an SVG: validation solid and training dashed, on shared axes. Runs of several seeds
+ * are one line, their mean, in a band from the lowest to the highest. The same runs give the same bytes. Runs that were not
+ * evaluated yet are left out.
  */
 public final class CurvesPicture {
     /** Pixels across. */
@@ -42,18 +44,36 @@ public final class CurvesPicture {
     private static final int KEY_ROWS = 6;
     private static final int KEY_LINE = 26; // a piece of a run's line before its loss
 
-    /** Share of the steps in which a line may come from above the picture. */
-    private static final double BEGINNING = 0.1;
+    private static final int ENOUGH = 20; // losses of which some can tower above the others
+    private static final double LEAST_SPAN = 0.1; // of losses, so that those that hardly differ look so
 
     private static final int TICKS = 8; // at most, about, on each axis
 
-    /** A run's name and its metrics, by ascending steps. */
-    public record Curve(String name, List<Metrics> metrics) {}
+    /**
+     * @param slot of the palette
+     * @param runs the metrics of each seed's run, by ascending steps
+     */
+    public record Curve(String name, int slot, List<List<Metrics>> runs) {
+        /** The curves of some runs, those of several seeds as one. */
+        public static List<Curve> of(List<RunReport> runs) {
+            List<SeedGroup> groups = SeedGroup.of(runs);
+            List<Integer> slots = Palette.slots(groups);
+            return IntStream.range(0, groups.size())
+                    .mapToObj(i -> new Curve(
+                            groups.get(i).name(),
+                            slots.get(i),
+                            groups.get(i).runs().stream()
+                                    .map(RunReport::metrics)
+                                    .toList()))
+                    .toList();
+        }
+    }
 
-    private record Point(int step, double loss) {}
+    /** The mean loss of some runs after a step, between the lowest and the highest. */
+    private record Point(int step, double loss, double low, double high) {}
 
     /** A curve that can be drawn. */
-    private record Line(int run, String name, List<Point> val, List<Point> train) {
+    private record Line(int slot, String name, boolean hasBand, List<Point> val, List<Point> train) {
         Point end() {
             return val.get(val.size() - 1);
         }
@@ -82,8 +102,13 @@ public final class CurvesPicture {
     private final Axis losses;
 
     private CurvesPicture(List<Curve> curves) {
-        lines = IntStream.range(0, curves.size())
-                .mapToObj(run -> line(run, curves.get(run)))
+        lines = curves.stream()
+                .map(curve -> new Line(
+                        curve.slot(),
+                        curve.name(),
+                        curve.runs().size() > 1,
+                        points(curve.runs(), Metrics::shownValLoss),
+                        points(curve.runs(), Metrics::trainLoss)))
                 .filter(line -> !line.val().isEmpty())
                 .toList();
         if (lines.isEmpty()) {
@@ -111,18 +136,19 @@ public final class CurvesPicture {
         return new CurvesPicture(curves).draw(false);
     }
 
-    private static Line line(int run, Curve curve) {
-        return new Line(
-                run,
-                curve.name(),
-                points(curve.metrics(), Metrics::shownValLoss),
-                points(curve.metrics(), Metrics::trainLoss));
-    }
-
-    private static List<Point> points(List<Metrics> metrics, Function<Metrics, Double> loss) {
-        return metrics.stream()
+    private static List<Point> points(List<List<Metrics>> runs, Function<Metrics, Double> loss) {
+        TreeMap<Integer, DoubleSummaryStatistics> steps = new TreeMap<>();
+        runs.stream()
+                .flatMap(List::stream)
                 .filter(at -> loss.apply(at) != null && Math.abs(loss.apply(at)) <= Float.MAX_VALUE) // as losses are
-                .map(at -> new Point(at.step(), loss.apply(at)))
+                .forEach(at -> steps.computeIfAbsent(at.step(), step -> new DoubleSummaryStatistics())
+                        .accept(loss.apply(at)));
+        return steps.entrySet().stream()
+                .map(at -> new Point(
+                        at.getKey(),
+                        at.getValue().getAverage(),
+                        at.getValue().getMin(),
+                        at.getValue().getMax()))
                 .toList();
     }
 
@@ -142,22 +168,39 @@ public final class CurvesPicture {
     }
 
     /**
-     * From slightly below the lowest loss to slightly above the highest one after the beginning: including the loss of
-     * an untrained model would compress the rest of the curve. The end of a line is always visible.
+     * From slightly below the lowest loss to slightly above the highest one, or above most where a few tower above them: the
+     * first losses of a model would compress the rest of the curves. The end of a line is always visible.
      */
     private Axis losses() {
-        double low = points().mapToDouble(Point::loss).min().orElseThrow();
-        double beginning = BEGINNING * points().mapToInt(Point::step).max().orElseThrow();
-        double high = Stream.concat(
-                        points().filter(point -> point.step() > beginning),
-                        lines.stream().map(Line::end))
-                .mapToDouble(Point::loss)
-                .max()
-                .orElseThrow();
-        double margin = 0.04 * (high - low);
-        double least = 1e-3 * Math.max(1, Math.max(Math.abs(low), Math.abs(high))); // for losses that hardly differ
-        margin = Math.max(margin, least);
+        double low = points().mapToDouble(Point::low).min().orElseThrow();
+        double high = points().mapToDouble(Point::high).max().orElseThrow();
+        high = Math.min(high, cut(low, high));
+        double magnitude = Math.max(Math.abs(low), Math.abs(high));
+        double least = Math.max(LEAST_SPAN, 0.02 * magnitude);
+        double margin = Math.max(0.04 * (high - low), (least - (high - low)) / 2);
         return new Axis(low - margin, high + margin, PLOT_BOTTOM, PLOT_TOP, tick(high - low + 2 * margin));
+    }
+
+    /**
+     * Above which a few high losses would press the rest together, infinite if none do: above nine tenths of all or, where
+     * there are few, above all but the first of each line.
+     */
+    private double cut(double low, double high) {
+        double[] all = points().mapToDouble(Point::loss).sorted().toArray();
+        boolean isFew = all.length < ENOUGH;
+        double most = isFew
+                ? lines.stream()
+                        .flatMap(line -> Stream.concat(
+                                line.val().stream().skip(1),
+                                line.train().stream().skip(1)))
+                        .mapToDouble(Point::high)
+                        .max()
+                        .orElse(low)
+                : low + 1.15 * (all[(int) (0.9 * (all.length - 1))] - low);
+        double cut = Math.max(
+                most,
+                lines.stream().mapToDouble(line -> line.end().high()).max().orElseThrow());
+        return high - low > (isFew ? 2.5 : 1.3) * (cut - low) ? cut : Double.POSITIVE_INFINITY;
     }
 
     private Stream<Point> points() {
@@ -205,10 +248,14 @@ public final class CurvesPicture {
                 WIDTH,
                 PLOT_BOTTOM - PLOT_TOP));
         svg.append("<g fill=\"none\" stroke-linejoin=\"round\" stroke-linecap=\"butt\" clip-path=\"url(#plot)\">\n");
+        lines.stream().filter(Line::hasBand).forEach(this::band);
         svg.append("<g class=\"train\">\n");
         lines.forEach(line -> curve(line, line.train(), Palette.TRAIN_DASH));
         svg.append("</g>\n<g class=\"val\">\n");
-        lines.forEach(line -> curve(line, line.val(), Palette.dash(line.run())));
+        lines.forEach(line -> curve(line, line.val(), List.of()));
+        svg.append("</g>\n<g class=\"mark\">\n");
+        lines.forEach(line ->
+                line.val().forEach(point -> mark(line, steps.pixel(point.step()), losses.pixel(point.loss()))));
         svg.append("</g>\n</g>\n");
         if (labelled) {
             labels();
@@ -235,26 +282,29 @@ public final class CurvesPicture {
                         labelled
                                 ? ".train{stroke-width:1.25;stroke-opacity:.7}.val{stroke-width:2.25}\n"
                                 : ".train{stroke-width:1;stroke-opacity:.4}.val{stroke-width:1.5}\n")
-                .append(".lead{stroke-opacity:.45}text{font-variant-numeric:tabular-nums}\n");
-        theme("#1f2328", "#59636e", "#e4e7eb", Palette.LIGHT_BACKGROUND, Palette.Colour::light);
+                .append(".band{fill-opacity:.18}text{font-variant-numeric:tabular-nums}\n");
+        theme("#1f2328", "#59636e", "#e4e7eb", "#b4bac2", Palette.LIGHT_BACKGROUND, Palette.Colour::light);
         if (dark) {
             svg.append("@media (prefers-color-scheme:dark){\n");
-            theme("#f0f3f6", "#9aa4af", "#30363d", Palette.DARK_BACKGROUND, Palette.Colour::dark);
+            theme("#f0f3f6", "#9aa4af", "#30363d", "#59626d", Palette.DARK_BACKGROUND, Palette.Colour::dark);
             svg.append("}\n");
         }
         svg.append("</style>\n");
     }
 
-    private void theme(String ink, String muted, String grid, String page, Function<Palette.Colour, String> colour) {
+    private void theme(
+            String ink, String muted, String grid, String lead, String page, Function<Palette.Colour, String> colour) {
         svg.append(String.format(
                 Locale.ROOT,
-                ".page{fill:%s;stroke:%s}.ink{fill:%s}.muted{fill:%s}.grid{stroke:%s}.axis{stroke:%s}\n",
+                ".page{fill:%s;stroke:%s}.ink{fill:%s}.muted{fill:%s}.grid{stroke:%s}.axis{stroke:%s}.lead{stroke:%s}.hollow{fill:%s}\n",
                 page,
                 grid,
                 ink,
                 muted,
                 grid,
-                muted));
+                muted,
+                lead,
+                page));
         new TreeSet<>(lines.stream().map(CurvesPicture::colourOf).toList())
                 .forEach(index -> svg.append(String.format(
                         Locale.ROOT,
@@ -266,7 +316,7 @@ public final class CurvesPicture {
     }
 
     private static int colourOf(Line line) {
-        return line.run() % Palette.COLOURS.size();
+        return line.slot() % Palette.COLOURS.size();
     }
 
     /** The title, the key to solid and dashed lines, and the title of the axis of losses. */
@@ -327,7 +377,24 @@ public final class CurvesPicture {
         return String.format(Locale.ROOT, "%,." + digits + "f", loss + 0.0); // not -0
     }
 
-    /** A line through all points, or a dot for a single one. */
+    /** Between the lowest and the highest loss of the seeds. */
+    private void band(Line line) {
+        StringBuilder outline = new StringBuilder();
+        line.val().forEach(point -> add(outline, point.step(), point.high()));
+        for (int i = line.val().size() - 1; i >= 0; i--) {
+            add(outline, line.val().get(i).step(), line.val().get(i).low());
+        }
+        svg.append(String.format("<path class=\"band f%d\" d=\"%sZ\"/>\n", colourOf(line), outline));
+    }
+
+    private void add(StringBuilder path, int step, double loss) {
+        path.append(path.isEmpty() ? 'M' : 'L')
+                .append(number(steps.pixel(step)))
+                .append(' ')
+                .append(number(losses.pixel(loss)));
+    }
+
+    /** A line through all points, with the dots of its slot, or a dot for a single one. */
     private void curve(Line line, List<Point> points, List<Integer> dash) {
         if (points.size() == 1) {
             dot(line, points.get(0), "2");
@@ -345,6 +412,19 @@ public final class CurvesPicture {
                 number(steps.pixel(point.step())),
                 number(losses.pixel(point.loss())),
                 radius));
+    }
+
+    /** A dot of a slot that has some. */
+    private void mark(Line line, double x, double y) {
+        if (Palette.mark(line.slot()) != Palette.Mark.NONE) {
+            svg.append(String.format(
+                    Locale.ROOT,
+                    "<circle class=\"s%d %s\" stroke-width=\"1.5\" cx=\"%s\" cy=\"%s\" r=\"3\"/>\n",
+                    colourOf(line),
+                    Palette.mark(line.slot()) == Palette.Mark.FULL ? "f" + colourOf(line) : "hollow",
+                    number(x),
+                    number(y)));
+        }
     }
 
     /** Of points in the same column of pixels, draws only the first, the lowest, the highest and the last. */
@@ -365,10 +445,7 @@ public final class CurvesPicture {
                                 column.get(column.size() - 1))
                         .distinct()
                         .sorted(Comparator.comparing(Point::step))
-                        .forEach(point -> path.append(path.isEmpty() ? 'M' : 'L')
-                                .append(number(steps.pixel(point.step())))
-                                .append(' ')
-                                .append(number(losses.pixel(point.loss())))));
+                        .forEach(point -> add(path, point.step(), point.loss())));
         return path.toString();
     }
 
@@ -396,8 +473,7 @@ public final class CurvesPicture {
             double end = steps.pixel(line.end().step());
             svg.append(String.format(
                     Locale.ROOT,
-                    "<path class=\"lead s%d\" fill=\"none\" d=\"M%s %sH%sL%s %sh4\"/>\n",
-                    colourOf(line),
+                    "<path class=\"lead\" fill=\"none\" d=\"M%s %sH%sL%s %sh4\"/>\n",
                     number(end),
                     number(wanted[i]),
                     number(right + 6),
@@ -471,12 +547,12 @@ public final class CurvesPicture {
             Line line = lines.get(i);
             svg.append(String.format(
                     Locale.ROOT,
-                    "<path class=\"s%d\" stroke-width=\"2.25\"%s d=\"M%s %sh%d\"/>",
+                    "<path class=\"s%d\" stroke-width=\"2.25\" d=\"M%s %sh%d\"/>",
                     colourOf(line),
-                    dashes(Palette.dash(line.run())),
                     number(x),
                     number(y),
                     KEY_LINE));
+            mark(line, x + KEY_LINE / 2.0, y);
             text("muted", x + KEY_LINE + 8, y + BASELINE, loss(line), "");
             int length = (int) ((columnWidth - KEY_LINE - 8 - LOSS_WIDTH - 8) / CHARACTER);
             text("ink", x + KEY_LINE + 8 + LOSS_WIDTH, y + BASELINE, shortened(line.name(), length), "");

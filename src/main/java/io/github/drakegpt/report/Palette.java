@@ -1,9 +1,15 @@
 package io.github.drakegpt.report;
 
+import io.github.drakegpt.model.Stage;
+import java.util.BitSet;
+import java.util.Comparator;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 
 /**
- * Colours and dashes of runs' lines. The colours are distinct for people who lack one of the three kinds of cones, and
+ * Colours and marks of runs' lines. The colours are distinct for people who lack one of the three kinds of cones, and
  * each has a contrast of at least 3 to 1 with its background (PaletteTest measures both).
  */
 public final class Palette {
@@ -26,21 +32,53 @@ public final class Palette {
             new Colour("#147685", "#6be9fe"), // cyan
             new Colour("#702767", "#c260a7")); // plum
 
-    /** Lengths of dashes and gaps, in pixels, of the first eight runs' lines (none: solid), the next eight's, and so on. */
-    public static final List<List<Integer>> DASHES = List.of(List.of(), List.of(14, 3), List.of(14, 3, 3, 3));
+    /** A dot at each evaluation. */
+    public enum Mark {
+        NONE,
+        FULL,
+        HOLLOW;
 
-    /** Dashes of the training split's losses, whose lines are thinner too. */
+        /** The name in the page's data. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** Dashes of the training split's losses, whose lines are thinner too; no other line is dashed. */
     public static final List<Integer> TRAIN_DASH = List.of(3, 3);
+
+    private static final int SLOTS = COLOURS.size() * Mark.values().length;
 
     private Palette() {}
 
-    /** The colour of a run, counted from 0. */
-    public static Colour colour(int run) {
-        return COLOURS.get(run % COLOURS.size());
+    /** The colour of a slot. */
+    public static Colour colour(int slot) {
+        return COLOURS.get(slot % COLOURS.size());
     }
 
-    /** The dashes of a run's line. */
-    public static List<Integer> dash(int run) {
-        return DASHES.get(run / COLOURS.size() % DASHES.size());
+    /** The marks of a slot's lines: slots of the same colour have different ones. */
+    public static Mark mark(int slot) {
+        return Mark.values()[slot / COLOURS.size() % Mark.values().length];
+    }
+
+    /**
+     * A slot for each group, all different as far as there are slots. Each takes the one of its model's stage if it is free,
+     * else the next that is; older groups choose first, so that they keep theirs when newer ones are added.
+     */
+    public static List<Integer> slots(List<SeedGroup> groups) {
+        Map<SeedGroup, Integer> slots = new IdentityHashMap<>();
+        BitSet taken = new BitSet(SLOTS);
+        groups.stream()
+                .sorted(Comparator.comparing(SeedGroup::created).thenComparing(SeedGroup::name))
+                .forEach(group -> {
+                    int wanted = Stage.ALL.indexOf(group.stage()) % COLOURS.size();
+                    int slot = taken.get(wanted) ? taken.nextClearBit(0) : wanted;
+                    taken.set(slot);
+                    slots.put(group, slot);
+                    if (taken.cardinality() == SLOTS) {
+                        taken.clear();
+                    }
+                });
+        return groups.stream().map(slots::get).toList();
     }
 }

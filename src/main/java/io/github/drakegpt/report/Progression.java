@@ -1,7 +1,6 @@
 package io.github.drakegpt.report;
 
 import io.github.drakegpt.model.Models;
-import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -26,19 +25,22 @@ public record Progression(List<Step> steps) {
      * A model in the progression.
      *
      * @param adds the parts that it has and the step before has not
-     * @param runs of this model, with one seed each
+     * @param group its runs
      * @param valLoss their mean, in nats per token
      * @param change of the val loss from the step before; empty for the first step
      */
-    public record Step(Stage stage, String adds, List<RunReport> runs, double valLoss, Optional<Double> change) {}
+    public record Step(SeedGroup group, String adds, double valLoss, Optional<Double> change) {}
 
-    /** The progressions that some runs make, in the order of their first runs. Runs without a val loss are left out. */
-    public static List<Progression> of(List<RunReport> runs) {
-        return runs.stream()
-                .filter(run -> run.stage().quantization() == Quantization.NONE)
-                .filter(run -> run.valLoss().isPresent())
+    /** The progressions that some groups make, in the order of their first ones. Only groups of finished runs count. */
+    public static List<Progression> of(List<SeedGroup> groups) {
+        return groups.stream()
+                .filter(group -> group.stage().quantization() == Quantization.NONE)
+                .filter(group ->
+                        group.valLoss().isPresent() && group.runs().stream().allMatch(RunReport::isFinished))
                 .collect(Collectors.groupingBy(
-                        run -> run.settingsBut(MODEL, RunReport.SEED), LinkedHashMap::new, Collectors.toList()))
+                        group -> group.first().settingsBut(MODEL, RunReport.SEED),
+                        LinkedHashMap::new,
+                        Collectors.toList()))
                 .values()
                 .stream()
                 .map(Progression::ofAlike)
@@ -46,25 +48,21 @@ public record Progression(List<Step> steps) {
                 .toList();
     }
 
-    private static Progression ofAlike(List<RunReport> runs) {
-        Map<Integer, List<RunReport>> byModel = runs.stream()
-                .collect(Collectors.groupingBy(
-                        run -> Models.NAMES.indexOf(run.stage().model()), TreeMap::new, Collectors.toList()));
+    private static Progression ofAlike(List<SeedGroup> alike) {
+        TreeMap<Integer, SeedGroup> byModel = new TreeMap<>();
+        alike.forEach(
+                group -> byModel.putIfAbsent(Models.NAMES.indexOf(group.stage().model()), group));
         List<Step> steps = new ArrayList<>();
-        int first = byModel.keySet().iterator().next(); // of the models whose parts the next step adds
-        for (Map.Entry<Integer, List<RunReport>> model : byModel.entrySet()) {
-            List<RunReport> seeds = List.copyOf(model.getValue());
-            double valLoss = RunReport.meanValLoss(seeds);
-            steps.add(new Step(
-                    seeds.get(0).stage(),
-                    Models.NAMES.subList(first, model.getKey() + 1).stream()
-                            .map(Models::adds)
-                            .collect(Collectors.joining(", ")),
-                    seeds,
-                    valLoss,
-                    steps.isEmpty()
-                            ? Optional.empty()
-                            : Optional.of(valLoss - steps.get(steps.size() - 1).valLoss())));
+        int first = byModel.firstKey(); // of the models whose parts the next step adds
+        for (Map.Entry<Integer, SeedGroup> model : byModel.entrySet()) {
+            String adds = Models.NAMES.subList(first, model.getKey() + 1).stream()
+                    .map(Models::adds)
+                    .collect(Collectors.joining(", "));
+            double valLoss = model.getValue().valLoss().getAsDouble();
+            Optional<Double> change = steps.isEmpty()
+                    ? Optional.empty()
+                    : Optional.of(valLoss - steps.get(steps.size() - 1).valLoss());
+            steps.add(new Step(model.getValue(), adds, valLoss, change));
             first = model.getKey() + 1;
         }
         return new Progression(List.copyOf(steps));

@@ -19,20 +19,26 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 import java.util.Base64;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 
 /**
- * The report: one HTML file that needs no other and no network. Runs are data in it, as JSON; {@code page.js} makes
- * charts and tables of them. The page may run only its own scripts and styles, which its content security policy lists
+ * The report: one HTML file that needs no other and no network. Runs are data in it, as JSON; its scripts make charts
+ * and tables of them. The page may run only its own scripts and styles, which its content security policy lists
  * by hash, so that no text of a run can become code.
  */
 public final class ReportPage {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final MathContext DIGITS =
             new MathContext(8); // far more digits than are shown, so that rounding twice does no harm
+
+    private static final List<String> SCRIPTS = List.of("elements.js", "runs.js", "charts.js", "page.js");
 
     private ReportPage() {}
 
@@ -55,8 +61,7 @@ public final class ReportPage {
         root.set("palette", palette());
         ArrayNode all = root.putArray("runs");
         runs.forEach(run -> all.add(run(run)));
-        ArrayNode progressions = root.putArray("progressions");
-        Progression.of(runs).forEach(progression -> progressions.add(progression(progression, runs)));
+        compare(runs, root);
         try {
             return JSON.writeValueAsString(root)
                     .replace("<", "\\u003c") // outside of strings JSON has none of these
@@ -79,7 +84,11 @@ public final class ReportPage {
             light.add(colour.light());
             dark.add(colour.dark());
         }
-        palette.set("dashes", JSON.valueToTree(Palette.DASHES));
+        palette.set(
+                "marks",
+                JSON.valueToTree(Arrays.stream(Palette.Mark.values())
+                        .map(Palette.Mark::label)
+                        .toList()));
         palette.set("trainDash", JSON.valueToTree(Palette.TRAIN_DASH));
         return palette;
     }
@@ -124,15 +133,46 @@ public final class ReportPage {
         return node;
     }
 
-    private static ObjectNode progression(Progression progression, List<RunReport> runs) {
+    /** Adds what runs are beside each other; they and their groups are referred to by number. */
+    private static void compare(List<RunReport> runs, ObjectNode root) {
+        List<SeedGroup> groups = SeedGroup.of(runs);
+        Map<RunReport, Integer> places = places(runs);
+        ArrayNode grouped = root.putArray("groups");
+        List<Integer> slots = Palette.slots(groups);
+        for (int i = 0; i < groups.size(); i++) {
+            ArrayNode members = grouped.addObject()
+                    .put("name", groups.get(i).name())
+                    .put("slot", slots.get(i))
+                    .putArray("runs");
+            groups.get(i).runs().forEach(run -> members.add(places.get(run)));
+        }
+        Map<SeedGroup, Integer> groupPlaces = places(groups);
+        ArrayNode progressions = root.putArray("progressions");
+        Progression.of(groups).forEach(progression -> progressions.add(progression(progression, groupPlaces)));
+        ArrayNode costs = root.putArray("quantizationCosts");
+        for (QuantizationCost cost : QuantizationCost.of(groups)) {
+            costs.addObject()
+                    .put("quantized", groupPlaces.get(cost.quantized()))
+                    .put("full", groupPlaces.get(cost.full()))
+                    .put("sentence", cost.sentence());
+        }
+    }
+
+    private static <T> Map<T, Integer> places(List<T> list) {
+        Map<T, Integer> places = new IdentityHashMap<>();
+        for (int i = 0; i < list.size(); i++) {
+            places.put(list.get(i), i);
+        }
+        return places;
+    }
+
+    private static ObjectNode progression(Progression progression, Map<SeedGroup, Integer> places) {
         ObjectNode node = JsonNodeFactory.instance.objectNode().put("sentence", progression.sentence());
         node.set("largestChange", number(progression.largestChange()));
         ArrayNode steps = node.putArray("steps");
         for (Progression.Step step : progression.steps()) {
             ObjectNode each =
-                    steps.addObject().put("model", step.stage().name()).put("adds", step.adds());
-            ArrayNode places = each.putArray("runs");
-            step.runs().forEach(run -> places.add(runs.indexOf(run)));
+                    steps.addObject().put("group", places.get(step.group())).put("adds", step.adds());
             each.set("valLoss", number(step.valLoss()));
             each.set("change", number(step.change().orElse(null)));
         }
@@ -191,7 +231,7 @@ public final class ReportPage {
     private static byte[] page(String data, String connect) {
         String style = resource("uPlot.min.css") + "\n" + resource("page.css");
         String charts = resource("uPlot.iife.min.js");
-        String script = resource("page.js");
+        String script = SCRIPTS.stream().map(ReportPage::resource).collect(Collectors.joining("\n"));
         String policy = "default-src 'none'; script-src " + hash(charts) + " " + hash(script) + "; style-src "
                 + hash(style) + "; img-src data:; connect-src " + connect + "; base-uri 'none'; form-action 'none'";
         // in the order of the page: filled-in text is not searched again

@@ -15,6 +15,7 @@ import io.github.drakegpt.tracking.MetricsFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -27,6 +28,7 @@ import java.util.OptionalDouble;
  * state.
  *
  * @param name that tells the run from others
+ * @param created when the folder was made
  * @param config the resolved settings
  * @param state of the newest checkpoint, if there is one
  * @param metrics by ascending steps
@@ -39,6 +41,7 @@ import java.util.OptionalDouble;
 public record RunReport(
         String name,
         Path folder,
+        FileTime created,
         ObjectNode config,
         ModelConfig model,
         Optional<TrainingState> state,
@@ -66,6 +69,7 @@ public record RunReport(
         return new RunReport(
                 String.valueOf(named.getFileName()),
                 path,
+                Files.getLastModifiedTime(path.resolve(RunFolder.VOCAB)), // which is written once
                 run.config(),
                 run.modelConfig(),
                 run.hasCheckpoint() ? Optional.of(run.state()) : Optional.empty(),
@@ -122,7 +126,18 @@ public record RunReport(
 
     private RunReport withName(String other) {
         return new RunReport(
-                other, folder, config, model, state, metrics, parameters, weightBytes, weightsOnly, machine, profile);
+                other,
+                folder,
+                created,
+                config,
+                model,
+                state,
+                metrics,
+                parameters,
+                weightBytes,
+                weightsOnly,
+                machine,
+                profile);
     }
 
     private static Optional<JsonNode> json(Path file) throws IOException {
@@ -157,6 +172,11 @@ public record RunReport(
         return settings;
     }
 
+    /** The seed of its random numbers; empty if its settings do not tell. */
+    public Optional<String> seed() {
+        return Optional.ofNullable(RunFolder.settings(config).get(SEED));
+    }
+
     /**
      * Val loss at the newest evaluation: over the whole split if training has ended with it, else an estimate. Empty before
      * the first, and if it is no number.
@@ -172,12 +192,12 @@ public record RunReport(
         return Double.isFinite(loss) ? OptionalDouble.of(loss) : OptionalDouble.empty();
     }
 
-    /** Mean val loss of some runs that have one. */
-    static double meanValLoss(List<RunReport> runs) {
-        return runs.stream()
-                .mapToDouble(run -> run.valLoss().getAsDouble())
-                .average()
-                .orElseThrow();
+    /** Whether training has come to its end: it was neither interrupted nor is it going on. */
+    public boolean isFinished() {
+        int recorded = metrics.isEmpty() ? 0 : metrics.get(metrics.size() - 1).step();
+        return recorded >= iters()
+                || state.filter(saved -> saved.isFinished() || saved.step() >= iters())
+                        .isPresent();
     }
 
     /** Planned steps of the training. */

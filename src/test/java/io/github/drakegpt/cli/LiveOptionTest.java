@@ -102,7 +102,10 @@ class LiveOptionTest {
                     corpus, run, "--live", "0", "--set", "train.iters=1000000", "--set", "train.eval_interval=20"));
             int port = port();
             browser.go("http://localhost:" + port + "/");
-            browser.await("#status", text -> text.matches("step [\\d,]+ of 1,000,000, validation loss .*tokens/s"));
+            browser.await(
+                    "#status-text",
+                    text -> text.matches(
+                            "step [\\d,]+ of 1,000,000, .* elapsed, about .* left, validation loss .*tokens/s"));
             browser.js("document.querySelector('#loss-charts details').open = true");
             int rows = rows(browser, 3);
             browser.find("input[name=losses][value=val]").click();
@@ -110,21 +113,21 @@ class LiveOptionTest {
             assertThat(table(browser).get(0)).containsExactly("20", first(Metrics::valLoss)); // what was chosen stays
 
             browser.go("http://localhost:" + port + "/");
-            browser.await("#status", text -> text.startsWith("step "));
+            browser.await("#status-text", text -> text.startsWith("step "));
             browser.js("document.querySelector('#loss-charts details').open = true");
             rows(browser, rows);
             assertThat(table(browser).get(0)).containsExactly("20", first(Metrics::valLoss), first(Metrics::trainLoss));
 
             process.destroy(); // like Ctrl-C
-            browser.await("#status", text -> text.contains("Training has ended: interrupted at step "));
+            browser.await("#status-text", text -> text.contains("Training has ended: interrupted at step "));
             assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
             assertThat(process.exitValue()).as(err()).isZero();
 
             int stopped = RunFolder.open(run).state().step();
             process = start("train", "--resume", run.toString(), "--live", "" + port, "--data", "" + corpus);
-            browser.await("#status", text -> !text.contains("ended") && step(text) > stopped);
+            browser.await("#status-text", text -> !text.contains("ended") && step(text) > stopped);
             process.destroy();
-            String end = browser.await("#status", text -> text.contains("Training has ended: "));
+            String end = browser.await("#status-text", text -> text.contains("Training has ended: "));
             assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
             int last = RunFolder.open(run).state().step();
             assertThat(end)

@@ -292,6 +292,7 @@ class ReportBrowserTest {
     void thePageDoesNotScrollSideways(int width) {
         browser.size(width, 740);
         browser.js("document.querySelectorAll('figure details').forEach(details => details.open = true)");
+        browser.awaitFrames(); // the charts are drawn anew
         press(Keys.HOME);
 
         assertThat(browser.find(READOUT).isDisplayed()).isTrue();

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.report.CurvesPicture;
+import io.github.drakegpt.tracking.Metrics;
+import io.github.drakegpt.tracking.MetricsFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -13,7 +15,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** {@code report --svg} and {@code --png}. */
+/** {@code report --svg}, {@code --png} and {@code --csv}. */
 class ReportPictureTest {
     @TempDir
     Path temp;
@@ -38,6 +40,25 @@ class ReportPictureTest {
         assertThat(result.out()).isEqualTo(page + "\n" + svg + "\n" + png + "\n");
         assertThat(Files.readString(Path.of(svg))).startsWith("<svg ").contains(">one &amp; only</text>");
         assertThat(ImageIO.read(Path.of(png).toFile()).getWidth()).isEqualTo(2 * CurvesPicture.WIDTH);
+    }
+
+    @Test
+    void writesTheMetricsAsCsv() throws IOException {
+        Path csv = temp.resolve("metrics.csv");
+
+        Cli.Result result = Cli.run("report", run.toString(), "--out", page, "--csv", csv.toString());
+
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(result.out()).isEqualTo(page + "\n" + csv + "\n");
+        List<Metrics> metrics = MetricsFile.read(run.resolve(RunFolder.METRICS));
+        List<String> lines = Files.readAllLines(csv);
+        assertThat(lines).hasSize(1 + metrics.size());
+        for (int i = 0; i < metrics.size(); i++) {
+            Metrics at = metrics.get(i);
+            assertThat(lines.get(1 + i))
+                    .startsWith("one & only,BigramLM,42," + at.step() + "," + at.loss() + ",")
+                    .contains(at.isEvaluation() ? at.trainLoss() + "," + at.shownValLoss() + "," : ",,,");
+        }
     }
 
     @Test

@@ -16,6 +16,7 @@ import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.report.QuantizationCost;
 import io.github.drakegpt.report.RunReport;
+import io.github.drakegpt.report.SeedGroup;
 import io.github.drakegpt.tracking.Metrics;
 import io.github.drakegpt.tracking.MetricsFile;
 import java.io.IOException;
@@ -183,9 +184,10 @@ class TrainCommandTest {
     void quantNoneTrainsWhatQuantizedRunsAreComparedWith() throws IOException {
         TinyRuns.train(corpus, run, "--quant", "none");
         TinyRuns.train(corpus, temp.resolve("ternary"), "--quant", "b1.58");
-        assertThat(QuantizationCost.of(RunReport.read(List.of(run, temp.resolve("ternary")))))
-                .as("runs that differ in nothing but the weights")
-                .hasSize(1);
+        List<SeedGroup> groups = SeedGroup.of(RunReport.read(List.of(run, temp.resolve("ternary"))));
+        assertThat(QuantizationCost.of(groups).get(0).differing())
+                .as("besides the weights")
+                .isEmpty();
     }
 
     /** The built-in settings first, then what --quant brings, then what the user says. */

@@ -133,6 +133,12 @@ public final class Browser implements AutoCloseable {
         }
     }
 
+    /** Waits until the page has drawn what it knows now. */
+    public void awaitFrames() {
+        driver.executeAsyncScript(
+                "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))");
+    }
+
     private static void pause() {
         try {
             Thread.sleep(20);
@@ -154,6 +160,12 @@ public final class Browser implements AutoCloseable {
         driver.executeCdpCommand(
                 "Emulation.setDeviceMetricsOverride",
                 Map.of("width", width, "height", height, "deviceScaleFactor", 1, "mobile", false));
+    }
+
+    /** Lets pages save files, into a folder. */
+    public void downloadsTo(Path folder) {
+        driver.executeCdpCommand(
+                "Browser.setDownloadBehavior", Map.of("behavior", "allow", "downloadPath", folder.toString()));
     }
 
     public void screenshot(Path file) throws IOException {

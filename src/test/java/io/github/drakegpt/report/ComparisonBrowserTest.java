@@ -2,16 +2,26 @@ package io.github.drakegpt.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.model.Models;
+import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
+import java.io.StringReader;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
+import org.apache.commons.csv.CSVFormat;
+import org.apache.commons.csv.CSVRecord;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.openqa.selenium.Keys;
 import org.openqa.selenium.WebElement;
 
 /** What the report says of runs beside each other, as a browser shows it. */
@@ -67,7 +77,9 @@ class ComparisonBrowserTest {
         assertThat(browser.text("#progressions .verdict"))
                 .isEqualTo("One head of self-attention lowered the val loss by 0.250, from 2.500 to 2.250;"
                         + " several heads side by side (+0.125) did not lower it.");
-        assertThat(texts(PROGRESSION + "th")).containsExactly(Models.BIGRAM, Models.SINGLE_HEAD, Models.MULTI_HEAD);
+        assertThat(texts(PROGRESSION + "th"))
+                .containsExactly(
+                        "BigramLM \u00b7 a", "SingleHeadAttentionLM \u00b7 b", "MultiHeadAttentionLM \u00b7 c");
         assertThat(texts(PROGRESSION + "td:nth-child(4)")).containsExactly("\u2013", "\u22120.250", "+0.125");
         assertThat(browser.findAll(PROGRESSION + ".bar"))
                 .extracting(bar -> bar.getSize().width)
@@ -97,5 +109,130 @@ class ComparisonBrowserTest {
         show();
 
         assertThat(browser.find("#progression").isDisplayed()).isFalse();
+    }
+
+    private Path addQuantized(String name, Quantization quantization, double valLoss) throws IOException {
+        Path folder = temp.resolve(name);
+        RunFolder.create(folder, TestRuns.config(quantization), TestRuns.TOKENIZER);
+        TestRuns.write(folder, TestRuns.evaluation(1000, 2, valLoss, null));
+        folders.add(folder);
+        return folder;
+    }
+
+    @Test
+    void theVerdictOnQuantizedModelsIsInWords() throws IOException {
+        addQuantized("full", Quantization.NONE, 2);
+        addQuantized("ternary", Quantization.B158, 2.125);
+        show();
+
+        assertThat(browser.text("#quantized .verdict"))
+                .startsWith(
+                        "TransformerLM-b1.58 (ternary): +0.125 nats per character against full precision with the same"
+                                + " settings (full), ");
+        assertThat(texts("#quantized-tables tbody tr:last-child td")).contains("1.58 bits", "2.1250", "+0.1250");
+    }
+
+    @Test
+    void seedsAreOneLineWithMeanAndDeviation() throws IOException {
+        add("small-1", Models.BIGRAM, 1, "lyrics", 2.5);
+        add("small-2", Models.BIGRAM, 2, "lyrics", 2.25);
+        add("small-3", Models.BIGRAM, 3, "lyrics", 2.0);
+        add("other", Models.SINGLE_HEAD, 1, "lyrics", 1.875);
+        show();
+
+        assertThat(texts("#runs .name")).containsExactly("small", "other");
+        assertThat(texts("#runs .value")).containsExactly("2.2500 \u00b1 0.2500", "1.8750");
+        assertThat(texts("#models tbody th")).containsExactly("small \u00b7 mean of 3 seeds", "other");
+        assertThat(texts(PROGRESSION + "td:nth-child(4)")).containsExactly("\u2013", "\u22120.375");
+        browser.find("#chart-loss").sendKeys(Keys.HOME);
+        assertThat(browser.text("#chart-loss ~ .readout")).contains("small2.25002.0000", "other1.87502.0000");
+        assertThat(texts("#settings tbody tr")).anyMatch(row -> row.contains("train.seed") && row.contains("1, 2, 3"));
+    }
+
+    @Test
+    void runsThatCannotBeComparedAreWarnedOf() throws IOException {
+        add("one", Models.BIGRAM, 1, "11111111aaaa", 2);
+        show();
+        assertThat(browser.find("#warning").isDisplayed()).isFalse();
+
+        add("two", Models.BIGRAM, 1, "22222222bbbb", 1.5);
+        show();
+        assertThat(browser.text("#warning"))
+                .startsWith("Not all of these losses can be compared: they are of 2 different texts.")
+                .contains("(11111111): one; ", "(22222222): two.");
+        assertThat(browser.findAll("#models .best")).hasSize(2); // one of each text
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"light", "dark"})
+    void onAPhoneRowsAreCardsWithTheLossFirstAndNamesStayWhole(String theme) throws IOException {
+        for (int i = 0; i < 6; i++) {
+            add(Models.NAMES.get(i), Models.NAMES.get(i), 1, "lyrics", 2.5 - 0.125 * i);
+        }
+        browser.size(390, 844);
+        browser.theme(theme);
+        show();
+
+        assertThat(browser.find("#models thead").isDisplayed()).isFalse();
+        int name = browser.find("#models tbody th").getLocation().y;
+        List<WebElement> cells = browser.findAll("#models tbody tr:first-child td");
+        WebElement first = cells.stream()
+                .min(Comparator.comparing((WebElement cell) -> cell.getLocation().y)
+                        .thenComparing(cell -> cell.getLocation().x))
+                .orElseThrow();
+        assertThat(first.getDomAttribute("data-title")).isEqualTo("val loss");
+        assertThat(first.getLocation().y).isGreaterThan(name);
+        for (WebElement whole : browser.findAll("#models .run-name > span, #progressions .run-name > span")) {
+            assertThat(whole.getSize().height).as(whole.getText()).isLessThan(30); // one line
+        }
+        assertThat((Long) browser.js("return document.documentElement.scrollWidth"))
+                .isLessThanOrEqualTo(390);
+        browser.size(1280, 900);
+    }
+
+    @Test
+    void theCsvFromThePageIsThatOfTheCommand() throws IOException {
+        add("=name, \"quoted\"", Models.BIGRAM, 1, "lyrics", 2.5);
+        folders.add(TestRuns.create(
+                temp.resolve("second"), TestRuns.step(10, 3.25), TestRuns.evaluation(20, 2.5, 2.75, "a,b")));
+        Path downloads = Files.createDirectory(temp.resolve("downloads"));
+        browser.downloadsTo(downloads);
+        show();
+        browser.find("#download-csv").click();
+
+        Path file = downloads.resolve("drakegpt-runs.csv");
+        await(() -> Files.exists(file) && Files.size(file) > 0);
+        String expected = MetricsCsv.of(RunReport.read(folders));
+        List<CSVRecord> rows =
+                CSVFormat.DEFAULT.parse(new StringReader(expected)).getRecords();
+        List<CSVRecord> found = CSVFormat.DEFAULT
+                .parse(new StringReader(Files.readString(file)))
+                .getRecords();
+        assertThat(rows).hasSize(1 + 1 + 2);
+        assertThat(rows.get(0).toList()).startsWith("run", "model", "seed", "step", "loss");
+        assertThat(rows.get(1).get(0)).isEqualTo("'=name, \"quoted\"");
+        assertThat(found).hasSameSizeAs(rows);
+        for (int i = 0; i < rows.size(); i++) {
+            assertThat(found.get(i).toList())
+                    .usingElementComparator((a, b) -> sameCell(a, b) ? 0 : 1)
+                    .isEqualTo(rows.get(i).toList());
+        }
+    }
+
+    private static boolean sameCell(String a, String b) {
+        String number = "-?[0-9.]+(E-?\\d+)?";
+        return a.equals(b) || a.matches(number) && b.matches(number) && Double.parseDouble(a) == Double.parseDouble(b);
+    }
+
+    private interface Condition {
+        boolean holds() throws IOException;
+    }
+
+    private static void await(Condition condition) throws IOException {
+        long end = System.nanoTime() + 30_000_000_000L;
+        while (!condition.holds()) {
+            assertThat(System.nanoTime()).as("the download has not come").isLessThan(end);
+            Thread.onSpinWait();
+        }
     }
 }

@@ -30,10 +30,14 @@ import org.xml.sax.InputSource;
 class CurvesPictureTest {
     private static final List<Curve> TWO = List.of(
             curve("first", at(500, 3.5, 3.75), at(1000, 2.5, 2.75), at(1500, 2, 2.25)),
-            curve("second", at(500, 3, 3.25), between(750), at(1000, 2.25, 2.5)));
+            curve(1, "second", at(500, 3, 3.25), between(750), at(1000, 2.25, 2.5)));
 
     private static Curve curve(String name, Metrics... metrics) {
-        return new Curve(name, List.of(metrics));
+        return curve(0, name, metrics);
+    }
+
+    private static Curve curve(int slot, String name, Metrics... metrics) {
+        return new Curve(name, slot, List.of(List.of(metrics)));
     }
 
     private static Metrics at(int step, double trainLoss, double valLoss) {
@@ -48,6 +52,7 @@ class CurvesPictureTest {
     private static List<Curve> runs(int count, double spread) {
         return IntStream.range(0, count)
                 .mapToObj(run -> curve(
+                        run,
                         "run " + run,
                         at(100, 4, 4.1),
                         at(200, 2.9 + run * spread, 3 + run * spread),
@@ -140,7 +145,7 @@ class CurvesPictureTest {
         assertThat(train.get(1)[1]).isCloseTo(pixel(losses, "y", 2.25) - middle, within(0.02));
     }
 
-    /** What falls from far above in the first tenth comes from above the picture; the end of a line is always in it. */
+    /** The first losses come from above the picture if they are far above all others; the end of a line is always in it. */
     @Test
     void theBeginningDoesNotPressTheRestTogether() {
         Document svg = parse(CurvesPicture.svg(List.of(
@@ -158,6 +163,86 @@ class CurvesPictureTest {
             List<double[]> points = line(svg, "val", n);
             assertThat(points.get(points.size() - 1)[1]).isBetween(top, bottom);
         }
+    }
+
+    @Test
+    void ofManyLossesTheHighestTenthMayLieAbove() {
+        List<Metrics> falling = IntStream.rangeClosed(1, 20)
+                .mapToObj(i -> at(i, i < 3 ? 90 : 2, i < 3 ? 90 : 2 + 1.0 / i))
+                .toList();
+        Document svg = parse(CurvesPicture.svg(List.of(new Curve("one", 0, List.of(falling)))));
+
+        assertThat(line(svg, "val", 0).get(1)[1]).isNegative();
+        assertThat(line(svg, "val", 0).get(2)[1]).isPositive();
+    }
+
+    @Test
+    void theAxisCoversALeastSpan() {
+        Document svg = parse(CurvesPicture.svg(List.of(curve("flat", at(1, 2, 2.001), at(2, 2, 2)))));
+        List<Element> losses = ticks(svg, "end");
+        assertThat(value(losses.get(losses.size() - 1)) - value(losses.get(0))).isBetween(0.05, 0.2);
+    }
+
+    @Test
+    void seedsAreOneLineInABand() {
+        Curve seeds = new Curve(
+                "seeds",
+                0,
+                List.of(
+                        List.of(at(100, 3, 3), at(200, 2, 2.5)),
+                        List.of(at(100, 3, 3.5), at(200, 2, 2.25)),
+                        List.of()));
+        Document svg = parse(CurvesPicture.svg(List.of(seeds)));
+        List<Element> losses = ticks(svg, "end");
+
+        List<double[]> mean = line(svg, "val", 0);
+        assertThat(mean).hasSize(2);
+        assertThat(mean.get(0)[1]).isCloseTo(pixel(losses, "y", 3.25) - 4, within(0.02));
+        List<Element> bands = all(svg, "path").stream()
+                .filter(path -> path.getAttribute("class").equals("band f0"))
+                .toList();
+        assertThat(bands).hasSize(1);
+        assertThat(Arrays.stream(bands.get(0)
+                                .getAttribute("d")
+                                .replaceAll("[MZ]", "")
+                                .split("L"))
+                        .map(point -> Double.parseDouble(point.split(" ")[1])))
+                .usingComparatorForType((a, b) -> Math.abs(a - b) < 0.02 ? 0 : Double.compare(a, b), Double.class)
+                .containsExactly(
+                        pixel(losses, "y", 3.5) - 4,
+                        pixel(losses, "y", 2.5) - 4,
+                        pixel(losses, "y", 2.25) - 4,
+                        pixel(losses, "y", 3) - 4);
+    }
+
+    @Test
+    void onlyTrainingLossesAreDashedAndRunsOfOneColourHaveOtherDots() {
+        Document svg = parse(CurvesPicture.svg(List.of(
+                curve(1, "plain", at(1, 3, 3), at(2, 2, 2)),
+                curve(9, "full", at(1, 3, 3.1), at(2, 2, 2.1)),
+                curve(17, "hollow", at(1, 3, 3.2), at(2, 2, 2.2)))));
+
+        assertThat(all(svg, "path"))
+                .filteredOn(path -> path.hasAttribute("stroke-dasharray"))
+                .hasSize(1 + 3); // the key, and each run's
+        assertThat(all(svg, "path"))
+                .filteredOn(path -> path.hasAttribute("stroke-dasharray") && path.hasAttribute("stroke-width"))
+                .hasSize(1);
+        for (String style : List.of("s1 f1", "s1 hollow")) {
+            assertThat(all(svg, "circle"))
+                    .filteredOn(dot -> dot.getAttribute("class").equals(style))
+                    .hasSize(2);
+        }
+    }
+
+    /** A leader has no run's colour, so that it is not taken for data. */
+    @Test
+    void leadersAreOfNoRun() {
+        Document svg = parse(CurvesPicture.svg(TWO));
+        assertThat(all(svg, "path"))
+                .extracting(path -> path.getAttribute("class"))
+                .filteredOn(style -> style.contains("lead"))
+                .containsExactly("lead", "lead");
     }
 
     @Test
@@ -236,8 +321,8 @@ class CurvesPictureTest {
     @Test
     void anyTextIsText() {
         String name = "<script>alert(1)</script> & \"'\r]]>\u0000\u001b\ud800\uffff \ud83d\ude00";
-        Document svg =
-                parse(CurvesPicture.svg(List.of(curve(name.substring(0, 18), at(1, 1, 1)), curve(name, at(2, 1, 1)))));
+        Document svg = parse(
+                CurvesPicture.svg(List.of(curve(name.substring(0, 18), at(1, 1, 1)), curve(1, name, at(2, 1, 1)))));
 
         assertThat(texts(svg, "f0")).extracting(Element::getTextContent).containsExactly("<script>alert(1)</");
         assertThat(all(svg, "desc").get(0).getTextContent())
@@ -294,7 +379,7 @@ class CurvesPictureTest {
 
     @Test
     void runsWithoutEvaluationsAreLeftOutAndKeepTheirColour() {
-        Document svg = parse(CurvesPicture.svg(List.of(curve("none", between(50)), curve("some", at(500, 2, 2)))));
+        Document svg = parse(CurvesPicture.svg(List.of(curve("none", between(50)), curve(1, "some", at(500, 2, 2)))));
         assertThat(texts(svg, "f\\d")).extracting(Element::getTextContent).containsExactly("some");
         assertThat(texts(svg, "f1")).hasSize(1);
     }
@@ -313,7 +398,7 @@ class CurvesPictureTest {
         for (int step = 1; step <= 100_000; step++) {
             points.add(at(step, 2, step == 31_415 ? 0.5 : step == 27_182 ? 9 : 3 + 0.1 * Math.sin(step)));
         }
-        String svg = CurvesPicture.svg(List.of(new Curve("long", points)));
+        String svg = CurvesPicture.svg(List.of(new Curve("long", 0, List.of(points))));
 
         List<double[]> line = line(parse(svg), "val", 0);
         assertThat(line).hasSizeLessThan(4 * CurvesPicture.WIDTH);

@@ -42,6 +42,7 @@ class LargeReportBrowserTest {
         return new RunReport(
                 name,
                 temp.resolve(name),
+                empty.created(),
                 empty.config(),
                 empty.model(),
                 empty.state(),

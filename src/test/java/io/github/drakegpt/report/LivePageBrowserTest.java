@@ -23,7 +23,7 @@ import org.openqa.selenium.Keys;
 
 /** What the live page makes of events, which this test sends one by one. */
 class LivePageBrowserTest {
-    private static final String STATUS = "#status";
+    private static final String STATUS = "#status-text";
     private static final String READOUT = "#chart-loss ~ .readout";
     private static final String CLOSE = "";
 
@@ -100,14 +100,20 @@ class LivePageBrowserTest {
     void thePageGrowsWithTheRun() throws IOException {
         browser.await(STATUS, "Waiting for the trainer."::equals);
         report();
-        browser.await(STATUS, "step 20 of 1,000, validation loss 2.7500, 1,000 tokens/s"::equals);
+        browser.await(
+                STATUS,
+                "step 20 of 1,000, 2.0 s elapsed, about 1 min 38 s left, validation loss 2.7500, 1,000 tokens/s"
+                        ::equals);
         assertThat(lastReading()).contains("step 20", "2.7500", "2.5000");
         assertThat(browser.text(".card pre")).isEqualTo("first <b>words</b>");
 
         browser.find("#log-loss").click();
         metrics(TestRuns.step(30, Double.POSITIVE_INFINITY));
         metrics(TestRuns.evaluation(40, 2.25, 2.5, "second words"));
-        browser.await(STATUS, "step 40 of 1,000, validation loss 2.5000, 1,000 tokens/s"::equals);
+        browser.await(
+                STATUS,
+                "step 40 of 1,000, 4.0 s elapsed, about 1 min 36 s left, validation loss 2.5000, 1,000 tokens/s"
+                        ::equals);
         browser.await(".card pre", "second words"::equals);
         browser.await("#models tbody", text -> text.contains("40 of 1,000"));
         browser.await("#runs .value", "2.5000"::equals);
@@ -121,7 +127,10 @@ class LivePageBrowserTest {
         events.add(CLOSE);
         TestRuns.write(run, TestRuns.evaluation(40, 2.25, 2.5, "second words"), TestRuns.evaluation(60, 2, 2.25, "x"));
         report();
-        browser.await(STATUS, "step 60 of 1,000, validation loss 2.2500, 1,000 tokens/s"::equals);
+        browser.await(
+                STATUS,
+                "step 60 of 1,000, 6.0 s elapsed, about 1 min 34 s left, validation loss 2.2500, 1,000 tokens/s"
+                        ::equals);
         assertThat(browser.find("#runs input").isSelected()).isFalse();
         browser.find("#runs input").click();
         assertThat(lastReading()).contains("step 60", "2.2500");
@@ -135,14 +144,16 @@ class LivePageBrowserTest {
     void aRunThatHasJustBegunFillsWhileItIsLookedAt() throws IOException {
         run = TestRuns.create(temp.resolve("begun"));
         report();
-        browser.await(STATUS, "step 0 of 1,000"::equals);
-        assertThat(browser.text("#chart-loss")).isEqualTo("No run is shown that has these values.");
+        browser.await(STATUS, "step 0 of 1,000, first evaluation at step 20"::equals);
+        assertThat(browser.text("#chart-loss")).isEqualTo("First evaluation at step 20.");
+        assertThat(browser.find("#bar").getDomProperty("max")).isEqualTo("1000");
         assertThat(browser.find("#training").isDisplayed()).isFalse();
         assertThat(browser.find("#samples").isDisplayed()).isFalse();
         browser.js("document.querySelectorAll('#models th button')[4].focus()");
 
         metrics(TestRuns.step(10, 3));
         browser.await("#models tbody", text -> text.contains("10 of 1,000"));
+        assertThat(browser.find("#bar").getDomProperty("value")).isEqualTo("10");
         assertThat(browser.findAll("#chart-batch canvas")).hasSize(1);
         metrics(TestRuns.evaluation(20, 2.5, 2.75, "words"));
         browser.await(".card pre", "words"::equals);
@@ -158,7 +169,7 @@ class LivePageBrowserTest {
         metrics(TestRuns.evaluation(30, 2, 2.25, null));
         metrics(TestRuns.evaluation(40, 2, 2.25, null));
         browser.await("#models tbody", text -> text.contains("40 of 1,000"));
-        browser.find("#chart-loss").sendKeys(Keys.HOME, "+"); // around step 20, of 0 to 40
+        browser.find("#chart-loss").sendKeys(Keys.HOME, "++++++"); // around step 20, of 0 to 1,000
         assertThat(lastReading()).contains("step 30");
 
         metrics(TestRuns.evaluation(50, 1.75, 2, null));

@@ -2,13 +2,25 @@ package io.github.drakegpt.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.model.Models;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Function;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 class PaletteTest {
+    @TempDir
+    Path temp;
+
     /** In OKLab (Ottosson, 2020), where 0.02 is about what can just be told apart side by side. */
     private static final double LEAST_DISTANCE = 0.1;
     /** What WCAG 2.2 (1.4.11) asks of graphics. */
@@ -70,10 +82,41 @@ class PaletteTest {
     }
 
     @Test
-    void theNextEightRunsHaveTheSameColoursWithOtherDashes() {
+    void slotsOfOneColourHaveOtherMarks() {
         assertThat(Palette.colour(11)).isEqualTo(Palette.colour(3));
-        assertThat(Palette.dash(11)).isNotEqualTo(Palette.dash(3)).isNotEqualTo(Palette.dash(19));
-        assertThat(Palette.dash(199)).isIn(Palette.DASHES);
+        assertThat(Palette.mark(11)).isNotEqualTo(Palette.mark(3)).isNotEqualTo(Palette.mark(19));
+        assertThat(Palette.mark(199)).isNotNull();
+    }
+
+    @Test
+    void aRunKeepsItsSlotWhenNewerOnesAreAdded() throws IOException {
+        Path corpus = TestRuns.create(temp.resolve("z"), Models.SINGLE_HEAD, 1, "lyrics", 2);
+        Path other = TestRuns.create(temp.resolve("y"), Models.SINGLE_HEAD, 1, "others", 2);
+        List<Path> before = List.of(corpus, other);
+        List<Path> after = new ArrayList<>(before);
+        for (int i = 0; i < 20; i++) {
+            Path newer = TestRuns.create(temp.resolve("a" + i), Models.NAMES.get(i % 6), i, "more" + i, 2);
+            Files.setLastModifiedTime(newer.resolve(RunFolder.VOCAB), FileTime.fromMillis(Long.MAX_VALUE / 2 + i));
+            after.add(0, newer);
+        }
+
+        assertThat(slots(before)).containsExactlyInAnyOrder(1, 0); // of its stage, and the first that is free
+        List<Integer> slots = slots(after);
+        assertThat(slots).doesNotHaveDuplicates().endsWith(slots(before).toArray(Integer[]::new));
+    }
+
+    @Test
+    void thereMayBeMoreRunsThanSlots() throws IOException {
+        List<Path> folders = new ArrayList<>();
+        for (int i = 0; i < 60; i++) {
+            folders.add(TestRuns.create(temp.resolve("a" + i), Models.BIGRAM, 1, "corpus" + i, 2));
+        }
+        assertThat(slots(folders)).hasSize(60).allMatch(slot -> slot >= 0 && slot < 24);
+        assertThat(Set.copyOf(slots(folders))).hasSize(24);
+    }
+
+    private static List<Integer> slots(List<Path> folders) throws IOException {
+        return Palette.slots(SeedGroup.of(RunReport.read(folders)));
     }
 
     private static double[] linear(String colour) {

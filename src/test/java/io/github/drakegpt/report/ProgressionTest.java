@@ -29,7 +29,7 @@ class ProgressionTest {
     }
 
     private List<Progression> progressions() throws IOException {
-        return Progression.of(RunReport.read(folders));
+        return Progression.of(SeedGroup.of(RunReport.read(folders)));
     }
 
     @Test
@@ -42,7 +42,9 @@ class ProgressionTest {
         Progression progression = progressions().get(0);
 
         assertThat(progressions()).hasSize(1);
-        assertThat(progression.steps()).extracting(step -> step.stage().name()).isEqualTo(Models.NAMES);
+        assertThat(progression.steps())
+                .extracting(step -> step.group().stage().name())
+                .isEqualTo(Models.NAMES);
         assertThat(progression.steps())
                 .extracting(step -> step.change().orElse(Double.NaN))
                 .containsExactly(Double.NaN, -0.25, -0.25, -0.125, -0.125, 0.0625);
@@ -78,7 +80,7 @@ class ProgressionTest {
         Progression progression = progressions().get(0);
 
         assertThat(progression.steps().get(0).valLoss()).isCloseTo(2.6, within(1e-12));
-        assertThat(progression.steps().get(0).runs()).hasSize(2);
+        assertThat(progression.steps().get(0).group().runs()).hasSize(2);
         assertThat(progression.steps().get(1).change().orElseThrow()).isCloseTo(0.1, within(1e-12));
         assertThat(progression.sentence()).isEqualTo("No part lowered the val loss.");
     }

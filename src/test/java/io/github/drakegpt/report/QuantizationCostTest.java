@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.checkpoint.RunFolder;
+import io.github.drakegpt.model.LanguageModel;
+import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -39,7 +41,7 @@ class QuantizationCostTest {
     }
 
     private List<QuantizationCost> costs() throws IOException {
-        return QuantizationCost.of(RunReport.read(folders));
+        return QuantizationCost.of(SeedGroup.of(RunReport.read(folders)));
     }
 
     @Test
@@ -53,23 +55,24 @@ class QuantizationCostTest {
 
         List<QuantizationCost> costs = costs();
 
-        assertThat(costs).extracting(cost -> cost.quantized().get(0).name()).containsExactly("bits", "bit");
-        assertThat(costs)
-                .allSatisfy(cost ->
-                        assertThat(cost.full()).extracting(RunReport::name).containsExactly("full"));
+        assertThat(costs).extracting(cost -> cost.quantized().name()).containsExactly("bits", "bit");
+        assertThat(costs).allSatisfy(cost -> {
+            assertThat(cost.full().name()).isEqualTo("full");
+            assertThat(cost.differing()).isEmpty();
+        });
         double smaller = costs.get(0).timesSmaller();
-        RunReport run = costs.get(0).quantized().get(0);
+        RunReport run = costs.get(0).quantized().first();
         assertThat(smaller * run.weightBytes())
-                .isEqualTo(costs.get(0).full().get(0).weightBytes());
-        assertThat(costs.get(0).lossDifference()).isEqualTo(0.0625);
+                .isEqualTo(costs.get(0).full().first().weightBytes());
+        assertThat(costs.get(0).lossDifference()).hasValue(0.0625);
         assertThat(costs.get(0).timesAsFast()).hasValue(2.5);
         assertThat(costs.get(0).sentence())
                 .isEqualTo(
-                        "TransformerLM-b1.58: +0.063 nats per character against full precision with the same settings"
-                                + " (full), %.1f times smaller, 2.50 times the decode speed.",
+                        "TransformerLM-b1.58 (bits): +0.063 nats per character against full precision with the same"
+                                + " settings (full), %.1f times smaller, 2.50 times the decode speed.",
                         smaller);
         assertThat(costs.get(1).timesAsFast()).as("not profiled").isEmpty();
-        assertThat(costs.get(1).sentence()).contains("-0.125 nats").endsWith(" times smaller.");
+        assertThat(costs.get(1).sentence()).contains("-0.125 nats").doesNotContain("speed");
     }
 
     @Test
@@ -80,9 +83,9 @@ class QuantizationCostTest {
         add("d", Quantization.B158, "bitnet", 3, 2.5);
 
         assertThat(costs()).singleElement().satisfies(cost -> {
-            assertThat(cost.full()).hasSize(2);
-            assertThat(cost.quantized()).hasSize(2);
-            assertThat(cost.lossDifference()).isEqualTo(0.5);
+            assertThat(cost.full().runs()).hasSize(2);
+            assertThat(cost.quantized().runs()).hasSize(2);
+            assertThat(cost.lossDifference()).hasValue(0.5);
         });
     }
 
@@ -95,11 +98,52 @@ class QuantizationCostTest {
     }
 
     @Test
-    void withoutBothThereIsNothingToCompare() throws IOException {
-        add("full", Quantization.NONE, "cyclic", 42, 2);
-        add("bits", Quantization.B158, "bitnet", 42, 2);
+    void withoutALikeOneTheNearestIsTakenAndWhatElseDiffersIsSaid() throws IOException {
+        add("full", Quantization.NONE, "cyclic", 42, 2.25);
         add("diverged", Quantization.NONE, "bitnet", 42, Double.NaN);
+        add("bits", Quantization.B158, "bitnet", 7, 2);
 
+        assertThat(costs()).singleElement().satisfies(cost -> {
+            assertThat(cost.differing()).containsExactly("train.schedule");
+            assertThat(cost.sentence())
+                    .startsWith(
+                            "TransformerLM-b1.58 (bits): -0.250 nats per character against full precision with other"
+                                    + " settings (full; different train.schedule), ");
+        });
+    }
+
+    @Test
+    void whatCannotBeComparedIsNot() throws IOException {
+        add("bits", Quantization.B158, "bitnet", 42, 2);
         assertThat(costs()).isEmpty();
+
+        for (String setting : List.of("/model/embedding_dim", "/data/sha256", "/train/iters")) {
+            ObjectNode config = TestRuns.config(Quantization.NONE);
+            String[] names = setting.split("/");
+            config.withObject("/" + names[1]).put(names[2], 8000); // of iters: it is still trained
+            Path folder = temp.resolve(names[2]);
+            RunFolder.create(folder, config, TestRuns.TOKENIZER);
+            TestRuns.write(folder, TestRuns.evaluation(1000, 2, 2, null));
+            folders.add(folder);
+        }
+        assertThat(costs()).isEmpty();
+    }
+
+    @Test
+    void packedWeightsHaveTheLossOfTheirProfile() throws IOException {
+        add("full", Quantization.NONE, "bitnet", 42, 2);
+        float[] trained =
+                LanguageModel.parametersOf(TestRuns.model(Quantization.B158)).initialValues(1);
+        Path packed = RunFolder.createPacked(
+                        temp.resolve("packed"),
+                        TestRuns.config(Quantization.B158),
+                        TestRuns.TOKENIZER,
+                        Weights.of(TestRuns.model(Quantization.B158), trained))
+                .path();
+        folders.add(packed);
+        assertThat(costs()).extracting(QuantizationCost::lossDifference).containsExactly(OptionalDouble.empty());
+
+        Files.writeString(packed.resolve(RunFolder.PROFILE), "{\"device\":\"cpu\",\"val_loss\":2.125}");
+        assertThat(costs()).extracting(QuantizationCost::lossDifference).containsExactly(OptionalDouble.of(0.125));
     }
 }

@@ -28,7 +28,11 @@ final class TestRuns {
     static ObjectNode config(Quantization quantization) {
         ObjectNode config = JSON.createObjectNode();
         config.set("model", JSON.valueToTree(model(quantization)));
-        config.putObject("train").put("iters", 1000).put("batch_size", 4).put("grad_accum", 2);
+        config.putObject("train")
+                .put("iters", 1000)
+                .put("eval_interval", 20)
+                .put("batch_size", 4)
+                .put("grad_accum", 2);
         return config;
     }
 
