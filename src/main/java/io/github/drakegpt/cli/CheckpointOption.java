@@ -17,12 +17,11 @@ final class CheckpointOption {
 
     /** A run with these weights. */
     RunFolder open(Path folder) throws IOException {
-        return of(RunFolder.open(folder));
+        return RunFolder.open(folder).with(checkpoint);
     }
 
-    /** The run with these weights. */
-    RunFolder of(RunFolder run) throws IOException {
-        return run.with(checkpoint);
+    RunFolder.WeightsOf weights() {
+        return checkpoint;
     }
 
     boolean isBest() {

@@ -56,7 +56,8 @@ final class JourneyCommand implements Callable<Integer> {
     @Option(
             names = "--data",
             paramLabel = "DIR",
-            description = "Corpus to train on (default: the last that setup made, else the bundled sample).")
+            description =
+                    "Corpus to train on (default: the last that setup made or was told to use, else the bundled sample).")
     private Path data;
 
     @Option(
@@ -100,7 +101,7 @@ final class JourneyCommand implements Callable<Integer> {
                         device.open(resolved.values().iterator().next().device());
                 Interrupts interrupts = new Interrupts()) {
             Corpora.Found corpus = Corpora.find(data);
-            log.info("Corpus {}", corpus.description());
+            Runs.log(corpus);
             Folder ours = Folder.make(out); // else two journeys would train each other's models
             try (ours) {
                 for (JourneyRun part : resolved.keySet()) {

@@ -44,6 +44,7 @@ public final class Main implements Callable<Integer> {
             ImportCommand.class,
             BenchCommand.class,
             ProfileCommand.class,
+            ListCommand.class,
             ReportCommand.class,
             DoctorCommand.class,
             CleanCommand.class);

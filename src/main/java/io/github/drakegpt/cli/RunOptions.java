@@ -16,8 +16,13 @@ final class RunOptions {
     @Option(
             names = "--model",
             paramLabel = "NAME",
-            description = "Use the newest run of this model under runs/, else the pretrained one.")
+            description =
+                    "Use the run of this model under runs/ that is finished, of the corpus in use and has the lowest"
+                            + " validation loss; else the pretrained one.")
     private String model;
+
+    @Option(names = "--pretrained", description = "With --model: use the one that comes with the project.")
+    private boolean pretrained;
 
     @Mixin
     private CheckpointOption checkpoint;
@@ -27,7 +32,7 @@ final class RunOptions {
         if (run.size() > 1) {
             throw new IllegalArgumentException("One run is used at a time; give a single --run.");
         }
-        return checkpoint.of(Runs.find(run.isEmpty() ? null : run.get(0), model));
+        return Runs.find(run.isEmpty() ? null : run.get(0), model, pretrained, checkpoint.weights());
     }
 
     /** All selected runs, for a command that takes several. */
@@ -37,7 +42,7 @@ final class RunOptions {
         }
         List<RunFolder> found = new ArrayList<>();
         for (Path folder : run) {
-            found.add(checkpoint.of(Runs.find(folder, model)));
+            found.add(Runs.find(folder, model, pretrained, checkpoint.weights()));
         }
         return found;
     }

@@ -2,6 +2,7 @@ package io.github.drakegpt.cli;
 
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.data.ProjectHome;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
@@ -10,15 +11,16 @@ import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.FileTime;
 import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -30,7 +32,7 @@ final class Runs {
 
     private static final Logger log = LoggerFactory.getLogger(Runs.class);
     private static final String PRETRAINED = "data/pretrained";
-    private static final int DEPTH = 3; // runs/RUN/state.json and runs/journey/RUN/state.json
+    private static final int DEPTH = 3; // runs/RUN/config.json and runs/journey/RUN/config.json
 
     private Runs() {}
 
@@ -49,35 +51,86 @@ final class Runs {
     }
 
     /**
-     * The given folder, or the newest run of a model under {@code runs}, or the pretrained one.
+     * The run that a command uses, which is logged: the given folder, or that of {@link ModelRuns}.
      *
      * @param folder may be null
      * @param model a {@link Stage}'s name, may be null
+     * @param pretrained whether only the one that comes with the project is meant
+     * @param weights which of the run's
      */
-    static RunFolder find(Path folder, String model) throws IOException {
+    static RunFolder find(Path folder, String model, boolean pretrained, RunFolder.WeightsOf weights)
+            throws IOException {
         if ((folder == null) == (model == null)) {
             throw new IllegalArgumentException("Say which model to use: either --run DIR or --model NAME.");
         }
-        if (folder != null) {
-            return RunFolder.open(folder);
+        if (folder != null && pretrained) {
+            throw new IllegalArgumentException("--pretrained is about a model by its name; give it with --model NAME.");
         }
-        Stage stage = Stage.of(model);
-        Optional<RunFolder> newest = newest(stage);
-        if (newest.isPresent()) {
-            log.info("Using the newest {} under runs: {}", model, newest.get().path());
-            return newest.get();
+        RunFolder found = folder != null
+                ? RunFolder.open(folder)
+                : pretrained ? requirePretrained(Stage.of(model)) : requireModel(Stage.of(model), weights);
+        RunFolder run = found.with(weights);
+        log.info("Using {}", RunSummary.of(run));
+        return run;
+    }
+
+    private static RunFolder requireModel(Stage stage, RunFolder.WeightsOf weights) throws IOException {
+        ModelRuns runs = new ModelRuns(own());
+        runs.warnOfOtherCorpora(stage);
+        return runs.of(stage, weights)
+                .orElseThrow(() -> new IOException("There is no finished run of " + stage.name() + " under " + FOLDER
+                        + " on the corpus in use, and no pretrained one; train it with `drakegpt train"
+                        + (stage.quantization() == Quantization.NONE
+                                ? " --model " + stage.name()
+                                : " --quant " + stage.quantization().label())
+                        + "`, or name a run with --run."));
+    }
+
+    private static RunFolder requirePretrained(Stage stage) throws IOException {
+        Optional<Path> folder = pretrained(stage.name());
+        if (folder.isEmpty()) {
+            String names =
+                    allPretrained().stream().map(run -> run.stage().name()).collect(Collectors.joining(", "));
+            throw new IOException("There is no pretrained " + stage.name()
+                    + (names.isEmpty() ? "; train it." : "; choose one of " + names + "."));
         }
-        Optional<Path> pretrained = pretrained(model);
-        if (pretrained.isEmpty()) {
-            throw new IOException("There is no run of " + model + " under " + FOLDER
-                    + " and no pretrained one; train it with `drakegpt train"
-                    + (stage.quantization() == Quantization.NONE
-                            ? " --model " + model
-                            : " --quant " + stage.quantization().label())
-                    + "`.");
+        return RunFolder.open(folder.get());
+    }
+
+    /** The runs under {@code runs}. */
+    static List<RunSummary> own() throws IOException {
+        return Files.isDirectory(FOLDER) ? in(List.of(FOLDER)) : List.of();
+    }
+
+    /** Those that come with the project. */
+    static List<RunSummary> allPretrained() throws IOException {
+        Optional<Path> folder = ProjectHome.find(PRETRAINED);
+        return folder.isEmpty() ? List.of() : in(List.of(folder.get()));
+    }
+
+    /** The runs that these folders are or hold. Damaged ones are skipped. */
+    static List<RunSummary> in(List<Path> folders) throws IOException {
+        List<RunSummary> runs = new ArrayList<>();
+        for (Path folder : folders) {
+            for (Path run : runFolders(folder)) {
+                try {
+                    runs.add(RunSummary.of(RunFolder.open(run)));
+                } catch (IOException e) {
+                    log.warn("Passing over a run: {}", Main.sentence(e));
+                }
+            }
         }
-        log.info("Using the pretrained {}: {}", model, pretrained.get());
-        return RunFolder.open(pretrained.get());
+        return runs;
+    }
+
+    /** The folders of runs at and below a folder. */
+    private static List<Path> runFolders(Path folder) throws IOException {
+        try (Stream<Path> files = Files.walk(folder, DEPTH)) {
+            return files.filter(file -> file.endsWith(RunFolder.CONFIG))
+                    .map(Path::getParent)
+                    .sorted()
+                    .toList();
+        }
     }
 
     /** The run folder of a model that comes with the project. */
@@ -92,37 +145,6 @@ final class Runs {
                 .filter(pretrained ->
                         folder.startsWith(pretrained.toAbsolutePath().normalize()))
                 .isPresent();
-    }
-
-    private static Optional<RunFolder> newest(Stage stage) throws IOException {
-        if (!Files.isDirectory(FOLDER)) {
-            return Optional.empty();
-        }
-        List<Path> states;
-        try (Stream<Path> files = Files.walk(FOLDER, DEPTH)) {
-            states = files.filter(file -> file.endsWith(RunFolder.STATE)).toList();
-        }
-        List<RunFolder> runs = new ArrayList<>();
-        for (Path state : states) {
-            try {
-                RunFolder run = RunFolder.open(state.getParent());
-                if (Stage.of(run.modelConfig()).equals(stage)) {
-                    runs.add(run);
-                }
-            } catch (IOException e) {
-                log.warn("Passing over a run: {}", Main.sentence(e));
-            }
-        }
-        RunFolder newest = null;
-        FileTime time = null;
-        for (RunFolder run : runs) {
-            FileTime modified = Files.getLastModifiedTime(run.path().resolve(RunFolder.STATE));
-            if (newest == null || modified.compareTo(time) > 0) {
-                newest = run;
-                time = modified;
-            }
-        }
-        return Optional.ofNullable(newest);
     }
 
     /**
@@ -143,14 +165,10 @@ final class Runs {
     }
 
     private static List<RunReport> below(Path folder) throws IOException {
-        List<Path> configs;
-        try (Stream<Path> files = Files.walk(folder, DEPTH)) {
-            configs = files.filter(file -> file.endsWith(RunFolder.CONFIG)).toList();
-        }
         List<RunReport> runs = new ArrayList<>();
-        for (Path config : configs) {
+        for (Path run : runFolders(folder)) {
             try {
-                runs.add(RunReport.read(config.getParent()));
+                runs.add(RunReport.read(run));
             } catch (IOException e) {
                 log.warn("Passing over a run: {}", Main.sentence(e));
             }
@@ -174,6 +192,17 @@ final class Runs {
     static IllegalArgumentException otherVocabulary(RunFolder run, Corpora.Found corpus) {
         return new IllegalArgumentException("The corpus " + corpus.corpus().name() + " has another vocabulary than "
                 + run.path() + "; give the one that it was trained on with --data.");
+    }
+
+    /** Says which corpus is trained on, and why that one. */
+    static void log(Corpora.Found found) {
+        Corpus corpus = found.corpus();
+        log.info(String.format(
+                Locale.ROOT,
+                "Corpus %s: %,d characters to train on, %,d to validate on",
+                found.description(),
+                corpus.train().length,
+                corpus.val().length));
     }
 
     /** The corpus to go on with: the given one, or else the one that the run names if it is still there. */

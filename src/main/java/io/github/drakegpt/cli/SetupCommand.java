@@ -18,6 +18,9 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.regex.Pattern;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -31,18 +34,39 @@ import picocli.CommandLine.Option;
             "Examples:",
             "  setup --source sample",
             "  setup --source kaggle --artist Rihanna",
-            "  setup --source my-lyrics.csv --column text --out data/mine"
+            "  setup --source my-lyrics.csv --column text --out data/mine",
+            "  setup --use mine"
         })
 final class SetupCommand implements Callable<Integer> {
     private static final Pattern ADDRESS = Pattern.compile("[A-Za-z][A-Za-z0-9+.-]*://.*");
+    private static final Logger log = LoggerFactory.getLogger(SetupCommand.class);
+    private static final String SAMPLE = "sample";
     private static final int SHOWN_CHARACTERS = 200;
+    /** Below that, too little is left to validate on. */
+    private static final int LEAST_CHARACTERS = 1_000;
+    /** Below that, models of the default size begin to learn the text by heart. */
+    private static final int FEW_CHARACTERS = 100_000;
 
-    @Option(
-            names = "--source",
-            required = true,
-            paramLabel = "SOURCE",
-            description = "'sample' (the bundled lyrics), 'kaggle' (needs a Kaggle token), a FILE (.txt or .csv,"
-                    + " either also .gz; UTF-8), or an http(s) address of such a file.")
+    @ArgGroup(multiplicity = "1")
+    private Origin origin;
+
+    private static final class Origin {
+        @Option(
+                names = "--source",
+                paramLabel = "SOURCE",
+                description = "'sample' (the bundled lyrics), 'kaggle' (needs a Kaggle token), a FILE (.txt or .csv,"
+                        + " either also .gz; UTF-8), or an http(s) address of such a file.")
+        private String source;
+
+        @Option(
+                names = "--use",
+                paramLabel = "NAME",
+                description =
+                        "Make a corpus under data/ that setup made before, or 'sample', the one in use: that which"
+                                + " commands take without --data.")
+        private String use;
+    }
+
     private String source;
 
     @Option(names = "--column", paramLabel = "NAME", description = "Column of a CSV file to read (default: Lyric).")
@@ -72,6 +96,17 @@ final class SetupCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
+        if (origin.use != null) {
+            if (out != null || column != null || artist != null) {
+                throw new IllegalArgumentException(
+                        "--use takes a corpus as setup made it; give it without other options.");
+            }
+            if (!origin.use.equals(SAMPLE)) {
+                printUse(Corpora.use(origin.use).path());
+                return 0;
+            }
+        }
+        source = origin.use == null ? origin.source : SAMPLE;
         if (source.isBlank()) {
             throw new IllegalArgumentException("--source is empty; give sample, kaggle, a file, or a web address.");
         }
@@ -94,6 +129,16 @@ final class SetupCommand implements Callable<Integer> {
         }
         Corpus corpus = Corpus.prepare(folder.path().toString(), input.text);
         long characters = corpus.train().length + (long) corpus.val().length;
+        if (characters < LEAST_CHARACTERS) {
+            throw new IOException(String.format(
+                    Locale.ROOT,
+                    "%s has only %,d characters, too few to learn from and to validate on; give a text of at least %,d,"
+                            + " better of %,d.",
+                    input.source,
+                    characters,
+                    LEAST_CHARACTERS,
+                    FEW_CHARACTERS));
+        }
         folder.write(
                 corpus,
                 new CorpusInfo(
@@ -103,6 +148,15 @@ final class SetupCommand implements Callable<Integer> {
                         corpus.tokenizer().size(),
                         Instant.now().truncatedTo(ChronoUnit.SECONDS).toString()));
         print(input, corpus, characters, before);
+        if (characters < FEW_CHARACTERS) {
+            log.warn(String.format(
+                    Locale.ROOT,
+                    "%,d characters are few: models learn them by heart. Give a text of %,d or more if you can.",
+                    characters,
+                    FEW_CHARACTERS));
+        }
+        System.out.println();
+        printUse(folder.path());
         return 0;
     }
 
@@ -123,7 +177,7 @@ final class SetupCommand implements Callable<Integer> {
                 return input(text, "kaggle, artist " + artist(), true, csvColumn);
             }
         }
-        Path file = source.equals("sample") ? ProjectHome.require(ProjectHome.SAMPLE) : Path.of(source);
+        Path file = source.equals(SAMPLE) ? ProjectHome.require(ProjectHome.SAMPLE) : Path.of(source);
         return input(TextSource.read(file, csvColumn), file.toString(), TextSource.isCsv(file.toString()), csvColumn);
     }
 
@@ -140,7 +194,7 @@ final class SetupCommand implements Callable<Integer> {
     }
 
     private String defaultName(Optional<UrlSource> url) {
-        if (source.equals("sample")) {
+        if (source.equals(SAMPLE)) {
             return "sample-corpus";
         }
         if (source.equals("kaggle")) {
@@ -182,6 +236,17 @@ final class SetupCommand implements Callable<Integer> {
         text.substring(0, end)
                 .lines()
                 .forEach(l -> System.out.println(("  " + CharTokenizer.printable(l)).stripTrailing()));
+    }
+
+    /** What training does with a corpus from now on. */
+    private static void printUse(Path folder) {
+        boolean inUse = Corpora.FOLDER
+                .toAbsolutePath()
+                .equals(folder.toAbsolutePath().normalize().getParent());
+        System.out.println(
+                inUse
+                        ? "Training uses " + folder + " from now on; `drakegpt setup --use NAME` takes another."
+                        : "To train on it: drakegpt train --data " + TrainCommand.quoted(folder));
     }
 
     private static void line(String name, String value) {

@@ -55,7 +55,8 @@ final class TrainCommand implements Callable<Integer> {
     @Option(
             names = "--data",
             paramLabel = "DIR",
-            description = "Corpus to train on (default: the last that setup made, else the bundled sample).")
+            description =
+                    "Corpus to train on (default: the last that setup made or was told to use, else the bundled sample).")
     private Path data;
 
     @Option(
@@ -119,10 +120,14 @@ final class TrainCommand implements Callable<Integer> {
         DeviceSettings deviceSettings = resume == null
                 ? resolved.device()
                 : Settings.deviceSettings(RunFolder.open(resume).config());
+        Corpora.Found corpus = resume == null ? Corpora.find(data) : Runs.corpusOf(resume, data);
+        Runs.log(corpus);
         try (LiveServer page = live.serve();
                 Backend backend = device.open(deviceSettings);
                 Interrupts interrupts = new Interrupts()) {
-            TrainingRun training = resume == null ? create(backend, resolved) : resume(backend);
+            TrainingRun training = resume == null
+                    ? create(backend, resolved, corpus)
+                    : TrainingRun.resume(backend, resume, corpus, settings.iters(), ignoreChecksums);
             log.info("Run folder {}", training.folder().path());
             TrainingResult result = training.train(interrupts, progress, LiveOption.sinks(page, training.folder()));
             if (result.end() == TrainingResult.End.INTERRUPTED) {
@@ -167,18 +172,10 @@ final class TrainCommand implements Callable<Integer> {
         return resolved;
     }
 
-    private TrainingRun create(Backend backend, Settings resolved) throws IOException {
-        Corpora.Found corpus = Corpora.find(data);
-        log.info("Corpus {}", corpus.description());
+    private TrainingRun create(Backend backend, Settings resolved, Corpora.Found corpus) throws IOException {
         String name =
                 Stage.of(resolved.model(corpus.corpus().tokenizer().size())).name();
         RunFolder other = initFrom == null ? null : checkpoint.open(initFrom);
         return TrainingRun.create(backend, run != null ? run : Runs.newFolder(name), resolved, corpus, other);
-    }
-
-    private TrainingRun resume(Backend backend) throws IOException {
-        Corpora.Found corpus = Runs.corpusOf(resume, data);
-        log.info("Corpus {}", corpus.description());
-        return TrainingRun.resume(backend, resume, corpus, settings.iters(), ignoreChecksums);
     }
 }

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /** The corpora under a folder, and which of them a command uses. */
@@ -29,8 +30,8 @@ public final class Corpora {
     public record Found(Corpus corpus, String description) {}
 
     /**
-     * The corpus to use: the given folder; or else the one under {@code data} that setup made last; or else the bundled
-     * sample, prepared in memory.
+     * The corpus to use: the given folder; or else the one under {@code data} that setup made last or was told to use; or
+     * else the bundled sample, prepared in memory.
      *
      * @param given the folder of {@code --data}, null for none
      * @throws IOException if the folder is missing, not prepared or damaged; the message says what to do
@@ -44,10 +45,37 @@ public final class Corpora {
             return new Found(read(given), given.toString());
         }
         Optional<Path> last = last(folder);
-        if (last.isPresent()) {
-            return new Found(read(last.get()), last.get() + " (the last that setup made)");
-        }
-        return sample();
+        return last.isPresent()
+                ? new Found(read(last.get()), last.get() + " (the last that setup made or was told to use)")
+                : sample();
+    }
+
+    /** The corpus that is used where none is given; empty if setup has made none and the bundled one is not here. */
+    public static Optional<Found> inUse() throws IOException {
+        return last(FOLDER).isPresent() || ProjectHome.find(ProjectHome.SAMPLE).isPresent()
+                ? Optional.of(find(null))
+                : Optional.empty();
+    }
+
+    /**
+     * Makes a corpus under {@code data} the one in use.
+     *
+     * @param name of its folder
+     * @throws IllegalArgumentException that lists the names, if setup has made none of this name
+     */
+    public static CorpusFolder use(String name) throws IOException {
+        List<CorpusFolder> made = made(FOLDER);
+        CorpusFolder chosen = made.stream()
+                .filter(corpus -> corpus.name().equals(name))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("There is no corpus '" + name + "' under " + FOLDER
+                        + (made.isEmpty()
+                                ? ""
+                                : ", only "
+                                        + made.stream().map(CorpusFolder::name).collect(Collectors.joining(", ")))
+                        + "; make one with setup --source."));
+        chosen.touch();
+        return chosen;
     }
 
     /** Its name is the whole path, so that a run that keeps it can be resumed from any folder. */

@@ -6,6 +6,8 @@ import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -29,6 +31,16 @@ public final class CorpusFolder {
     /** Where it is, as the user gave it. */
     public Path path() {
         return path;
+    }
+
+    /** Its own name, without the folders above it. */
+    public String name() {
+        return path.getFileName().toString();
+    }
+
+    /** Makes it the one that setup wrote last. */
+    void touch() throws IOException {
+        Files.setLastModifiedTime(path.resolve(CorpusInfo.FILE), FileTime.from(Instant.now()));
     }
 
     /** The marker that setup wrote; empty if setup did not make this folder. */

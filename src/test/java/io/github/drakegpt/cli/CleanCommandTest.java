@@ -14,7 +14,7 @@ class CleanCommandTest {
 
     @Test
     void removesWhatSetupMadeAndNothingElse() throws IOException, InterruptedException {
-        Files.writeString(temp.resolve("song.txt"), "la la");
+        Files.writeString(temp.resolve("song.txt"), "la la\n".repeat(200));
         Path data = temp.resolve("data");
         for (String folder : new String[] {"one", "two", "sample", "pretrained"}) {
             String out = data.resolve(folder).toString();

@@ -71,28 +71,6 @@ class GenerateCommandTest {
     }
 
     @Test
-    void aModelMeansItsNewestRunAndElseThePretrainedOne() throws IOException, InterruptedException {
-        Path home = temp.resolve("home");
-        TinyRuns.bigram(corpus, home.resolve("data/pretrained/BigramLM"));
-        List<String> java = List.of("-Ddrakegpt.home=" + home);
-        String[] args = {"generate", "--model", "BigramLM", "--length", "9", "--seed", "1"};
-
-        Cli.Result pretrained = Cli.runIn(temp, java, args);
-        assertThat(pretrained.code()).as(pretrained.err()).isZero();
-        assertThat(pretrained.err()).contains("Using the pretrained BigramLM: " + home);
-
-        TinyRuns.bigram(corpus, temp.resolve("runs/journey/new"));
-        Files.createDirectories(temp.resolve("runs/broken"));
-        Files.writeString(temp.resolve("runs/broken/state.json"), "{");
-        Cli.Result newest = Cli.runIn(temp, java, args);
-        assertThat(newest.code()).as(newest.err()).isZero();
-        assertThat(newest.err()).contains("Using the newest BigramLM under runs: runs/journey/new");
-
-        Cli.Result none = Cli.runIn(temp, java, "generate", "--model", "BlocksLM");
-        assertFails(none, 1, "There is no run of BlocksLM under runs and no pretrained one; train it");
-    }
-
-    @Test
     void endsATextBeforeAStopString() {
         String[] args = {"generate", "--run", run.toString(), "--seed", "5", "--length", "200", "--json"};
         String whole = json(args).at("/texts/0/text").asText();

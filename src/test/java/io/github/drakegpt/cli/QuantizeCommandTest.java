@@ -131,7 +131,7 @@ class QuantizeCommandTest {
     /** Only the loss needs the corpus. */
     @Test
     void aRunWithoutItsCorpusIsPackedWithoutALoss() throws IOException {
-        Path own = TinyRuns.corpus(temp.resolve("own"), "no such letters: xyz! ".repeat(40));
+        Path own = TinyRuns.corpus(temp.resolve("own"), "no such letters: xyz! ".repeat(50));
         Path run = TinyRuns.train(own, temp.resolve("run"), "--quant", "b1.58");
         Files.move(own, temp.resolve("moved"));
         Cli.Result result = Cli.run("quantize", "--run", run.toString());

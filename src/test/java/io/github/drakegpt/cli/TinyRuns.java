@@ -33,6 +33,7 @@ final class TinyRuns {
     }
 
     static Path corpus(Path folder, String text) throws IOException {
+        Files.createDirectories(folder.getParent());
         Path file = Files.writeString(folder.resolveSibling(folder.getFileName() + ".txt"), text);
         Cli.Result result = Cli.run("setup", "--source", file.toString(), "--out", folder.toString());
         assertThat(result.code()).as(result.err()).isZero();

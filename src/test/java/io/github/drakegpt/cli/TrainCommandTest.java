@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.Safetensors;
+import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.model.Models;
 import io.github.drakegpt.report.QuantizationCost;
@@ -256,7 +257,8 @@ class TrainCommandTest {
         Cli.Result result = Cli.runIn(temp.toRealPath(), args.toArray(String[]::new));
 
         assertThat(result.code()).as(result.err()).isZero();
-        assertThat(result.err()).contains("Corpus the bundled sample ", "Run folder runs/BigramLM-");
+        assertThat(result.err())
+                .contains("Corpus the bundled sample ", " characters to train on, ", "Run folder runs/BigramLM-");
         assertThat(temp.resolve("runs").toFile().list()).hasSize(1);
     }
 
@@ -329,7 +331,7 @@ class TrainCommandTest {
     @Test
     void doesNotBeginWithWeightsThatDoNotFit() throws IOException {
         Path first = bigram(corpus, temp.resolve("first"));
-        Path other = TinyRuns.corpus(temp.resolve("other"), "abc xyz ".repeat(50));
+        Path other = TinyRuns.corpus(temp.resolve("other"), "abc xyz ".repeat(150));
 
         String[] vocabulary = args(other, run, "--model", "BigramLM", "--init-from", first.toString());
         assertFails(Cli.run(vocabulary), 2, first + " was trained with another vocabulary");
@@ -412,7 +414,8 @@ class TrainCommandTest {
         Path file = Files.writeString(temp.resolve("plain.txt"), "la la");
         Path broken = TinyRuns.corpus(temp.resolve("broken"));
         Files.write(broken.resolve("train.bin"), new byte[] {1});
-        Path tiny = TinyRuns.corpus(temp.resolve("tiny"), "la la");
+        Path tiny = temp.resolve("tiny");
+        Corpus.prepare("la la").write(tiny);
 
         assertFails(Cli.run(args(temp.resolve("none"), run)), 1, "none does not exist");
         assertFails(Cli.run(args(file, run)), 1, file + " is not a folder");
@@ -447,7 +450,7 @@ class TrainCommandTest {
     @Test
     void aRunIsResumedOnlyWithItsCorpus() throws IOException {
         bigram(corpus, run);
-        Path other = TinyRuns.corpus(temp.resolve("other"), "abc xyz ".repeat(50));
+        Path other = TinyRuns.corpus(temp.resolve("other"), "abc xyz ".repeat(150));
         Map<String, String> before = contents(run);
 
         String[] resume = {"train", "--resume", run.toString(), "--iters", "30", "--data", other.toString()};
