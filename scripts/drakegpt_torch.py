@@ -20,7 +20,7 @@ class Config:
     vocab_size: int = 65
     context_length: int = 8
     embedding_dim: int = 32
-    head_size: int = 32      # of SingleHeadAttentionLM, and of all heads of MultiHeadAttentionLM together; equals C
+    head_size: int = 32      # of SingleHeadAttentionLM, and of all heads of MultiHeadAttentionLM together
     num_heads: int = 4
     num_layers: int = 3
     dropout: float = 0.1     # TransformerLM only
@@ -165,7 +165,7 @@ class LanguageModel(nn.Module):
             self.blocks = nn.Sequential(*[Block(c, attention) for _ in range(c.num_layers)])
         if c.name == "TransformerLM":
             self.ln_f = nn.LayerNorm(C)
-        self.lm_head = nn.Linear(C, V)
+        self.lm_head = nn.Linear(c.head_size if hasattr(self, "sa_head") else C, V)
 
     def logits(self, tokens):
         x = self.token_embedding_table(tokens)

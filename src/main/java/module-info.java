@@ -4,7 +4,7 @@
  *
  * <p>Optional at run time: JCuda, without which there is no GPU, and what only the command line needs.
  */
-@SuppressWarnings("requires-automatic") // JCuda's modules are named after their jars
+@SuppressWarnings("requires-automatic") // some modules are named after their jars, JCuda's for instance
 module io.github.drakegpt {
     requires com.fasterxml.jackson.databind;
     requires com.fasterxml.jackson.dataformat.yaml;
@@ -19,6 +19,7 @@ module io.github.drakegpt {
     // the command line's
     requires static ch.qos.logback.classic;
     requires static ch.qos.logback.core;
+    requires static com.google.protobuf;
     requires static com.github.weisj.jsvg;
     requires static info.picocli;
     requires static java.desktop;
@@ -26,6 +27,7 @@ module io.github.drakegpt {
     requires static me.tongfei.progressbar;
     requires static org.jline.reader;
     requires static org.jline.terminal;
+    requires static org.tribuo.util.onnx;
 
     exports io.github.drakegpt;
     exports io.github.drakegpt.tensor;

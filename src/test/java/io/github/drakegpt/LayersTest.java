@@ -121,6 +121,8 @@ class LayersTest {
     @ParameterizedTest
     @CsvSource({
         "backend.cuda, jcuda..",
+        "checkpoint, ai.onnx..",
+        "checkpoint, com.google.protobuf..",
         "cli, picocli..",
         "cli, me.tongfei.progressbar..",
         "cli, ch.qos.logback..",

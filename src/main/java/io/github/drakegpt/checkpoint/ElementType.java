@@ -46,6 +46,11 @@ public enum ElementType {
         return bytes;
     }
 
+    /** Whether a finite number stays finite when it is rounded to this type of floating point. */
+    public boolean holds(float value) {
+        return this != F16 || Float.isFinite(Float16.toFloat(Float16.of(value)));
+    }
+
     /** Element {@code i} of a buffer of this type, rounded to float32. */
     float get(ByteBuffer buffer, int i) {
         int at = i * bytes;

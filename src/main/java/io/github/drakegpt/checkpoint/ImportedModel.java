@@ -57,11 +57,11 @@ public final class ImportedModel {
         try (InputStream in = Files.newInputStream(file)) {
             beginning = in.readNBytes(16);
         }
+        if (Safetensors.is(beginning)) { // first: its length may begin as a pickle does
+            return new ImportedModel(file, Safetensors.read(file).tensors());
+        }
         if (TorchFile.is(beginning)) {
             return new ImportedModel(file, TorchFile.read(file, beginning));
-        }
-        if (Safetensors.is(beginning)) {
-            return new ImportedModel(file, Safetensors.read(file).tensors());
         }
         throw new ForeignFileException(
                 file, "was written neither by torch.save nor as safetensors", TorchFile.GIVE_ANOTHER);

@@ -63,8 +63,15 @@ public final class Safetensors {
             this(name, ElementType.U8, shape, buffer -> buffer.put(values));
         }
 
-        private int bytes() {
+        private int size() {
             return Math.toIntExact(dtype.bytes() * shape.size());
+        }
+
+        /** Its elements, little endian. */
+        ByteBuffer bytes() {
+            ByteBuffer bytes = ByteBuffer.allocate(size()).order(ByteOrder.LITTLE_ENDIAN);
+            content.accept(bytes);
+            return bytes;
         }
     }
 
@@ -95,7 +102,7 @@ public final class Safetensors {
             for (int i = 0; i < tensor.shape().rank(); i++) {
                 shape.add(tensor.shape().dim(i));
             }
-            long end = offset + tensor.bytes();
+            long end = offset + tensor.size();
             node.putArray("data_offsets").add(offset).add(end);
             offset = end;
         }
@@ -109,9 +116,7 @@ public final class Safetensors {
         out.write(json);
         out.write(" ".repeat(padded - json.length).getBytes(StandardCharsets.US_ASCII));
         for (Source tensor : tensors) {
-            ByteBuffer bytes = ByteBuffer.allocate(tensor.bytes()).order(ByteOrder.LITTLE_ENDIAN);
-            tensor.content().accept(bytes);
-            out.write(bytes.array());
+            out.write(tensor.bytes().array());
         }
     }
 

@@ -14,22 +14,39 @@ import java.util.Map;
 public final class StateDict {
     private StateDict() {}
 
-    /** Writes the parameters and the constants of a model. */
+    /** Writes the parameters and the constants of a model as safetensors. */
     public static void write(OutputStream out, Parameters parameters, float[] weights, Map<String, String> metadata)
             throws IOException {
+        write(out, parameters, weights, metadata, ElementType.F32);
+    }
+
+    /** The same, rounded to a type of floating point. */
+    public static void write(
+            OutputStream out, Parameters parameters, float[] weights, Map<String, String> metadata, ElementType type)
+            throws IOException {
+        Safetensors.write(out, metadata, sources(parameters, weights, type));
+    }
+
+    /** The parameters and the constants of a model, rounded to a type of floating point. */
+    static List<Safetensors.Source> sources(Parameters parameters, float[] weights, ElementType type) {
         List<Safetensors.Source> sources = new ArrayList<>();
-        addEntries(sources, parameters, "", weights);
+        addEntries(sources, parameters, "", weights, type);
         for (Parameters.Constant constant : parameters.constants()) {
             sources.add(new Safetensors.Source(
-                    constant.name(), constant.shape(), constant.values().get(), 0));
+                    constant.name(), type, constant.shape(), constant.values().get(), 0));
         }
-        Safetensors.write(out, metadata, sources);
+        return sources;
     }
 
     static void addEntries(List<Safetensors.Source> sources, Parameters parameters, String prefix, float[] flat) {
+        addEntries(sources, parameters, prefix, flat, ElementType.F32);
+    }
+
+    private static void addEntries(
+            List<Safetensors.Source> sources, Parameters parameters, String prefix, float[] flat, ElementType type) {
         for (Parameters.Entry entry : parameters.entries()) {
             sources.add(new Safetensors.Source(
-                    prefix + entry.name(), entry.shape(), flat, Math.toIntExact(entry.offset())));
+                    prefix + entry.name(), type, entry.shape(), flat, Math.toIntExact(entry.offset())));
         }
     }
 

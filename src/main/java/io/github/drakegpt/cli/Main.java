@@ -42,6 +42,7 @@ public final class Main implements Callable<Integer> {
             ScoreCommand.class,
             QuantizeCommand.class,
             ImportCommand.class,
+            ExportCommand.class,
             BenchCommand.class,
             ProfileCommand.class,
             ListCommand.class,

@@ -105,6 +105,19 @@ class ImportedModelTest {
                         + " state_dict needs; save the model anew with torch.save(model.state_dict(), FILE).");
     }
 
+    /** The length of a safetensors header may begin with the byte that a pickle begins with. */
+    @Test
+    void tellsSafetensorsFromPickles() throws IOException {
+        Path file = folder.resolve("x");
+        for (int length = 0; length < 64; length++) {
+            try (var out = Files.newOutputStream(file)) {
+                var table = new Safetensors.Source(BIGRAM, Shape.of(2, 2), new float[4], 0);
+                Safetensors.write(out, Map.of("note", "x".repeat(8 * length)), List.of(table));
+            }
+            assertThat(ImportedModel.read(file).name()).isEqualTo(Models.BIGRAM);
+        }
+    }
+
     /** A vocabulary in another order than that of its characters: their rows, and a bigram's columns, move with them. */
     @ParameterizedTest
     @FieldSource("NAMES")
