@@ -9,6 +9,7 @@ import io.github.drakegpt.model.Weights;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tracking.MetricsFile;
 import io.github.drakegpt.tracking.MetricsRecorder;
+import io.github.drakegpt.tracking.ModelCard;
 import io.github.drakegpt.tracking.TensorBoardFile;
 import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.Trainer;
@@ -221,7 +222,7 @@ public final class Training {
         Folder lock = run.lock();
         try (lock) {
             try (MetricsRecorder recorder =
-                    new MetricsRecorder(List.of(new MetricsFile(run), new TensorBoardFile(run)))) {
+                    new MetricsRecorder(List.of(new MetricsFile(run), new TensorBoardFile(run), new ModelCard(run)))) {
                 return trainWith(List.of(recorder, listening), run);
             } catch (IOException | RuntimeException | OutOfMemoryError e) {
                 if (!run.hasStarted()) {

@@ -56,6 +56,8 @@ public final class RunFolder {
     public static final String STATE = "state.json";
     public static final String METRICS = "metrics.jsonl";
     public static final String LOG = "train.log";
+    /** What the run is, for people: see {@code ModelCard}. */
+    public static final String README = "README.md";
     /** The machine that trained the run last: names and values. */
     public static final String MACHINE = "machine.json";
     /** The last measurements of {@code profile} for the run. */
@@ -79,6 +81,7 @@ public final class RunFolder {
             CONFIG,
             VOCAB,
             METRICS,
+            README,
             MACHINE,
             PROFILE,
             COMMIT,

@@ -16,6 +16,7 @@ import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.tracking.MetricsFile;
 import io.github.drakegpt.tracking.MetricsRecorder;
 import io.github.drakegpt.tracking.MetricsSink;
+import io.github.drakegpt.tracking.ModelCard;
 import io.github.drakegpt.tracking.TensorBoardFile;
 import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.TextSampler;
@@ -222,6 +223,7 @@ final class TrainingRun {
         List<MetricsSink> sinks = new ArrayList<>();
         sinks.add(new MetricsFile(folder));
         sinks.add(new TensorBoardFile(folder));
+        sinks.add(new ModelCard(folder));
         sinks.addAll(List.of(more));
         RunLog log = new RunLog(folder);
         try (log;

@@ -133,20 +133,8 @@ public final class TensorBoardFile implements MetricsSink {
         ProtoMessage tensor = new ProtoMessage()
                 .add(1, 7) // dtype: STRING
                 .add(2, new ProtoMessage()) // tensor_shape: a scalar's
-                .add(8, verbatim(text)); // string_val
+                .add(8, Markdown.verbatim(text)); // string_val
         summary.add(1, new ProtoMessage().add(1, tag).add(8, tensor).add(9, metadata)); // tag, tensor, metadata
-    }
-
-    /** A block of code in Markdown, between fences that are longer than any in the text. */
-    private static String verbatim(String text) {
-        int longest = 2;
-        int run = 0;
-        for (int i = 0; i < text.length(); i++) {
-            run = text.charAt(i) == '`' ? run + 1 : 0;
-            longest = Math.max(longest, run);
-        }
-        String fence = "`".repeat(longest + 1);
-        return fence + '\n' + text + '\n' + fence;
     }
 
     /** Appends a record: a reader sees it at once, and whole. */

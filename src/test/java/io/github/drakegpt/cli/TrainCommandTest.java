@@ -71,7 +71,8 @@ class TrainCommandTest {
                         "metrics.jsonl",
                         "machine.json",
                         events.get(0).getFileName().toString(),
-                        "train.log");
+                        "train.log",
+                        "README.md");
         assertThat(result.out().codePointCount(0, result.out().length())).isEqualTo(300 + 1);
         String characters = RunFolder.open(run).tokenizer().characters();
         assertThat(result.out().chars()).allMatch(c -> characters.indexOf(c) >= 0);
