@@ -7,6 +7,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * Colours and marks of runs' lines. The colours are distinct for people who lack one of the three kinds of cones, and
@@ -30,7 +31,8 @@ public final class Palette {
             new Colour("#bd8706", "#dba635"), // gold
             new Colour("#910300", "#ed5446"), // red
             new Colour("#147685", "#6be9fe"), // cyan
-            new Colour("#702767", "#c260a7")); // plum
+            new Colour("#702767", "#c260a7"), // plum
+            new Colour("#15191e", "#ffffec")); // ink
 
     /** A dot at each evaluation. */
     public enum Mark {
@@ -63,7 +65,7 @@ public final class Palette {
 
     /**
      * A slot for each group, all different as far as there are slots. Each takes the one of its model's stage if it is free,
-     * else the next that is; older groups choose first, so that they keep theirs when newer ones are added.
+     * else one of no stage, else any; older groups choose first, so that they keep theirs when newer ones are added.
      */
     public static List<Integer> slots(List<SeedGroup> groups) {
         Map<SeedGroup, Integer> slots = new IdentityHashMap<>();
@@ -71,8 +73,10 @@ public final class Palette {
         groups.stream()
                 .sorted(Comparator.comparing(SeedGroup::created).thenComparing(SeedGroup::name))
                 .forEach(group -> {
-                    int wanted = Stage.ALL.indexOf(group.stage()) % COLOURS.size();
-                    int slot = taken.get(wanted) ? taken.nextClearBit(0) : wanted;
+                    int slot = IntStream.of(Stage.ALL.indexOf(group.stage()), Stage.ALL.size())
+                            .filter(wanted -> !taken.get(wanted))
+                            .findFirst()
+                            .orElse(taken.nextClearBit(0));
                     taken.set(slot);
                     slots.put(group, slot);
                     if (taken.cardinality() == SLOTS) {

@@ -263,11 +263,11 @@ function makeChart(definition) {
     };
   }
 
-  /** A dot for a single value; for runs beyond as many as there are colours, one at each evaluation. */
+  /** A dot for a single value, of training a hollow one; for runs beyond as many as there are colours, one at each evaluation. */
   function points(run, column, y) {
     const isMarked = from === "evaluations" && !column.training && mark(run) !== "none";
     const show = isMarked || y.reduce((sum, value) => sum + has(value), 0) === 1;
-    return {show, size: 6, width: 1.5, fill: isMarked ? markFill(run) : colour(run)};
+    return {show, size: 6, width: 1.5, fill: column.training ? styleOf("--background") : isMarked ? markFill(run) : colour(run)};
   }
 
   /** The axis of values, for the steps that it has to show; says so where it leaves some out above. */
@@ -328,7 +328,7 @@ function makeChart(definition) {
     if (!definition.labels || named.length > MOST_LABELS) {
       return {width: lastStep, draw: () => {}};
     }
-    const most = narrow.matches ? 0.45 * width : Math.min(220, width / 3);
+    const most = narrow.matches ? 0.5 * width : Math.min(220, width / 3);
     const names = named.map(({run, alike}) => {
       const name = run.name + (alike > 1 ? " and " + (alike - 1) + " more" : "");
       return alike > 1 && context.measureText(name).width > most ? count(alike, "run") : shortened(context, name, most);

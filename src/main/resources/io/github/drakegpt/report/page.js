@@ -61,7 +61,7 @@ function renderProgressions() {
       };
       const run = (step) => runs[step.group];
       const columns = [
-        {title: "model", value: (step) => run(step).model, show: (step) => runName(run(step), run(step).model)},
+        {title: "model", value: (step) => run(step).model, show: (step) => runName(run(step), {modelFirst: true})},
         {title: "adds", value: (step) => step.adds, show: (step) => element("span", {class: "adds"}, step.adds)},
         {title: "val loss", value: (step) => step.valLoss, show: (step) => lossText(run(step), "valLoss"), number: true, first: true},
         {title: "change", value: (step) => step.change, show: (step) => asChange(step.change), number: true, first: true},
@@ -196,8 +196,7 @@ function renderModels() {
   });
   const losses = (title, key, hint) => ({...field(title, key, null, hint), show: (run) => lossText(run, key)});
   const columns = [
-    runColumn,
-    {title: "model", value: (run) => run.model},
+    {...runColumn, show: (run) => runName(run, {withModel: true})},
     {title: "adds", value: (run) => run.adds, show: (run) => element("span", {class: "adds"}, run.adds)},
     {title: "parameters", value: (run) => run.parameters, show: (run) => asCount(run.parameters), number: true},
     {
@@ -220,7 +219,7 @@ function renderModels() {
     field("time", "seconds", asTime, "evaluations included"),
     field("tokens/s", "tokensPerSecond", asCount, "of the training steps alone"),
     field("steps/s", "stepsPerSecond", asCount, "of the training steps alone"),
-  ].filter((column) => column.title !== "model" || runs.some((run) => run.name !== run.model));
+  ];
   models = table("Models", columns, [runs], {sortable: true});
   byId("models").replaceChildren(
     models.node,

@@ -164,18 +164,20 @@ function keyLine(run) {
     ...(mark(run) === "none" ? [] : [drawn("circle", dot)]));
 }
 
-/** A run's line and name, or another name before its own. */
-function runName(run, name = run.name) {
+/** A run's line and name; with its model's name where that is another, which may also come first. */
+function runName(run, {withModel = false, modelFirst = false} = {}) {
+  const isNamedOtherwise = run.name !== run.model;
   const notes = [
-    name === run.name ? null : run.name,
+    modelFirst && isNamedOtherwise ? run.name : null,
+    withModel && isNamedOtherwise ? run.model : null,
     run.members.length > 1 ? "mean of " + run.members.length + " seeds" : null,
     run.weightsOnly ? "packed weights" : !has(run.state) && !last(run.steps.step) ? "no checkpoint yet" : null,
   ].filter(has);
   const aside = notes.length > 0 ? element("span", {class: "aside"}, " \u00b7 " + notes.join(", ")) : null;
-  return element("span", {class: "run-name"}, keyLine(run), element("span", {}, name, aside));
+  return element("span", {class: "run-name"}, keyLine(run), element("span", {}, modelFirst ? run.model : run.name, aside));
 }
 
-const runColumn = {title: "run", value: (run) => run.name, show: runName};
+const runColumn = {title: "run", value: (run) => run.name, show: (run) => runName(run)};
 
 /** Adds a line of metrics.jsonl to a run. */
 function append(run, line) {

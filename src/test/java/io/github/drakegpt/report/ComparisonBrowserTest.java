@@ -142,7 +142,8 @@ class ComparisonBrowserTest {
 
         assertThat(texts("#runs .name")).containsExactly("small", "other");
         assertThat(texts("#runs .value")).containsExactly("2.2500 \u00b1 0.2500", "1.8750");
-        assertThat(texts("#models tbody th")).containsExactly("small \u00b7 mean of 3 seeds", "other");
+        assertThat(texts("#models tbody th"))
+                .containsExactly("small \u00b7 BigramLM, mean of 3 seeds", "other \u00b7 SingleHeadAttentionLM");
         assertThat(texts(PROGRESSION + "td:nth-child(4)")).containsExactly("\u2013", "\u22120.375");
         browser.find("#chart-loss").sendKeys(Keys.HOME);
         assertThat(browser.text("#chart-loss ~ .readout")).contains("small2.25002.0000", "other1.87502.0000");
@@ -161,6 +162,27 @@ class ComparisonBrowserTest {
                 .startsWith("Not all of these losses can be compared: they are of 2 different texts.")
                 .contains("(11111111): one; ", "(22222222): two.");
         assertThat(browser.findAll("#models .best")).hasSize(2); // one of each text
+    }
+
+    @Test
+    void firstLossesFarAboveTheRestAreLeftOutUntilZoomed() throws IOException {
+        folders.add(TestRuns.create(
+                temp.resolve("run"),
+                TestRuns.evaluation(20, 50, 60, null),
+                TestRuns.evaluation(40, 2.5, 2.75, null),
+                TestRuns.evaluation(60, 2.25, 2.5, null),
+                TestRuns.evaluation(1000, 2, 2.25, null)));
+        show();
+        String above = "#chart-loss ~ .above";
+
+        assertThat(browser.text(above))
+                .isEqualTo("The highest values, up to 60.0000, are above the chart: zoom in to see them.");
+        browser.find("#chart-loss").sendKeys(Keys.HOME, "++++++"); // around step 20
+        browser.awaitFrames();
+        assertThat(browser.find(above).isDisplayed()).isFalse();
+        browser.find("#reset-zoom").click();
+        browser.awaitFrames();
+        assertThat(browser.find(above).isDisplayed()).isTrue();
     }
 
     @ParameterizedTest

@@ -219,8 +219,8 @@ class CurvesPictureTest {
     void onlyTrainingLossesAreDashedAndRunsOfOneColourHaveOtherDots() {
         Document svg = parse(CurvesPicture.svg(List.of(
                 curve(1, "plain", at(1, 3, 3), at(2, 2, 2)),
-                curve(9, "full", at(1, 3, 3.1), at(2, 2, 2.1)),
-                curve(17, "hollow", at(1, 3, 3.2), at(2, 2, 2.2)))));
+                curve(10, "full", at(1, 3, 3.1), at(2, 2, 2.1)),
+                curve(19, "hollow", at(1, 3, 3.2), at(2, 2, 2.2)))));
 
         assertThat(all(svg, "path"))
                 .filteredOn(path -> path.hasAttribute("stroke-dasharray"))

@@ -149,7 +149,7 @@ class LivePageBrowserTest {
         assertThat(browser.find("#bar").getDomProperty("max")).isEqualTo("1000");
         assertThat(browser.find("#training").isDisplayed()).isFalse();
         assertThat(browser.find("#samples").isDisplayed()).isFalse();
-        browser.js("document.querySelectorAll('#models th button')[4].focus()");
+        browser.js("document.querySelectorAll('#models th button')[3].focus()");
 
         metrics(TestRuns.step(10, 3));
         browser.await("#models tbody", text -> text.contains("10 of 1,000"));
