@@ -1,7 +1,5 @@
 package io.github.drakegpt.cli;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.node.TextNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
@@ -21,7 +19,6 @@ import io.github.drakegpt.report.SeedGroup;
 import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -29,6 +26,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -104,14 +102,14 @@ final class JourneyCommand implements Callable<Integer> {
             Runs.log(corpus);
             Folder ours = Folder.make(out); // else two journeys would train each other's models
             try (ours) {
+                RunSeries series = new RunSeries(backend, corpus, interrupts, progress, page);
                 for (JourneyRun part : resolved.keySet()) {
-                    TrainingRun run = open(backend, out.resolve(part.name()), resolved.get(part), corpus);
-                    TrainingResult result = run.train(interrupts, progress, LiveOption.sinks(page, run.folder()));
-                    if (result.end() == TrainingResult.End.INTERRUPTED) {
-                        log.info("To go on: give the same command again.");
+                    Optional<RunSeries.Trained> trained = series.train(out.resolve(part.name()), resolved.get(part));
+                    if (trained.isEmpty()) {
                         return 0;
                     }
-                    rows.add(new Row(part, run.folder(), result, run.sample(SAMPLE_LENGTH)));
+                    TrainingRun run = trained.get().run();
+                    rows.add(new Row(part, run.folder(), trained.get().result(), run.sample(SAMPLE_LENGTH)));
                 }
                 profile(backend, rows, corpus);
             }
@@ -157,39 +155,6 @@ final class JourneyCommand implements Callable<Integer> {
     }
 
     private record Row(JourneyRun part, RunFolder folder, TrainingResult result, String sample) {}
-
-    /** Continues a run with the same settings; moves one with other settings out of the way. */
-    private static TrainingRun open(Backend backend, Path folder, Settings settings, Corpora.Found corpus)
-            throws IOException {
-        if (Files.exists(folder.resolve(RunFolder.CONFIG))) {
-            if (same(RunFolder.open(folder), settings.config(corpus.corpus()), settings)) {
-                return TrainingRun.resume(backend, folder, corpus, null, false);
-            }
-            Path aside = folder;
-            for (int i = 1; Files.exists(aside); i++) {
-                aside = folder.resolveSibling(folder.getFileName() + "." + i);
-            }
-            try (Folder old = RunFolder.open(folder).lock()) { // fails if a process is training it
-                Files.move(old.path(), aside);
-            }
-            log.info("{} held a run with other settings, which is now {}", folder, aside);
-        }
-        return TrainingRun.create(backend, folder, settings, corpus, null);
-    }
-
-    /** Compares resolved settings: runs of older versions lack some keys. */
-    private static boolean same(RunFolder saved, ObjectNode wanted, Settings settings) {
-        int vocabSize = wanted.at("/model/vocab_size").asInt();
-        return saved.modelConfig().equals(settings.model(vocabSize))
-                && Settings.trainConfig(saved.config(), null).equals(settings.train())
-                && Settings.deviceSettings(saved.config()).equals(settings.device())
-                && corpus(saved.config()).equals(corpus(wanted));
-    }
-
-    /** The identity of a corpus, independent of its path: its hash. */
-    private static JsonNode corpus(ObjectNode config) {
-        return config.at("/data/sha256");
-    }
 
     private static void print(List<Row> rows) {
         Table table = new Table("model", "parameters", "weight bytes", "train loss", "val loss", "seconds", "steps/s");

@@ -4,15 +4,24 @@ import com.fasterxml.jackson.databind.node.TextNode;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.Corpora;
+import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Stage;
 import io.github.drakegpt.quant.Quantization;
 import io.github.drakegpt.report.LiveServer;
+import io.github.drakegpt.report.ReportPage;
+import io.github.drakegpt.report.RunReport;
+import io.github.drakegpt.report.SeedGroup;
 import io.github.drakegpt.train.DeviceSettings;
+import io.github.drakegpt.train.DivergedException;
 import io.github.drakegpt.train.Settings;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -32,6 +41,7 @@ import picocli.CommandLine.Option;
             "  train --config laptop --data data/drake --set train.patience=4",
             "  train --quant b1.58 --init-from runs/journey/TransformerLM",
             "  train --config laptop --live",
+            "  train --sweep train.max_lr=0.002,0.005,0.01 --seeds 3",
             "  train --resume runs/TransformerLM-20261123-093000"
         })
 final class TrainCommand implements Callable<Integer> {
@@ -62,7 +72,9 @@ final class TrainCommand implements Callable<Integer> {
     @Option(
             names = "--run",
             paramLabel = "DIR",
-            description = "Folder of the new run (default: runs/ and the model's name with the time).")
+            description =
+                    "Folder of the new run (default: runs/ and the model's name with the time); with --seeds or --sweep"
+                            + " the one that gets a folder for each run (default: runs/ and the model's name with -sweep).")
     private Path run;
 
     @Option(names = "--resume", paramLabel = "DIR", description = "Go on with a run from its last checkpoint.")
@@ -81,6 +93,9 @@ final class TrainCommand implements Callable<Integer> {
 
     @Mixin
     private CheckpointOption checkpoint;
+
+    @Mixin
+    private SweepOptions sweep;
 
     @Mixin
     private LiveOption live;
@@ -102,6 +117,7 @@ final class TrainCommand implements Callable<Integer> {
                         || scale
                         || quant != null
                         || initFrom != null
+                        || sweep.areGiven()
                         || settings.changeMoreThanIters()
                         || device.changesSettings())) {
             throw new IllegalArgumentException(
@@ -115,6 +131,9 @@ final class TrainCommand implements Callable<Integer> {
         if (checkpoint.isBest() && initFrom == null) {
             throw new IllegalArgumentException(
                     "--checkpoint says which weights of another run to begin with; give that run with --init-from.");
+        }
+        if (sweep.areGiven()) {
+            return trainAll();
         }
         Settings resolved = resume == null ? resolve() : null; // wrong settings are refused before a device is opened
         DeviceSettings deviceSettings = resume == null
@@ -137,6 +156,52 @@ final class TrainCommand implements Callable<Integer> {
             System.out.println(Terminal.shown(training.sample(SAMPLE_LENGTH)));
             return 0;
         }
+    }
+
+    /** Trains with each seed and each combination of values, and compares. */
+    private int trainAll() throws IOException {
+        if (initFrom != null) {
+            throw new IllegalArgumentException(
+                    "--seeds and --sweep compare trainings from the start; leave out --init-from.");
+        }
+        Map<String, Settings> runs = sweep.runs(this::resolve);
+        Settings first = runs.values().iterator().next();
+        Path parent =
+                run != null ? run : Runs.FOLDER.resolve(Stage.of(first.model(1)).name() + "-sweep");
+        List<Path> folders = new ArrayList<>();
+        Corpora.Found corpus = Corpora.find(data);
+        Runs.log(corpus);
+        try (LiveServer page = live.serve();
+                Backend backend = device.open(first.device());
+                Interrupts interrupts = new Interrupts();
+                Folder ours = Folder.make(parent)) { // else two commands would train each other's runs
+            RunSeries series = new RunSeries(backend, corpus, interrupts, progress, page);
+            for (Map.Entry<String, Settings> each : runs.entrySet()) {
+                Path folder = ours.path().resolve(each.getKey());
+                log.info("Run {} of {}: {}", folders.size() + 1, runs.size(), folder);
+                try {
+                    if (series.train(folder, each.getValue()).isEmpty()) {
+                        return 0;
+                    }
+                } catch (DivergedException e) { // the others are compared all the same
+                    log.warn("{}: {}", folder, e.getMessage());
+                }
+                folders.add(folder);
+            }
+        }
+        folders.removeIf(folder -> !Files.exists(folder)); // diverged before its first checkpoint
+        if (folders.isEmpty()) {
+            throw new IOException("No run came to a checkpoint; lower train.max_lr, or set train.grad_clip to 1.");
+        }
+        List<RunReport> reports = RunReport.read(folders);
+        System.out.print(Spread.table(SeedGroup.of(reports)));
+        System.out.println(
+                "Mean val loss in nats per character over the whole validation split, and its standard deviation"
+                        + " over the seeds.");
+        Path report = parent.resolve("report.html");
+        ReportPage.write(report, reports);
+        log.info("Report {}", report);
+        return 0;
     }
 
     /** Includes the options that config.json does not store: a corpus or a number of steps given to this command. */

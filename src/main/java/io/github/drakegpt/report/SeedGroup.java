@@ -19,7 +19,8 @@ import java.util.OptionalDouble;
  */
 public record SeedGroup(String name, List<RunReport> runs) {
     /** What the end of a folder's name says of the seed. */
-    private static final String SEED_SUFFIX = "(?i)[^\\p{L}\\p{N}]*((train\\.)?seed)?[^\\p{L}\\p{N}]*$";
+    private static final String SEED_SUFFIX =
+            "(?i)[^\\p{L}\\p{N}]*((train\\.)?seed([^\\p{L}\\p{N}]+\\p{N}*)?)?[^\\p{L}\\p{N}]*$";
 
     /** All groups of some runs, in the order of their first runs. Of two runs with the same seed, each is in its own group. */
     public static List<SeedGroup> of(List<RunReport> runs) {

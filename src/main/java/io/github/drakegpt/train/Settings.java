@@ -171,6 +171,17 @@ public final class Settings {
                 assignment.substring(0, equals).strip(), readYaml(value, source + " " + shortened(assignment)), source);
     }
 
+    /**
+     * Values with commas between them, each in YAML.
+     *
+     * @param source names them in messages
+     */
+    public static List<JsonNode> values(String text, String source) {
+        List<JsonNode> values = new ArrayList<>();
+        readYaml("[" + text + "]", source).forEach(values::add);
+        return values;
+    }
+
     /** @param source names it in messages */
     private static JsonNode readYaml(String text, String source) {
         try {
