@@ -1,5 +1,6 @@
 package io.github.drakegpt.checkpoint;
 
+import io.github.drakegpt.data.GitLfs;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
@@ -23,6 +24,7 @@ import java.util.regex.Pattern;
  * follow from the tensors' names and shapes.
  */
 public final class ImportedModel {
+    private static final int BEGINNING_BYTES = 64; // tell which format it is
     private static final String TOKENS = "token_embedding_table.weight";
     private static final String POSITIONS = "position_embedding_table.weight";
     private static final String FIRST_KEY = "sa_head.heads.0.key.weight";
@@ -51,11 +53,15 @@ public final class ImportedModel {
      *
      * @throws CorruptFileException if it does not follow its format
      * @throws ForeignFileException if it holds none of the six models
+     * @throws IOException if it is missing, or only a pointer to it is here
      */
     public static ImportedModel read(Path file) throws IOException {
         byte[] beginning;
         try (InputStream in = Files.newInputStream(file)) {
-            beginning = in.readNBytes(16);
+            beginning = in.readNBytes(BEGINNING_BYTES);
+        }
+        if (GitLfs.isPointer(beginning)) {
+            throw new IOException(GitLfs.message(file.toString()));
         }
         if (Safetensors.is(beginning)) { // first: its length may begin as a pickle does
             return new ImportedModel(file, Safetensors.read(file).tensors());

@@ -59,7 +59,11 @@ public final class SafeZip implements AutoCloseable {
      */
     public SafeZip(Path file, Limits limits) throws IOException {
         this.limits = limits;
-        zip = new ZipFile(file.toFile());
+        try {
+            zip = new ZipFile(file.toFile());
+        } catch (EOFException e) {
+            throw new ZipException("ends in the middle of its table of contents");
+        }
         try {
             check();
         } catch (IOException e) {

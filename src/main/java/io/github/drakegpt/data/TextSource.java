@@ -36,7 +36,7 @@ public final class TextSource {
     /** The column that holds the lyrics in the CSV files that the project knows. */
     public static final String LYRIC_COLUMN = "Lyric";
 
-    /** Keeps a gzip file of nothing but zeros from filling the memory; far more than a small GPT can learn. */
+    /** Far more than a small GPT can learn. */
     private static final int MAX_CHARACTERS = 1 << 29;
 
     private static final String DELIMITERS = ",;\t";
@@ -110,7 +110,7 @@ public final class TextSource {
                 .onMalformedInput(CodingErrorAction.REPORT)
                 .onUnmappableCharacter(CodingErrorAction.REPORT);
         PushbackReader reader =
-                new PushbackReader(new InputStreamReader(gzip ? new GZIPInputStream(in, 1 << 16) : in, decoder));
+                new PushbackReader(new InputStreamReader(gzip ? new BoundedGzip(in, name) : in, decoder));
         int first = reader.read();
         if (first >= 0 && first != '\uFEFF') {
             reader.unread(first);
@@ -226,6 +226,28 @@ public final class TextSource {
     private static final class Refused extends IOException {
         Refused(String message) {
             super(message);
+        }
+    }
+
+    /** Refuses to become far more than lyrics need, which shrink to a third. */
+    private static final class BoundedGzip extends GZIPInputStream {
+        private static final long ALWAYS = 16 << 20;
+        private static final int MAX_RATIO = 100;
+
+        private final String name;
+
+        BoundedGzip(InputStream in, String name) throws IOException {
+            super(in, 1 << 16);
+            this.name = name;
+        }
+
+        @Override
+        public int read(byte[] buffer, int offset, int length) throws IOException {
+            int count = super.read(buffer, offset, length);
+            if (inf.getBytesWritten() > ALWAYS + MAX_RATIO * inf.getBytesRead()) {
+                throw new Refused(name + " unpacks to far more than lyrics need; give the text itself.");
+            }
+            return count;
         }
     }
 

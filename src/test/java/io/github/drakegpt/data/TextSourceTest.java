@@ -159,6 +159,15 @@ class TextSourceTest {
         return TextSource.read(Files.writeString(folder.resolve(name), content), "Lyric");
     }
 
+    @Test
+    void refusesAGzipFileThatUnpacksToFarMore() throws IOException {
+        Path file = Files.write(folder.resolve("a.gz"), gzip("a".repeat(40_000_000)));
+        assertThatThrownBy(() -> TextSource.read(file, "Lyric"))
+                .hasMessage(file + " unpacks to far more than lyrics need; give the text itself.");
+        Files.write(file, gzip("a".repeat(10_000_000)));
+        assertThat(TextSource.read(file, "Lyric")).hasSize(10_000_000);
+    }
+
     static byte[] gzip(String text) throws IOException {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         try (GZIPOutputStream gzip = new GZIPOutputStream(bytes)) {
