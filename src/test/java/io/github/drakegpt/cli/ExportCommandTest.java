@@ -137,7 +137,7 @@ class ExportCommandTest {
     @ValueSource(strings = {"bitnet", "b1.58"})
     void onnxRuntimeComputesQuantizedModels(String quant) throws Exception {
         Path run = TinyRuns.train(corpus, temp.resolve("run"), "--quant", quant);
-        assertOnnxRuntimeAgrees(run, 1e-4);
+        assertOnnxRuntimeAgrees(run, 2e-2); // one activation of 8 bits may be rounded the other way
         assertThat(Cli.run("quantize", "--run", run.toString()).code()).isZero();
         assertThat(export(temp.resolve("run-packed"), "onnx")).hasSameBinaryContentAs(temp.resolve("run.onnx"));
     }
