@@ -38,7 +38,7 @@ public final class ReportPage {
     private static final MathContext DIGITS =
             new MathContext(8); // far more digits than are shown, so that rounding twice does no harm
 
-    private static final List<String> SCRIPTS = List.of("elements.js", "runs.js", "charts.js", "page.js");
+    private static final List<String> SCRIPTS = List.of("elements.js", "runs.js", "axes.js", "charts.js", "page.js");
 
     private ReportPage() {}
 

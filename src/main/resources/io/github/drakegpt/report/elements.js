@@ -1,9 +1,9 @@
 "use strict";
 
 /*
- * The report's page, of four files that run as one script: elements.js has numbers as text, elements and tables; runs.js what
- * the page knows of runs; charts.js the charts; page.js the rest of the page. All text of runs reaches the document as text,
- * never as HTML.
+ * The report's page, of five files that run as one script: elements.js has numbers as text, elements and tables; runs.js what
+ * the page knows of runs; axes.js the arithmetic of charts; charts.js the charts; page.js the rest of the page. All text of runs
+ * reaches the document as text, never as HTML.
  */
 
 const byId = (id) => document.getElementById(id);

@@ -57,7 +57,7 @@ function renderProgressions() {
         }
         const node = element("div", {class: change < 0 ? "bar" : "bar worse"});
         node.style.width = (100 * Math.abs(change)) / (largestChange || 1) + "%";
-        return element("div", {class: "bars"}, node);
+        return element("div", {class: "bars", "aria-hidden": "true"}, node);
       };
       const run = (step) => runs[step.group];
       const columns = [
