@@ -154,8 +154,8 @@ function renderSamples() {
           i--;
         }
         text.textContent = i < 0 ? "" : evaluations.sample[i];
-        about.textContent =
-          i < 0 ? "nothing yet" : "step " + asCount(evaluations.step[i]) + ", validation loss " + asLoss(evaluations.valLoss[i]);
+        const whose = run.members.length > 1 ? "the first seed's, mean validation loss " : "validation loss ";
+        about.textContent = i < 0 ? "nothing yet" : "step " + asCount(evaluations.step[i]) + ", " + whose + asLoss(evaluations.valLoss[i]);
       },
     };
   });

@@ -151,6 +151,18 @@ class ComparisonBrowserTest {
     }
 
     @Test
+    void aSampleIsTheFirstSeedsThatHasOne() throws IOException {
+        for (int seed = 1; seed <= 2; seed++) {
+            add("small-" + seed, Models.BIGRAM, seed, "lyrics", 2.5);
+            TestRuns.write(folders.get(seed - 1), TestRuns.evaluation(1020, 2, 2.25 + seed, "words of " + seed));
+        }
+        show();
+
+        assertThat(texts(".card pre")).containsExactly("words of 1");
+        assertThat(browser.text(".card p")).isEqualTo("step 1,020, the first seed's, mean validation loss 3.7500");
+    }
+
+    @Test
     void runsThatCannotBeComparedAreWarnedOf() throws IOException {
         add("one", Models.BIGRAM, 1, "11111111aaaa", 2);
         show();
