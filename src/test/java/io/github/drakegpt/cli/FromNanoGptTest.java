@@ -20,7 +20,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** docs/from-nanogpt.md names settings, options and commands that there are. */
 class FromNanoGptTest {
-    private static final Pattern SETTING = Pattern.compile("`((?:model|train|device)\\.[a-z_]+)(?:=[a-z]+)?`");
+    private static final Pattern SETTING = Pattern.compile("`((?:model|train|device)\\.(?!bin)[a-z_]+)(?:=[a-z]+)?`");
     private static final Pattern COMMAND = Pattern.compile("`scripts/drakegpt ([a-z]+)([^`]*)`");
     private static final Pattern OPTION = Pattern.compile("--[a-z-]+");
 
