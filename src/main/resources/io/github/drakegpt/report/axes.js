@@ -66,28 +66,35 @@ function allSteps(from) {
 /**
  * Above which a few high values would press the rest together; Infinity if none do.
  *
- * @param values all, ascending
+ * @param values ascending; of many, enough to tell
  * @param later the same without the first of each line
+ * @param highest of all values
  * @param ends of the lines, which are always there
  */
-function towering(values, later, ends) {
+function towering(values, later, highest, ends) {
   const low = values[0];
   const isFew = values.length < 20;
   const most = isFew ? Math.max(...later) : low + 1.15 * (values[Math.floor(0.9 * (values.length - 1))] - low);
   const cut = Math.max(most, ...ends);
-  return last(values) - low > (isFew ? 2.5 : 1.3) * (cut - low) ? cut : Infinity;
+  return highest - low > (isFew ? 2.5 : 1.3) * (cut - low) ? cut : Infinity;
 }
 
-/** The axis' range for the values from min to max, which covers a least span. */
+/** Whether there is one value, besides those that are none. */
+function isSingle(values) {
+  const first = values.findIndex(has);
+  return first >= 0 && !values.some((value, i) => i > first && has(value));
+}
+
+/** The axis' range for the values from min to max, which covers at least a span; 0: a fifth of the values. */
 function valueRange(min, max, log, span) {
-  if (!has(min)) {
+  if (min > max) { // there are none
     return log ? [1, 10] : [0, 1];
   }
   if (log) {
     const room = Math.max(1.01, Math.pow(max / min, 0.05), Math.sqrt(1 + span / min));
     return [min / room, max * room];
   }
-  const least = Math.max(span, Math.abs(max) * 0.02) || 1;
+  const least = Math.max(span || Math.abs(max) * 0.2, Math.abs(max) * 0.001) || 1;
   const room = Math.max((max - min) * 0.05, (least - (max - min)) / 2);
   return [min >= 0 ? Math.max(0, min - room) : min - room, max + room];
 }

@@ -239,12 +239,12 @@ function makeChart(definition) {
       ],
       series: [
         {},
-        ...lines.map(({run, column, y}) => ({
+        ...lines.map(({run, column}) => ({
           stroke: colour(run),
           width: crowded ? 1 : column.training || from === "steps" ? 1.25 : 2,
           alpha: crowded ? 0.6 : 1,
           dash: column.training ? palette.trainDash : [],
-          points: points(run, column, y),
+          points: points(run, column),
         })),
       ],
       cursor: {
@@ -264,36 +264,42 @@ function makeChart(definition) {
   }
 
   /** A dot for a single value, of training a hollow one; for runs beyond as many as there are colours, one at each evaluation. */
-  function points(run, column, y) {
+  function points(run, column) {
     const isMarked = from === "evaluations" && !column.training && mark(run) !== "none";
-    const show = isMarked || y.reduce((sum, value) => sum + has(value), 0) === 1;
-    return {show, size: 6, width: 1.5, fill: column.training ? styleOf("--background") : isMarked ? markFill(run) : colour(run)};
+    const fill = column.training ? styleOf("--background") : isMarked ? markFill(run) : colour(run);
+    return {show: (u, line) => isMarked || isSingle(u.data[line]), size: 6, width: 1.5, fill};
   }
 
   /** The axis of values, for the steps that it has to show; says so where it leaves some out above. */
   function rangeOf() {
     const [min, max] = view.zoom || allSteps(from);
-    const shown = [];
+    const isDrawn = (value) => has(value) && (!isLog() || value > 0);
+    let [lowest, highest] = [Infinity, -Infinity];
+    const all = [];
     const later = [];
     const ends = [];
     for (const {run, column, x, y} of lines) {
       const [start, end] = [indexUpTo(x, min - 1e-9) + 1, indexUpTo(x, max + 1e-9)];
-      const each = Math.max(1, Math.floor((end - start) / 1000)); // enough to tell
-      const [low, high] = [run[from].low?.[column.key], run[from].high?.[column.key]];
+      const each = Math.max(1, Math.floor((end - start) / 1000)); // enough to tell which values tower above the others
+      const [low, high] = [run[from].low?.[column.key] || y, run[from].high?.[column.key] || y];
       let newest = null;
-      for (let i = end; i >= start; i -= each) {
-        newest ??= y[i];
-        shown.push(y[i], low?.[i], high?.[i]);
-        i > 0 && later.push(y[i]);
+      for (let i = end; i >= start; i--) {
+        if (isDrawn(low[i])) {
+          lowest = Math.min(lowest, low[i]);
+          highest = Math.max(highest, high[i]);
+          newest ??= high[i];
+          if ((end - i) % each === 0) {
+            all.push(y[i]);
+            i > 0 && later.push(y[i]);
+          }
+        }
       }
-      ends.push(newest);
+      has(newest) && ends.push(newest);
     }
-    const isDrawn = (value) => has(value) && (!isLog() || value > 0);
-    const values = Float64Array.from(shown.filter(isDrawn)).sort();
-    const cut = definition.loss ? towering(values, later.filter(isDrawn), ends.filter(isDrawn)) : Infinity;
+    const cut = definition.loss && all.length > 0 ? towering(Float64Array.from(all).sort(), later, highest, ends) : Infinity;
     above.hidden = cut === Infinity;
-    above.textContent = above.hidden ? "" : "The highest values, up to " + definition.show(last(values)) + ", are above the chart: zoom in to see them.";
-    return valueRange(values[0], Math.min(last(values), cut), isLog(), definition.span || 0);
+    above.textContent = above.hidden ? "" : "The highest values, up to " + definition.show(highest) + ", are above the chart: zoom in to see them.";
+    return valueRange(lowest, Math.min(highest, cut), isLog(), definition.span || 0);
   }
 
   /** Runs of several seeds: from the lowest to the highest value. */
@@ -324,8 +330,8 @@ function makeChart(definition) {
     context.font = font;
     const lastStep = context.measureText(asCount((view.zoom || allSteps(from))[1])).width / 2 + 6;
     const first = columns.find((column) => lines.some((line) => line.column === column));
-    const named = merged(lines.filter((line) => line.column === first));
-    if (!definition.labels || named.length > MOST_LABELS) {
+    const named = definition.labels ? merged(lines.filter((line) => line.column === first)) : [];
+    if (named.length === 0 || named.length > MOST_LABELS) {
       return {width: lastStep, draw: () => {}};
     }
     const most = narrow.matches ? 0.5 * width : Math.min(220, width / 3);
@@ -352,22 +358,23 @@ function makeChart(definition) {
     const {ctx} = u;
     const right = u.bbox.left + u.bbox.width;
     const [from, to] = [u.scales.x.min, u.scales.x.max];
-    const place = (line, i) => [u.valToPos(line.x[i], "x", true), u.valToPos(line.y[i], "y", true)];
     const labels = [];
-    named.forEach((line, i) => {
-      let end = indexUpTo(line.x, to);
-      while (end >= 0 && !has(line.y[end])) {
+    named.forEach(({run, column}, i) => {
+      const {step: steps, [column.key]: values} = run[definition.from]; // as they are now
+      const place = (at) => [u.valToPos(steps[at], "x", true), u.valToPos(values[at], "y", true)];
+      let end = indexUpTo(steps, to);
+      while (end >= 0 && !has(values[end])) {
         end--;
       }
-      if (end >= 0 && line.x[end] >= from) {
-        let [x, y] = place(line, end);
-        if (has(line.y[end + 1])) {
+      if (end >= 0 && steps[end] >= from) {
+        let [x, y] = place(end);
+        if (has(values[end + 1])) {
           // it goes on beyond the axis
-          const [nextX, nextY] = place(line, end + 1);
+          const [nextX, nextY] = place(end + 1);
           y += ((nextY - y) * (right - x)) / (nextX - x);
           x = right;
         }
-        labels.push({name: names[i], run: line.run, end: [x, y], y});
+        labels.push({name: names[i], run, end: [x, y], y});
       }
     });
     spread(labels, (narrow.matches ? 13 : 15) * ratio, u.bbox.top + 7 * ratio, u.bbox.top + u.bbox.height - 7 * ratio);
