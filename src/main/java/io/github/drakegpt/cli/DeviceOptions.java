@@ -16,7 +16,8 @@ import picocli.CommandLine.Option;
 final class DeviceOptions {
     @Option(
             names = "--device",
-            paramLabel = "NAME",
+            paramLabel = "auto|cpu|cuda",
+            completionCandidates = Candidates.OfDevices.class,
             defaultValue = "auto",
             description = "auto, cpu or cuda (default: ${DEFAULT-VALUE}: the GPU if it can be used).")
     private String device;
@@ -26,7 +27,8 @@ final class DeviceOptions {
 
     @Option(
             names = "--precision",
-            paramLabel = "NAME",
+            paramLabel = "fp32|bf16|tf32",
+            completionCandidates = Candidates.OfPrecisions.class,
             description = "Precision of matrix products: fp32, bf16 or, on a GPU, tf32 (default: fp32).")
     private String precision;
 

@@ -33,9 +33,9 @@ import picocli.CommandLine.Option;
         footer = {
             "",
             "Examples:",
-            "  export --run runs/journey/TransformerLM --format pytorch",
-            "  export --model TransformerLM --format safetensors --dtype bf16 --out small.safetensors",
-            "  export --run runs/mine --checkpoint best --format onnx"
+            "  ${COMMAND-FULL-NAME} --run runs/journey/TransformerLM --format pytorch",
+            "  ${COMMAND-FULL-NAME} --model TransformerLM --format safetensors --dtype bf16 --out small.safetensors",
+            "  ${COMMAND-FULL-NAME} --run runs/mine --checkpoint best --format onnx"
         })
 final class ExportCommand implements Callable<Integer> {
     @Mixin

@@ -37,10 +37,10 @@ import picocli.CommandLine.Option;
         footer = {
             "",
             "Examples:",
-            "  generate --prompt \"Tonight \" --length 500",
-            "  generate --run runs/journey/BlocksLM --temperature 1 --top-k 0 --num-samples 3 --seed 7",
-            "  generate --run runs/A --run runs/B --prompt-file verse.txt --stop \"\\n\\n\"",
-            "  generate --interactive"
+            "  ${COMMAND-FULL-NAME} --prompt \"Tonight \" --length 500",
+            "  ${COMMAND-FULL-NAME} --run runs/journey/BlocksLM --temperature 1 --top-k 0 --num-samples 3 --seed 7",
+            "  ${COMMAND-FULL-NAME} --run runs/A --run runs/B --prompt-file verse.txt --stop \"\\n\\n\"",
+            "  ${COMMAND-FULL-NAME} --interactive"
         })
 final class GenerateCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(GenerateCommand.class);

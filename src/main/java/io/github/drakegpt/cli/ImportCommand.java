@@ -38,9 +38,9 @@ import picocli.CommandLine.Parameters;
         footer = {
             "",
             "Examples:",
-            "  import model.pt --vocab data/drake --run runs/imported",
-            "  import ckpt.pt --vocab data/shakespeare_char/meta.pkl --final-norm",
-            "  import bigram.pt --vocab chars.txt --set model.context_length=8"
+            "  ${COMMAND-FULL-NAME} model.pt --vocab data/drake --run runs/imported",
+            "  ${COMMAND-FULL-NAME} ckpt.pt --vocab data/shakespeare_char/meta.pkl --final-norm",
+            "  ${COMMAND-FULL-NAME} bigram.pt --vocab chars.txt --set model.context_length=8"
         })
 final class ImportCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(ImportCommand.class);

@@ -82,7 +82,8 @@ final class ListCommand implements Callable<Integer> {
             return 0;
         }
         if (rows.isEmpty()) {
-            System.out.println("There are no runs under " + Runs.FOLDER + " yet; `drakegpt train` makes one.");
+            System.out.println(
+                    "There are no runs under " + Runs.FOLDER + " yet; `" + Main.program() + " train` makes one.");
             return 0;
         }
         Table table = Table.ofText("  run", "model", "corpus", "steps", "val loss", "saved");

@@ -1,6 +1,7 @@
 package io.github.drakegpt.cli;
 
 import io.github.drakegpt.data.CharTokenizer;
+import java.io.File;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.PrintStream;
@@ -28,13 +29,12 @@ import picocli.CommandLine.ScopeType;
  * is one sentence that says what is wrong and what to do; its stack trace is shown with {@code --debug}.
  */
 @Command(
-        name = "drakegpt",
         mixinStandardHelpOptions = true,
         versionProvider = Main.Version.class,
         description = "Trains small GPTs on song lyrics, from a bigram table to a transformer, and samples from them.",
         synopsisSubcommandLabel = "COMMAND")
 public final class Main implements Callable<Integer> {
-    private static final List<Class<?>> COMMANDS = List.of(
+    static final List<Class<?>> COMMANDS = List.of(
             SetupCommand.class,
             JourneyCommand.class,
             TrainCommand.class,
@@ -48,7 +48,8 @@ public final class Main implements Callable<Integer> {
             ListCommand.class,
             ReportCommand.class,
             DoctorCommand.class,
-            CleanCommand.class);
+            CleanCommand.class,
+            CompletionCommand.class);
 
     /** The message when stdout is closed, or its disk is full. */
     static final String OUTPUT_CLOSED = "The output could not be written to its end; see where stdout goes.";
@@ -85,7 +86,7 @@ public final class Main implements Callable<Integer> {
                             + " locale (" + System.getProperty("sun.jnu.encoding")
                             + "); set LC_ALL=C.UTF-8, or write the text into a file."));
         }
-        CommandLine commandLine = new CommandLine(main);
+        CommandLine commandLine = new CommandLine(main).setCommandName(program());
         commands(args).forEach(commandLine::addSubcommand);
         try {
             return commandLine
@@ -120,9 +121,13 @@ public final class Main implements Callable<Integer> {
         if (debug) {
             e.printStackTrace();
         }
-        String command = e.getCommandLine().getCommandSpec().qualifiedName();
-        String message = e.getMessage().replaceFirst("^Error: ", "").lines().collect(Collectors.joining(" "));
-        System.err.println("drakegpt: " + CharTokenizer.printableLines(message) + "; see " + command + " --help.");
+        String message = e instanceof CommandLine.UnmatchedArgumentException unmatched
+                ? Suggestions.sentence(unmatched)
+                : e.getMessage().replaceFirst("^Error: ", "").lines().collect(Collectors.joining(" "));
+        if (!message.endsWith("?")) {
+            message += "; see " + e.getCommandLine().getCommandSpec().qualifiedName() + " --help.";
+        }
+        System.err.println("drakegpt: " + CharTokenizer.printableLines(message));
         return 2;
     }
 
@@ -163,6 +168,17 @@ public final class Main implements Callable<Integer> {
         }
         String message = e.getMessage();
         return message == null ? e + " (run again with --debug and report it)" : message;
+    }
+
+    /** What a user types to run this program from where it was run. */
+    static String program() {
+        String launcher = System.getProperty("drakegpt.command");
+        if (launcher != null) {
+            return Shell.quoted(launcher);
+        }
+        String classPath = System.getProperty("java.class.path");
+        boolean jar = classPath.endsWith(".jar") && !classPath.contains(File.pathSeparator);
+        return jar ? "java -jar " + Shell.quoted(classPath) : "drakegpt";
     }
 
     /** The project's version, which only the jar knows. */

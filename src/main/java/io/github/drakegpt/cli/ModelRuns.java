@@ -62,10 +62,11 @@ final class ModelRuns {
             if (corpus.isPresent()
                     && runs.stream().noneMatch(run -> run.corpusSum().equals(sum))) {
                 log.warn(
-                        "No run of {} under {} is of the corpus in use, {}; `drakegpt list` shows them, --run takes one.",
+                        "No run of {} under {} is of the corpus in use, {}; `{} list` shows them, --run takes one.",
                         stage.name(),
                         Runs.FOLDER,
-                        corpus.get().description());
+                        corpus.get().description(),
+                        Main.program());
             }
         }
     }

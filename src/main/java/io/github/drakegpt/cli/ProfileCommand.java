@@ -46,8 +46,8 @@ import picocli.CommandLine.Option;
         footer = {
             "",
             "Examples:",
-            "  profile --run runs/journey/TransformerLM --run runs/journey/TransformerLM-b1.58",
-            "  profile --shapes bitnet-2b --json"
+            "  ${COMMAND-FULL-NAME} --run runs/journey/TransformerLM --run runs/journey/TransformerLM-b1.58",
+            "  ${COMMAND-FULL-NAME} --shapes bitnet-2b --json"
         })
 final class ProfileCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(ProfileCommand.class);

@@ -35,8 +35,8 @@ import picocli.CommandLine.Option;
         footer = {
             "",
             "Examples:",
-            "  quantize --run runs/journey/TransformerLM-b1.58",
-            "  quantize --run runs/journey/TransformerLM --to b1.58 --out runs/rounded"
+            "  ${COMMAND-FULL-NAME} --run runs/journey/TransformerLM-b1.58",
+            "  ${COMMAND-FULL-NAME} --run runs/journey/TransformerLM --to b1.58 --out runs/rounded"
         })
 final class QuantizeCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(QuantizeCommand.class);
@@ -45,7 +45,11 @@ final class QuantizeCommand implements Callable<Integer> {
     @Mixin
     private RunOptions runs;
 
-    @Option(names = "--to", paramLabel = "NAME", description = "For a run in full precision: bitnet or b1.58.")
+    @Option(
+            names = "--to",
+            paramLabel = "bitnet|b1.58",
+            completionCandidates = Candidates.OfQuantizations.class,
+            description = "For a run in full precision: bitnet or b1.58.")
     private String to;
 
     @Option(

@@ -35,9 +35,9 @@ import picocli.CommandLine.Parameters;
         footer = {
             "",
             "Examples:",
-            "  report runs/journey",
-            "  report runs/journey/TransformerLM runs/laptop --out comparison.html",
-            "  report runs/journey --svg curves.svg --csv metrics.csv"
+            "  ${COMMAND-FULL-NAME} runs/journey",
+            "  ${COMMAND-FULL-NAME} runs/journey/TransformerLM runs/laptop --out comparison.html",
+            "  ${COMMAND-FULL-NAME} runs/journey --svg curves.svg --csv metrics.csv"
         })
 final class ReportCommand implements Callable<Integer> {
     @Parameters(

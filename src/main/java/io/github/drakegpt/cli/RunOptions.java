@@ -16,6 +16,7 @@ final class RunOptions {
     @Option(
             names = "--model",
             paramLabel = "NAME",
+            completionCandidates = Candidates.OfStages.class,
             description =
                     "Use the run of this model under runs/ that is finished, of the corpus in use and has the lowest"
                             + " validation loss; else the pretrained one.")

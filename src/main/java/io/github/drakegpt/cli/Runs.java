@@ -79,7 +79,7 @@ final class Runs {
         runs.warnOfOtherCorpora(stage);
         return runs.of(stage, weights)
                 .orElseThrow(() -> new IOException("There is no finished run of " + stage.name() + " under " + FOLDER
-                        + " on the corpus in use, and no pretrained one; train it with `drakegpt train"
+                        + " on the corpus in use, and no pretrained one; train it with `" + Main.program() + " train"
                         + (stage.quantization() == Quantization.NONE
                                 ? " --model " + stage.name()
                                 : " --quant " + stage.quantization().label())

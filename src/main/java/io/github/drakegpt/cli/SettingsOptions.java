@@ -15,6 +15,7 @@ final class SettingsOptions {
     @Option(
             names = "--config",
             paramLabel = "NAME|FILE",
+            completionCandidates = Candidates.OfConfigurations.class,
             description = "Settings to lay over the default ones: default, laptop, scaled or a YAML file.")
     private String config;
 

@@ -32,10 +32,10 @@ import picocli.CommandLine.Option;
         footer = {
             "",
             "Examples:",
-            "  setup --source sample",
-            "  setup --source kaggle --artist Rihanna",
-            "  setup --source my-lyrics.csv --column text --out data/mine",
-            "  setup --use mine"
+            "  ${COMMAND-FULL-NAME} --source sample",
+            "  ${COMMAND-FULL-NAME} --source kaggle --artist Rihanna",
+            "  ${COMMAND-FULL-NAME} --source my-lyrics.csv --column text --out data/mine",
+            "  ${COMMAND-FULL-NAME} --use mine"
         })
 final class SetupCommand implements Callable<Integer> {
     private static final Pattern ADDRESS = Pattern.compile("[A-Za-z][A-Za-z0-9+.-]*://.*");
@@ -245,8 +245,9 @@ final class SetupCommand implements Callable<Integer> {
                 .equals(folder.toAbsolutePath().normalize().getParent());
         System.out.println(
                 inUse
-                        ? "Training uses " + folder + " from now on; `drakegpt setup --use NAME` takes another."
-                        : "To train on it: drakegpt train --data " + TrainCommand.quoted(folder));
+                        ? "Training uses " + folder + " from now on; `" + Main.program()
+                                + " setup --use NAME` takes another."
+                        : "To train on it: " + Main.program() + " train --data " + Shell.quoted(folder.toString()));
     }
 
     private static void line(String name, String value) {

@@ -37,18 +37,22 @@ import picocli.CommandLine.Option;
         footer = {
             "",
             "Examples:",
-            "  train --model BigramLM --iters 2000",
-            "  train --config laptop --data data/drake --set train.patience=4",
-            "  train --quant b1.58 --init-from runs/journey/TransformerLM",
-            "  train --config laptop --live",
-            "  train --sweep train.max_lr=0.002,0.005,0.01 --seeds 3",
-            "  train --resume runs/TransformerLM-20261123-093000"
+            "  ${COMMAND-FULL-NAME} --model BigramLM --iters 2000",
+            "  ${COMMAND-FULL-NAME} --config laptop --data data/drake --set train.patience=4",
+            "  ${COMMAND-FULL-NAME} --quant b1.58 --init-from runs/journey/TransformerLM",
+            "  ${COMMAND-FULL-NAME} --config laptop --live",
+            "  ${COMMAND-FULL-NAME} --sweep train.max_lr=0.002,0.005,0.01 --seeds 3",
+            "  ${COMMAND-FULL-NAME} --resume runs/TransformerLM-20261123-093000"
         })
 final class TrainCommand implements Callable<Integer> {
     private static final Logger log = LoggerFactory.getLogger(TrainCommand.class);
     private static final int SAMPLE_LENGTH = 300;
 
-    @Option(names = "--model", paramLabel = "NAME", description = "Which of the six models (default: TransformerLM).")
+    @Option(
+            names = "--model",
+            paramLabel = "NAME",
+            completionCandidates = Candidates.OfModels.class,
+            description = "Which of the six models (default: TransformerLM).")
     private String model;
 
     @Option(names = "--scale", description = "Use the large configuration; the same as --config scaled.")
@@ -56,7 +60,8 @@ final class TrainCommand implements Callable<Integer> {
 
     @Option(
             names = "--quant",
-            paramLabel = "NAME",
+            paramLabel = "none|bitnet|b1.58",
+            completionCandidates = Candidates.OfQuantizations.class,
             description =
                     "Round TransformerLM's weights while training: bitnet (1 bit) or b1.58, with the schedule and the norms"
                             + " that suit it; none: in full precision with the same, to compare with.")
@@ -206,23 +211,15 @@ final class TrainCommand implements Callable<Integer> {
 
     /** Includes the options that config.json does not store: a corpus or a number of steps given to this command. */
     private String resumeCommand(Path folder) {
-        StringBuilder command = new StringBuilder("drakegpt train --resume ").append(quoted(folder));
+        StringBuilder command =
+                new StringBuilder(Main.program()).append(" train --resume ").append(Shell.quoted(folder.toString()));
         if (resume != null && data != null) {
-            command.append(" --data ").append(quoted(data));
+            command.append(" --data ").append(Shell.quoted(data.toString()));
         }
         if (resume != null && settings.iters() != null) {
             command.append(" --iters ").append(settings.iters());
         }
         return command.toString();
-    }
-
-    /** Quotes a path, so that a shell takes it as one word. */
-    static String quoted(Path path) {
-        String text = path.toString();
-        if (text.matches("[\\p{L}\\p{N}._/\\\\:~+=@%,-]+")) {
-            return text;
-        }
-        return text.matches("[^\"$`!\\p{Cc}]+") ? '"' + text + '"' : "'" + text.replace("'", "'\\''") + "'";
     }
 
     private Settings resolve() throws IOException {

@@ -18,7 +18,8 @@ public final class Nearest {
                 .toList();
     }
 
-    private static int distance(String typed, String name) {
+    /** How many letters must be changed, added or dropped (Levenshtein, 1966). */
+    public static int distance(String typed, String name) {
         String a = typed.toLowerCase(Locale.ROOT);
         String b = name.toLowerCase(Locale.ROOT);
         // row[j]: changes that turn the first i letters of a into the first j of b

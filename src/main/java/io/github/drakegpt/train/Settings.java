@@ -18,7 +18,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.node.TextNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import io.github.drakegpt.data.Corpus;
-import io.github.drakegpt.data.Nearest;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.quant.Quantization;
 import java.io.IOException;
@@ -33,6 +32,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Pattern;
 
 /**
@@ -233,7 +233,7 @@ public final class Settings {
 
     /** The source of a key's value, such as {@code train.iters}: a configuration's name, a file or what has set it. */
     public String source(String key) {
-        return sources.getOrDefault(plain(key), DEFAULT);
+        return sources.getOrDefault(SettingNames.plain(key), DEFAULT);
     }
 
     /** The training settings. */
@@ -293,6 +293,11 @@ public final class Settings {
         return convert(changed, TrainConfig.class, "train");
     }
 
+    /** The setting that has this name without its group, or that another program calls so. */
+    public static Optional<String> keyOf(String name) {
+        return SettingNames.keyOf(name, allKeys(readBuiltIn("default"), ""));
+    }
+
     private static <T> T convert(JsonNode node, Class<T> type, String section) {
         try {
             return JSON.treeToValue(node, type);
@@ -347,7 +352,7 @@ public final class Settings {
             String path = prefix + field.getKey();
             if (key == null) {
                 throw new IllegalArgumentException("There is no setting " + path + " (" + source + "); did you mean "
-                        + Nearest.names(path, allKeys(root, ""), 1).get(0) + "?");
+                        + SettingNames.nearest(path, allKeys(root, "")) + "?");
             }
             JsonNode known = target.get(key);
             JsonNode value = field.getValue();
@@ -360,7 +365,7 @@ public final class Settings {
             } else {
                 requireSameType(path, known, value);
                 target.set(key, value);
-                sources.put(plain(path), source);
+                sources.put(SettingNames.plain(path), source);
             }
         }
     }
@@ -396,15 +401,11 @@ public final class Settings {
 
     private static String find(ObjectNode node, String key) {
         for (Map.Entry<String, JsonNode> field : node.properties()) {
-            if (plain(field.getKey()).equals(plain(key))) {
+            if (SettingNames.plain(field.getKey()).equals(SettingNames.plain(key))) {
                 return field.getKey();
             }
         }
         return null;
-    }
-
-    private static String plain(String key) {
-        return key.replace("_", "").toLowerCase(Locale.ROOT);
     }
 
     private static List<String> allKeys(ObjectNode node, String prefix) {

@@ -106,6 +106,50 @@ class LauncherTest {
         assertThat(home.resolve("target")).isDirectoryNotContaining("glob:**/archive.*");
     }
 
+    /** A build takes a while: what it does is shown in a few lines, and all of it if it fails. */
+    @Test
+    void buildsWhatIsNotThereAndShowsWhatItDoes() throws Exception {
+        Path jar = home.resolve("target/drakegpt.jar");
+        Path ready = Files.move(jar, temp.resolve("ready.jar"));
+        maven("""
+                echo '[INFO] Downloaded from central: a'
+                echo '[INFO] Downloaded from central: b'
+                echo '[INFO] --- maven-compiler-plugin:3:compile (default-compile) @ drakegpt ---'
+                echo '[INFO] Downloaded from central: c'
+                echo '[INFO] --- maven-shade-plugin:3:shade (default) @ drakegpt ---'
+                mv %s %s
+                """.formatted(ready, jar));
+        assertThat(launch(""))
+                .startsWith("Building " + jar)
+                .endsWith("\n  downloading what the build needs\n  compiling Java\n  making the jar\n" + expected());
+        assertThat(home.resolve("target/build.log")).content().contains("central: c");
+        assertThat(launch("")).isEqualTo(expected());
+    }
+
+    @Test
+    void aBuildThatFailsShowsMavensErrors() throws Exception {
+        Files.delete(home.resolve("target/drakegpt.jar"));
+        maven("""
+                echo '[INFO] fine'
+                echo '[ERROR] a semicolon is missing'
+                exit 1
+                """);
+        ProcessBuilder builder = launcher("scripts/drakegpt");
+        Process process = builder.start();
+        String output = new String(process.getInputStream().readAllBytes());
+        assertThat(process.waitFor()).isEqualTo(1);
+        assertThat(output)
+                .doesNotContain("fine")
+                .contains("[ERROR] a semicolon is missing\ndrakegpt: the build failed; mend what Maven reports above");
+    }
+
+    /** Puts a Maven on the path that does this. */
+    private void maven(String script) throws IOException {
+        Path mvn = Files.createDirectories(temp.resolve("bin")).resolve("mvn");
+        Files.writeString(mvn, "#!/bin/sh\n" + script);
+        assertThat(mvn.toFile().setExecutable(true)).isTrue();
+    }
+
     /** As most containers are: without a locale Java takes arguments for ASCII. */
     @Test
     void readsArgumentsOutsideOfAsciiWithoutALocale() throws Exception {
@@ -150,14 +194,19 @@ class LauncherTest {
 
     /** Runs a script of the project with this Java; it has to succeed. */
     private String run(String options, String script, String... arguments) throws Exception {
-        ProcessBuilder builder = new ProcessBuilder("bash", home.resolve(script).toString());
+        ProcessBuilder builder = launcher(script);
         builder.command().addAll(List.of(arguments));
-        builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
         builder.environment().put("DRAKEGPT_JAVA_OPTS", options);
-        builder.redirectErrorStream(true);
         Process process = builder.start();
         String output = new String(process.getInputStream().readAllBytes());
         assertThat(process.waitFor()).as(output).isZero();
         return output;
+    }
+
+    private ProcessBuilder launcher(String script) {
+        ProcessBuilder builder = new ProcessBuilder("bash", home.resolve(script).toString());
+        builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
+        builder.environment().merge("PATH", temp.resolve("bin") + ":", (path, bin) -> bin + path);
+        return builder.redirectErrorStream(true);
     }
 }

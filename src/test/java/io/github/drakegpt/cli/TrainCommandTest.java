@@ -371,6 +371,10 @@ class TrainCommandTest {
                 "train.iters | has no value",
                 "train=3 | group of settings",
                 "train.iterz=3 | did you mean train.iters?",
+                "train.lr=3 | did you mean train.max_lr?",
+                "learning_rate=3 | did you mean train.max_lr?",
+                "train.dropout=3 | did you mean model.dropout?",
+                "model.block_size=3 | did you mean model.context_length?",
                 "model.context_length=0 | model.context_length is 0",
                 "model.context_length=20000 | too few for a context of 20000",
                 "model.num_heads=5 | model.num_heads (5)",
@@ -401,8 +405,12 @@ class TrainCommandTest {
                 "--threads -2 | -2 threads",
                 "--iters x | is not an int",
                 "--iters | Missing required parameter for option",
-                "--bogus | Unknown option:",
-                "stray | Unmatched argument",
+                "--bogus | train has no option --bogus; see drakegpt train --help.",
+                "--max-iters=9 | train has no option --max-iters; did you mean --iters?",
+                "--batch-size 32 | train has no option --batch-size; did you mean --set train.batch_size=...?",
+                "--n_layer=2 | did you mean --set model.num_layers=...?",
+                "--resme x | did you mean --resume?",
+                "stray | drakegpt train takes no stray; see drakegpt train --help.",
                 "--resume x | A resumed run keeps its settings",
             })
     void wrongOptionsAreOneSentence(String options, String words) {
@@ -651,8 +659,7 @@ class TrainCommandTest {
     void theCommandThatResumesNamesTheFolderAsAShellReadsIt(String name) throws IOException, InterruptedException {
         Path shell = Path.of("/bin/sh");
         assumeThat(shell).isExecutable();
-        Process echo =
-                new ProcessBuilder(shell.toString(), "-c", "printf %s " + TrainCommand.quoted(Path.of(name))).start();
+        Process echo = new ProcessBuilder(shell.toString(), "-c", "printf %s " + Shell.quoted(name)).start();
 
         assertThat(new String(echo.getInputStream().readAllBytes(), StandardCharsets.UTF_8))
                 .isEqualTo(name);
