@@ -45,7 +45,10 @@ public record TrainingState(
         require(evaluationsSinceBest >= 0, "evaluations_since_best", evaluationsSinceBest);
         require(trainSeconds >= 0 && trainSeconds < Double.POSITIVE_INFINITY, "train_seconds", trainSeconds);
         require(elapsedSeconds >= 0 && elapsedSeconds < Double.POSITIVE_INFINITY, "elapsed_seconds", elapsedSeconds);
-        require(finalValLoss == null || finalValLoss >= 0, "final_val_loss", finalValLoss);
+        require(
+                finalValLoss == null || finalValLoss >= 0 && finalValLoss < Double.POSITIVE_INFINITY,
+                "final_val_loss",
+                finalValLoss);
     }
 
     private static void require(boolean possible, String name, Object value) {

@@ -18,7 +18,9 @@ import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -122,16 +124,18 @@ final class ListCommand implements Callable<Integer> {
         return node;
     }
 
+    /** Losses that are no finite number, which JSON does not have, are left out. */
     private static ObjectNode json(TrainingState state) {
         ObjectNode node = JsonNodeFactory.instance.objectNode().put("step", state.step());
-        if (state.isFinished()) {
-            node.put("final_val_loss", state.finalValLoss());
-        }
-        if (state.bestStep() > 0) {
-            node.put("val_loss", state.valLoss())
-                    .put("best_val_loss", state.bestValLoss())
-                    .put("best_step", state.bestStep());
-        }
-        return node;
+        Map<String, Double> losses = new LinkedHashMap<>();
+        losses.put("final_val_loss", state.isFinished() ? state.finalValLoss() : Double.NaN);
+        losses.put("val_loss", state.valLoss());
+        losses.put("best_val_loss", state.bestValLoss());
+        losses.forEach((name, loss) -> {
+            if (Double.isFinite(loss)) {
+                node.put(name, loss);
+            }
+        });
+        return node.put("best_step", state.bestStep());
     }
 }

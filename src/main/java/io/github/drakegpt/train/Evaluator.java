@@ -3,7 +3,6 @@ package io.github.drakegpt.train;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.data.BatchSampler;
 import io.github.drakegpt.model.LanguageModel;
-import io.github.drakegpt.model.Scorer;
 import io.github.drakegpt.ops.CrossEntropyOp;
 import io.github.drakegpt.ops.GatherBatchOp;
 import io.github.drakegpt.ops.Pass;
@@ -14,7 +13,7 @@ import io.github.drakegpt.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
 
-/** Estimates the loss on a split: the mean over random batches, as the original code does. {@link Scorer} measures it. */
+/** Estimates the loss on a split: the mean over random batches, as the original code does. A Scorer measures it. */
 final class Evaluator {
     private final Backend backend;
     private final LanguageModel[] replicas;
