@@ -56,6 +56,9 @@ public final class ImportedModel {
      * @throws IOException if it is missing, or only a pointer to it is here
      */
     public static ImportedModel read(Path file) throws IOException {
+        if (Files.isDirectory(file)) {
+            throw new ForeignFileException(file, "is a folder", TorchFile.GIVE_ANOTHER);
+        }
         byte[] beginning;
         try (InputStream in = Files.newInputStream(file)) {
             beginning = in.readNBytes(BEGINNING_BYTES);

@@ -91,7 +91,7 @@ final class TorchFile {
                 return ByteBuffer.wrap(zip.read(entry)).order(order);
             });
             ByteBuffer pickle = ByteBuffer.wrap(zip.read(entries.get(prefix + ARCHIVE_PICKLE)));
-            return read(stateDict(file, Unpickler.read(file, pickle, names), names));
+            return loaded(stateDict(file, Unpickler.read(file, pickle, names), names));
         } catch (ZipException e) {
             throw new CorruptFileException(file, "the archive " + e.getMessage(), e);
         }
@@ -149,11 +149,11 @@ final class TorchFile {
         } catch (BufferUnderflowException e) {
             throw new CorruptFileException(file, "it ends before its last storage", e);
         }
-        return read(tensors);
+        return loaded(tensors);
     }
 
     /** Reads the storages of tensors. */
-    private static Map<String, FileTensor> read(Map<String, TorchTensor> tensors) throws IOException {
+    private static Map<String, FileTensor> loaded(Map<String, TorchTensor> tensors) throws IOException {
         Map<String, FileTensor> named = new LinkedHashMap<>();
         for (Map.Entry<String, TorchTensor> entry : tensors.entrySet()) {
             TorchTensor tensor = entry.getValue();

@@ -344,6 +344,15 @@ class ImportedModelTest {
     }
 
     @Test
+    void refusesFoldersAndPointers() throws IOException {
+        assertThatThrownBy(() -> ImportedModel.read(folder))
+                .hasMessage(folder + " is a folder; give a file of torch.save or a safetensors file.");
+        Path pointer = Files.writeString(
+                folder.resolve("x.pt"), "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
+        assertThatThrownBy(() -> ImportedModel.read(pointer)).hasMessageContaining("git lfs pull");
+    }
+
+    @Test
     @Timeout(60)
     void refusesCutLegacyFiles() throws IOException {
         byte[] whole = Files.readAllBytes(FILES.resolve("legacy.pt"));
