@@ -250,7 +250,8 @@ final class Progress implements TrainingListener, AutoCloseable {
         return format("%,.1f MB", bytes / 1e6);
     }
 
-    private static String duration(double seconds) {
+    /** A time in the two largest units that it has. */
+    static String duration(double seconds) {
         if (seconds < 60) {
             return format("%.1f s", seconds);
         }

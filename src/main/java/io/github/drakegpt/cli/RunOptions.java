@@ -10,7 +10,10 @@ import picocli.CommandLine.Option;
 
 /** The options that select a run. */
 final class RunOptions {
-    @Option(names = "--run", paramLabel = "DIR", description = "Folder of the run to use.")
+    @Option(
+            names = "--run",
+            paramLabel = "DIR",
+            description = "Folder of the run to use (default: the best model that comes with the project).")
     private List<Path> run = List.of();
 
     @Option(
@@ -22,7 +25,7 @@ final class RunOptions {
                             + " validation loss; else the pretrained one.")
     private String model;
 
-    @Option(names = "--pretrained", description = "With --model: use the one that comes with the project.")
+    @Option(names = "--pretrained", description = "Use the model that comes with the project, not one under runs/.")
     private boolean pretrained;
 
     @Mixin

@@ -31,6 +31,9 @@ final class Runs {
     static final Path FOLDER = Path.of("runs");
 
     private static final Logger log = LoggerFactory.getLogger(Runs.class);
+    /** The model that comes with the project and writes best: of laptop's size, packed. */
+    private static final String BEST_PRETRAINED = "TransformerLM-b1.58";
+
     private static final String PRETRAINED = "data/pretrained";
     private static final int DEPTH = 3; // runs/RUN/config.json and runs/journey/RUN/config.json
 
@@ -51,7 +54,8 @@ final class Runs {
     }
 
     /**
-     * The run that a command uses, which is logged: the given folder, or that of {@link ModelRuns}.
+     * The run that a command uses, which is logged: the given folder, or that of {@link ModelRuns}, or the best one that
+     * comes with the project if neither is given.
      *
      * @param folder may be null
      * @param model a {@link Stage}'s name, may be null
@@ -60,15 +64,15 @@ final class Runs {
      */
     static RunFolder find(Path folder, String model, boolean pretrained, RunFolder.WeightsOf weights)
             throws IOException {
-        if ((folder == null) == (model == null)) {
-            throw new IllegalArgumentException("Say which model to use: either --run DIR or --model NAME.");
-        }
-        if (folder != null && pretrained) {
-            throw new IllegalArgumentException("--pretrained is about a model by its name; give it with --model NAME.");
+        if (folder != null && (model != null || pretrained)) {
+            throw new IllegalArgumentException(
+                    "--run says already which run to use; leave out --model and --pretrained.");
         }
         RunFolder found = folder != null
                 ? RunFolder.open(folder)
-                : pretrained ? requirePretrained(Stage.of(model)) : requireModel(Stage.of(model), weights);
+                : model == null || pretrained
+                        ? requirePretrained(Stage.of(model == null ? BEST_PRETRAINED : model))
+                        : requireModel(Stage.of(model), weights);
         RunFolder run = found.with(weights);
         log.info("Using {}", RunSummary.of(run));
         return run;

@@ -61,7 +61,8 @@ public final class CorpusFolder {
         if (!Files.isDirectory(path)) {
             throw new FileAlreadyExistsException(path.toString());
         }
-        if (info().isEmpty() && hasOthers()) {
+        // in this order: a setup that is writing here gives the marker its name before all other files
+        if (hasOthers() && info().isEmpty()) {
             throw new IOException(
                     path + " is there already and setup did not make it; choose another folder with --out.");
         }

@@ -20,7 +20,10 @@ class DoctorCommandTest {
 
         assertThat(result.code()).isZero();
         assertThat(result.out())
-                .contains("machine\n", "  Java  ", "device cpu\n", "  usable           yes\n", "files\n");
+                .contains("machine\n", "  Java  ", "device cpu\n", "  usable           yes\n", "files\n")
+                .containsPattern(
+                        "training on cpu\n  laptop           2,000 steps of [\\d.]+ m?s, .* in all\n"
+                                + "  scaled           10,000 steps of .* in all\n  with a GPU       a step of scaled is 1.2 TFLOP, ");
     }
 
     @Test
@@ -34,6 +37,15 @@ class DoctorCommandTest {
         assertThat(json.at("/device cpu/usable").asText()).isEqualTo("yes");
         assertThat(json.at("/device cpu/Kernels").asText()).containsPattern("^(native kernels|plain Java), .*");
         assertThat(json.at("/files/bundled lyrics").asText()).endsWith("lyrics.csv");
+    }
+
+    /** Whatever cannot be measured, it comes to its end. */
+    @Test
+    void saysWhatThereIsNoMemoryFor() throws IOException, InterruptedException {
+        Cli.Result result = Cli.runIn(temp, List.of("-Xmx32m"), "doctor");
+
+        assertThat(result.code()).as(result.err()).isZero();
+        assertThat(result.out()).contains("  scaled           not measured: No memory for a tensor ");
     }
 
     @Test

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assumptions.assumeThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.github.drakegpt.data.TextSource;
 import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
@@ -16,7 +17,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -25,6 +30,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class GenerateCommandTest {
+    private static final Pattern WORDS = Pattern.compile("[A-Za-z']+");
+
     @TempDir
     Path temp;
 
@@ -68,6 +75,23 @@ class GenerateCommandTest {
                 Cli.runIn(temp, "generate", "--run", "run", "--prompt", "It ", "--length", "40", "--seed", "3");
         assertThat(result.out()).startsWith(again.out().strip());
         assertThat(temp.resolve("inference").toFile().list()).hasSize(2);
+    }
+
+    /** Mostly words of the songs that it has read. */
+    @Test
+    void theModelThatComesWithTheProjectWritesWords() throws IOException {
+        String lyrics = TextSource.read(Path.of("data/sample/lyrics.csv"), TextSource.LYRIC_COLUMN);
+        Set<String> words =
+                WORDS.matcher(lyrics).results().map(MatchResult::group).collect(Collectors.toSet());
+        JsonNode json = json("generate", "--length", "2000", "--seed", "1", "--json");
+
+        assertThat(json.at("/texts/0/run").asText()).endsWith("data/pretrained/TransformerLM-b1.58");
+        List<String> written = WORDS.matcher(json.at("/texts/0/text").asText())
+                .results()
+                .map(MatchResult::group)
+                .toList();
+        assertThat(written).hasSizeGreaterThan(300);
+        assertThat(written.stream().filter(words::contains).count()).isGreaterThan(written.size() * 9L / 10);
     }
 
     @Test
@@ -258,7 +282,7 @@ class GenerateCommandTest {
                 "-i --prompt It | mutually exclusive",
                 "--stop= | An empty string",
                 "--threads 0 | 0 threads",
-                "--model BigramLM | either --run DIR or --model NAME"
+                "--model BigramLM | leave out --model and --pretrained"
             })
     void wrongOptionsAreOneSentence(String options, String words) {
         String[] all = ("generate --run " + run + " " + options).split(" ");
@@ -269,7 +293,6 @@ class GenerateCommandTest {
     @Test
     void anUnknownModelNamesTheModels() {
         assertFails(Cli.run("generate", "--model", "GPT"), 2, "no model 'GPT'; choose one of BigramLM, Single");
-        assertFails(Cli.run("generate"), 2, "either --run DIR or --model NAME");
         assertFails(Cli.run("generate", "--run", temp + "/none"), 1, "none is not a folder");
     }
 

@@ -112,7 +112,7 @@ class ModelRunsTest {
                 Cli.runIn(temp, java, "generate", "--model", "BlocksLM", "--pretrained"),
                 1,
                 "There is no pretrained BlocksLM; choose one of BigramLM.");
-        assertFails(Cli.run("generate", "--run", "x", "--pretrained"), 2, "give it with --model NAME");
+        assertFails(Cli.run("generate", "--run", "x", "--pretrained"), 2, "leave out --model and --pretrained");
     }
 
     @Test

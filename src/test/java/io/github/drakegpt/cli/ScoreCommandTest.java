@@ -85,7 +85,6 @@ class ScoreCommandTest {
         assertFails(score("--text", temp.toString()), 1, temp + " is a folder");
         assertFails(score(), 2, "--string=TEXT");
         assertFails(score("--string", "It", "--text", "x"), 2, "mutually exclusive");
-        assertFails(Cli.run("score", "--string", "It"), 2, "either --run DIR or --model NAME");
     }
 
     private Cli.Result score(String... options) {
