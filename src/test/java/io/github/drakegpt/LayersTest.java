@@ -32,6 +32,7 @@ class LayersTest {
             "backend",
             "backend.cpu",
             "backend.cuda",
+            "backend.mpi",
             "nn",
             "model",
             "data",

@@ -46,6 +46,16 @@ public interface Backend extends Operations, Measuring, AutoCloseable {
                 + " cannot reach an array of Java; allocate a tensor in an arena and write the values to it.");
     }
 
+    /**
+     * Sums over several processes, of this device's tensors.
+     *
+     * @param processes that have made such a backend each, and call this together
+     * @return to be used instead of {@code processes}, and closed before that and before this backend
+     */
+    default Collective collective(Collective processes) {
+        return processes;
+    }
+
     // ---------------------------------------------------------------------------------------------- running
 
     /**
