@@ -51,8 +51,10 @@ public record Rank(int number, int size, int local) {
         int local = size == 1 && !environment.containsKey(names.local()) ? 0 : number(environment, names.local());
         if (number >= size || local > number) {
             throw new IllegalArgumentException(String.join(
-                    ", ",
-                    names.all().map(name -> name + "=" + environment.get(name)).toList())
+                            ", ",
+                            names.all()
+                                    .map(name -> name + "=" + environment.get(name))
+                                    .toList())
                     + " contradict each other: both ranks count from 0; start with mpirun, srun or torchrun.");
         }
         return new Rank(number, size, local);
@@ -61,9 +63,10 @@ public record Rank(int number, int size, int local) {
     private static int number(Map<String, String> environment, String name) {
         String value = environment.get(name);
         if (value == null || !value.matches("\\d{1,9}")) {
-            throw new IllegalArgumentException("The environment variable " + name + " is "
-                    + (value == null ? "missing" : "'" + value + "' instead of a number")
-                    + ", though others say that this process is one of several; start it with mpirun, srun or torchrun.");
+            throw new IllegalArgumentException(
+                    "The environment variable " + name + " is "
+                            + (value == null ? "missing" : "'" + value + "' instead of a number")
+                            + ", though others say that this process is one of several; start it with mpirun, srun or torchrun.");
         }
         return Integer.parseInt(value);
     }

@@ -187,7 +187,7 @@ function append(run, line) {
       if (!columns[name] && has(value)) {
         columns[name] = new Array(before).fill(null);
       }
-      columns[name]?.push(name === "sample" || Number.isFinite(value) ? value : null); // "NaN" is a text there
+      columns[name]?.push(name === "sample" || Number.isFinite(value) ? value : null); // null if it was not finite, a text in older runs
     }
   };
   add(run.steps, {
