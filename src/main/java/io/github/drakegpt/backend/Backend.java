@@ -47,13 +47,16 @@ public interface Backend extends Operations, Measuring, AutoCloseable {
     }
 
     /**
-     * Sums over several processes, of this device's tensors.
+     * x = the sum of all processes' x, in an order that depends on their number only, so that it is the same to the bit in
+     * all of them.
      *
      * @param processes that have made such a backend each, and call this together
-     * @return to be used instead of {@code processes}, and closed before that and before this backend
+     * @param x (n), F32
      */
-    default Collective collective(Collective processes) {
-        return processes;
+    default void allReduce(Collective processes, Tensor x) {
+        float[] values = x.toFloats();
+        processes.allReduce(values, 0, values.length);
+        x.write(values);
     }
 
     // ---------------------------------------------------------------------------------------------- running

@@ -1,12 +1,10 @@
 package io.github.drakegpt.backend;
 
-import io.github.drakegpt.tensor.Tensor;
 import java.util.List;
 
 /**
  * What the processes that train one model together tell each other. All of them make the same calls in the same order,
- * each with tensors of the same shape; a call returns when all have made it, or, on a GPU, is queued behind the operations
- * before it.
+ * each with as many values; a call returns when all have made it.
  *
  * <p>One thread at a time calls it, except {@link #abort}.
  */
@@ -14,20 +12,14 @@ public interface Collective extends AutoCloseable {
     /** Which of the processes this is. */
     Rank rank();
 
-    /**
-     * x = the sum of all ranks' x, in an order that depends on their number only, so that it is the same to the bit in
-     * all of them. Can be part of {@linkplain Backend#record recorded} work.
-     *
-     * @param x (n), F32
-     */
-    void allReduce(Tensor x);
+    /** The machine that a rank runs on. */
+    String host(int number);
 
     /**
-     * x = x of rank 0.
-     *
-     * @param x (n), F32
+     * Elements of x = the sums of all ranks' elements, in an order that depends on the number of ranks only, so that they
+     * are the same to the bit in all of them. {@link Backend#allReduce} does the same with tensors.
      */
-    void broadcast(Tensor x);
+    void allReduce(float[] x, int offset, int n);
 
     /** What each of the ranks gives, in their order. */
     List<byte[]> gather(byte[] mine);
@@ -51,10 +43,12 @@ public interface Collective extends AutoCloseable {
         }
 
         @Override
-        public void allReduce(Tensor x) {}
+        public String host(int number) {
+            return "this machine";
+        }
 
         @Override
-        public void broadcast(Tensor x) {}
+        public void allReduce(float[] x, int offset, int n) {}
 
         @Override
         public List<byte[]> gather(byte[] mine) {

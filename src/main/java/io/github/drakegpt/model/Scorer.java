@@ -1,14 +1,19 @@
 package io.github.drakegpt.model;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Collective;
+import io.github.drakegpt.backend.Rank;
 import io.github.drakegpt.ops.CrossEntropyOp;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.IntConsumer;
+import java.util.stream.IntStream;
 
 /**
  * Measures how well a model predicts a given text. Any thread may call any method at any time; calls wait for each
@@ -18,6 +23,7 @@ public final class Scorer implements AutoCloseable {
     private static final int ROWS = 2048;
 
     private final Backend backend;
+    private final Collective collective;
     private final Runnable close;
     private final Turns turns = new Turns("scorer");
     private final LanguageModel[] replicas;
@@ -49,13 +55,15 @@ public final class Scorer implements AutoCloseable {
     }
 
     /**
-     * Measures a model that is being trained, in the buffers of its replicas, which must outlive this.
+     * Measures a model that is being trained, in the buffers of its replicas, which must outlive this. Each process
+     * computes its share of the passes, and gets the same score.
      *
      * @param arena of the replicas
      * @param windows the most sequences of a pass that a replica has buffers for
      */
-    public Scorer(Backend backend, Arena arena, LanguageModel[] replicas, int windows) {
+    public Scorer(Backend backend, Collective collective, Arena arena, LanguageModel[] replicas, int windows) {
         this.backend = backend;
+        this.collective = collective;
         this.close = () -> {};
         this.contextLength = replicas[0].config().contextLength();
         this.windowsPerPass = windows;
@@ -68,6 +76,7 @@ public final class Scorer implements AutoCloseable {
     private Scorer(Backend backend, ModelConfig config, LanguageModel sharing) {
         Arena arena = backend.newArena();
         this.backend = backend;
+        this.collective = Collective.ALONE;
         this.close = arena::close;
         this.contextLength = config.contextLength();
         this.windowsPerPass = Math.max(1, ROWS / contextLength);
@@ -109,13 +118,23 @@ public final class Scorer implements AutoCloseable {
             model.forwardLoss(backend, lossOps[replica], Pass.evaluation(windows, length));
             sums[pass] = losses[replica].toFloats()[0];
         });
-        double sum = Arrays.stream(sums).sum();
+        double sum = Arrays.stream(gathered(sums)).sum();
         if (!Double.isFinite(sum)) {
             throw new ArithmeticException(
                     "The model's loss on this text is no finite number: its weights are too large; train it again.");
         }
         int predicted = tokens.length - 1;
         return new Score(sum / predicted, Math.exp(sum / predicted), predicted);
+    }
+
+    /** The sums of all passes, of which each process has some. */
+    private double[] gathered(double[] sums) {
+        ByteBuffer mine = ByteBuffer.allocate(Double.BYTES * sums.length);
+        mine.asDoubleBuffer().put(sums);
+        List<byte[]> all = collective.gather(mine.array());
+        return IntStream.range(0, sums.length)
+                .mapToDouble(pass -> ByteBuffer.wrap(all.get(pass % all.size())).getDouble(Double.BYTES * pass))
+                .toArray();
     }
 
     /**
@@ -167,7 +186,8 @@ public final class Scorer implements AutoCloseable {
         int predicted = tokens.length - 1;
         int whole = predicted / contextLength;
         IntConsumer replica = r -> {
-            for (int pass = r; pass < passes; pass += replicas.length) {
+            Rank rank = collective.rank();
+            for (int pass = rank.number() + r * rank.size(); pass < passes; pass += replicas.length * rank.size()) {
                 int first = pass * windowsPerPass;
                 boolean rest = first >= whole;
                 int from = Math.min(first, whole) * contextLength;

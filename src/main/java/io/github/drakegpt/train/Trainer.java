@@ -1,6 +1,7 @@
 package io.github.drakegpt.train;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Collective;
 import io.github.drakegpt.checkpoint.Checkpoint;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.checkpoint.TrainingState;
@@ -32,6 +33,7 @@ public final class Trainer implements AutoCloseable {
     private static final Logger log = LoggerFactory.getLogger(Trainer.class);
 
     private final Backend backend;
+    private final Collective collective;
     private final ModelConfig modelConfig;
     private final TrainConfig config;
     private final RunFolder run;
@@ -49,12 +51,7 @@ public final class Trainer implements AutoCloseable {
     private boolean noMemoryForSamples;
     private long peakMemoryBytes;
 
-    /**
-     * Builds the model with initial weights for the seed.
-     *
-     * @param run receives the checkpoints; null if nothing is to be saved
-     * @throws IllegalArgumentException if the corpus is too short for the model's context
-     */
+    /** The same in a single process. */
     public Trainer(
             Backend backend,
             ModelConfig modelConfig,
@@ -62,7 +59,27 @@ public final class Trainer implements AutoCloseable {
             Corpus corpus,
             RunFolder run,
             List<TrainingListener> listeners) {
+        this(backend, Collective.ALONE, modelConfig, config, corpus, run, listeners);
+    }
+
+    /**
+     * Builds the model with initial weights for the seed.
+     *
+     * @param collective the processes that train it; all of them call the same methods of this
+     * @param run receives the checkpoints; null if nothing is to be saved, as in all processes but one
+     * @throws IllegalArgumentException if the corpus is too short for the model's context, or the processes cannot share a
+     *     step evenly
+     */
+    public Trainer(
+            Backend backend,
+            Collective collective,
+            ModelConfig modelConfig,
+            TrainConfig config,
+            Corpus corpus,
+            RunFolder run,
+            List<TrainingListener> listeners) {
         this.backend = backend;
+        this.collective = collective;
         this.modelConfig = modelConfig;
         this.config = config;
         this.run = run;
@@ -71,7 +88,7 @@ public final class Trainer implements AutoCloseable {
         backend.resetPeakBytes(); // of work before this
         this.val = corpus.validationTokens();
         int length = modelConfig.contextLength();
-        step = TrainingStep.create(backend, modelConfig, config, corpus.train());
+        step = TrainingStep.create(backend, collective, modelConfig, config, corpus.train());
         try {
             trainEvaluator = evaluator(step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH)));
             valEvaluator = evaluator(new BatchSampler(
@@ -81,7 +98,7 @@ public final class Trainer implements AutoCloseable {
                     modelConfig.vocabSize(),
                     length,
                     step.stream(RandomStream.EVAL_VAL_BATCH)));
-            scorer = new Scorer(backend, step.arena(), step.replicas(), step.sequencesPerPass());
+            scorer = new Scorer(backend, collective, step.arena(), step.replicas(), step.sequencesPerPass());
         } catch (RuntimeException e) {
             step.close();
             throw e;
@@ -91,6 +108,7 @@ public final class Trainer implements AutoCloseable {
     private Evaluator evaluator(BatchSampler split) {
         return new Evaluator(
                 backend,
+                collective,
                 step.arena(),
                 step.replicas(),
                 split,
@@ -123,7 +141,8 @@ public final class Trainer implements AutoCloseable {
 
     /**
      * Trains until all iterations are done, patience ends or {@code stop} returns true, and saves a checkpoint at every
-     * evaluation and at the end. Evaluations on the way estimate the losses; unless it was stopped, the val loss at the end
+     * evaluation and at the end. Several processes stop together when one of them is asked to, after a step or, on a GPU,
+     * at most {@value #CHECK_INTERVAL}. Evaluations on the way estimate the losses; unless it was stopped, the val loss at the end
      * is measured over the whole split.
      *
      * @throws DivergedException if the loss becomes NaN or infinite; the checkpoint before that stays
@@ -158,9 +177,14 @@ public final class Trainer implements AutoCloseable {
     }
 
     private TrainingResult.End loop(TrainingClock clock, BooleanSupplier stop) throws IOException {
+        boolean several = collective.rank().size() > 1;
+        boolean agreed = false; // of several processes, to stop
         while (!isDone() && !isOutOfPatience()) {
-            if (stop.getAsBoolean()) {
+            if (several ? agreed : stop.getAsBoolean()) {
                 return TrainingResult.End.INTERRUPTED;
+            }
+            if (several) {
+                step.askToStop(stop.getAsBoolean());
             }
             clock.resume();
             int nextEvaluation = nextEvaluation(state.step());
@@ -181,6 +205,8 @@ public final class Trainer implements AutoCloseable {
             if (evaluate) {
                 evaluated(trainLoss, valLoss);
             }
+            agreed =
+                    several && (backend.isSynchronous() || evaluate || number % CHECK_INTERVAL == 0) && step.isToStop();
         }
         return isDone() ? TrainingResult.End.COMPLETED : TrainingResult.End.OUT_OF_PATIENCE;
     }

@@ -1,6 +1,7 @@
 package io.github.drakegpt.train;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Collective;
 import io.github.drakegpt.data.BatchSampler;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
@@ -16,13 +17,11 @@ import io.github.drakegpt.ops.IncrementOp;
 import io.github.drakegpt.ops.Operations;
 import io.github.drakegpt.ops.Pass;
 import io.github.drakegpt.ops.RandomStream;
-import io.github.drakegpt.ops.SumOp;
 import io.github.drakegpt.tensor.Arena;
 import io.github.drakegpt.tensor.DType;
 import io.github.drakegpt.tensor.OutOfMemoryException;
 import io.github.drakegpt.tensor.Shape;
 import io.github.drakegpt.tensor.Tensor;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
@@ -33,9 +32,12 @@ import java.util.stream.IntStream;
  * A model with its optimizer, and the step that trains it: draw a batch, forward, backward, AdamW.
  *
  * <p>A step's batch is split into shards. Replicas of the model, as many as the backend runs concurrently, share the
- * parameters, and each has buffers for one shard; their gradients are added up in the order of the shards, so that the
+ * parameters, and each has buffers for one shard; their gradients are added up as a {@link GradientTree}, so that the
  * result depends neither on the number of replicas nor on the order in which they finish. All buffers are made here; a
  * step allocates nothing.
+ *
+ * <p>Several processes train one model: each has all of the parameters, takes its share of the shards, and adds the sum of
+ * their gradients to the others'.
  *
  * <p>An asynchronous device is given several steps at once: it counts them itself, and each has a {@link Slot} of its
  * own for its inputs from the host and its results. The result is the same to the bit however steps are grouped.
@@ -47,18 +49,21 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     private static final double FLOPS = 6;
 
     private final Backend backend;
+    private final Collective collective;
     private final ModelConfig modelConfig;
     private final TrainConfig config;
     private final char[] tokens;
     private final Arena arena;
     private final LanguageModel[] replicas;
-    private final List<Pass> shards;
+    private final int allShards;
+    private final List<Pass> shards; // of this process
+    private final int firstShard;
     private final float gradScale;
     private final BatchSampler batches;
     private final GatherBatchOp[] gathers; // one for each replica
     private final IncrementOp nextStep;
-    private final List<SumOp>
-            sums; // of the gradients of shards that are computed concurrently; empty if there is one shard
+    private final GradientTree tree; // null if there is one shard and one process
+    private final Shared shared; // null if there is one process
     private final List<Slot> slots;
     private final Recorded alone;
     private final Recorded together;
@@ -69,6 +74,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     private final Tensor quantStrengths; // (slots), or null
     private final float[] rates; // (slots), as above
     private final float[] strengths; // (slots)
+    private boolean askedToStop;
     private final Tensor weights; // (P)
     private final Tensor grads; // (P)
     private final Tensor firstMoments; // (P)
@@ -79,30 +85,45 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
     private int mostAhead = 1;
     private long aheadSince;
 
+    /** The same in a single process. */
+    public static TrainingStep create(Backend backend, ModelConfig modelConfig, TrainConfig config, char[] tokens) {
+        return create(backend, Collective.ALONE, modelConfig, config, tokens);
+    }
+
     /**
      * Builds the model with initial weights for the seed.
      *
+     * @param collective the processes that train it, of which each calls this
      * @param tokens of the training split
-     * @throws IllegalArgumentException if the split is too short for the model's context
+     * @throws IllegalArgumentException if the split is too short for the model's context, or the processes cannot share a
+     *     step evenly
      * @throws OutOfMemoryException that names the largest batch for which the device has the memory
      */
-    public static TrainingStep create(Backend backend, ModelConfig modelConfig, TrainConfig config, char[] tokens) {
+    public static TrainingStep create(
+            Backend backend, Collective collective, ModelConfig modelConfig, TrainConfig config, char[] tokens) {
         Arena arena = backend.newArena();
         try {
-            TrainingStep step = new TrainingStep(backend, arena, modelConfig, config, tokens);
+            TrainingStep step = new TrainingStep(backend, collective, arena, modelConfig, config, tokens);
             step.setWeights(step.parameters().initialValues(config.seed()));
             return step;
         } catch (OutOfMemoryException e) {
             arena.close();
-            throw tooLarge(e, arena.available(), backend, modelConfig, config, tokens);
+            throw tooLarge(e, arena.available(), backend, collective, modelConfig, config, tokens);
         } catch (RuntimeException e) {
             arena.close();
             throw e;
         }
     }
 
-    private TrainingStep(Backend backend, Arena arena, ModelConfig modelConfig, TrainConfig config, char[] tokens) {
+    private TrainingStep(
+            Backend backend,
+            Collective collective,
+            Arena arena,
+            ModelConfig modelConfig,
+            TrainConfig config,
+            char[] tokens) {
         this.backend = backend;
+        this.collective = collective;
         this.modelConfig = modelConfig;
         this.config = config;
         this.tokens = tokens;
@@ -121,29 +142,41 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         batches = new BatchSampler(
                 arena, "training", tokens, modelConfig.vocabSize(), length, stream(RandomStream.TRAIN_BATCH));
 
-        shards = Shards.split(backend, config.gradAccum(), config.batchSize(), length);
+        List<Pass> all = Shards.split(backend, config.gradAccum(), config.batchSize(), length);
+        allShards = all.size();
+        shards = Shards.ofStep(all, collective.rank(), backend, config, length);
+        firstShard = collective.rank().number() * shards.size();
         replicas = new LanguageModel[Math.min(backend.workers(), shards.size())];
         gathers = new GatherBatchOp[replicas.length];
         LayerContext.Training training = new LayerContext.Training(config.seed(), stepNumber, quantStrength);
         for (int i = 0; i < replicas.length; i++) {
-            LanguageModel shared = i == 0 ? null : replicas[0];
-            replicas[i] = LanguageModel.forTraining(modelConfig, backend, arena, sequencesPerPass(), training, shared);
+            LanguageModel first = i == 0 ? null : replicas[0];
+            replicas[i] = LanguageModel.forTraining(modelConfig, backend, arena, sequencesPerPass(), training, first);
             gathers[i] = batches.into(replicas[i].tokens(), replicas[i].targets());
         }
         gradScale = 1f / Math.multiplyExact(config.sequencesPerStep(), length);
         weights = replicas[0].weights();
-        grads = shards.size() == 1 ? replicas[0].grads() : arena.allocate(DType.F32, weights.shape());
+        shared = collective.rank().size() == 1 ? null : new Shared();
+        grads = shared != null
+                ? shared.grads
+                : shards.size() == 1 ? replicas[0].grads() : arena.allocate(DType.F32, weights.shape());
+        tree = grads == replicas[0].grads()
+                ? null
+                : new GradientTree(
+                        shards.size(),
+                        Arrays.stream(replicas).map(LanguageModel::grads).toList(),
+                        grads,
+                        () -> arena.allocate(DType.F32, weights.shape()));
         firstMoments = arena.allocate(DType.F32, weights.shape());
         secondMoments = arena.allocate(DType.F32, weights.shape());
         nextStep = new IncrementOp(stepNumber);
-        sums = sums();
         double flops = FLOPS * parameters().count() * config.sequencesPerStep() * length;
         int most = backend.repetitionsPerLaunch(Math.min(config.evalInterval(), config.iters()), flops);
         rates = new float[most];
         strengths = new float[most];
         learningRates = arena.allocate(DType.F32, Shape.of(most));
         quantStrengths = quantStrength != null ? arena.allocate(DType.F32, Shape.of(most)) : null;
-        Tensor losses = arena.allocate(DType.F32, Shape.of(most, shards.size()));
+        Tensor losses = arena.allocate(DType.F32, Shape.of(most, allShards));
         Tensor gradNorms = arena.allocate(DType.F32, Shape.of(most));
         slots = IntStream.range(0, most)
                 .mapToObj(i -> new Slot(i, losses, gradNorms))
@@ -153,12 +186,39 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         together = most == 1 ? alone : new Recorded(slots);
     }
 
+    /** What all processes add up in a step, at once: the gradient, the losses of all shards, and requests to stop. */
+    private final class Shared {
+        private final Tensor all = arena.allocate(DType.F32, Shape.of(Math.toIntExact(weights.size() + allShards + 1)));
+        private final Tensor grads = all.slice(0, weights.shape()); // (P)
+        private final Tensor losses = all.slice(weights.size(), Shape.of(allShards)); // (shards)
+        private final Tensor own = losses.slice(firstShard, Shape.of(shards.size())); // of this process
+        private final Tensor stop = all.slice(weights.size() + allShards, Shape.of(1)); // (1)
+        private final Tensor none = arena.allocate(DType.F32, losses.shape());
+        private final Tensor asked = arena.allocate(DType.F32, Shape.of(1)); // whether this process is asked to stop
+        private final CopyOp clear = new CopyOp(none, losses);
+        private final CopyOp ask = new CopyOp(asked, stop);
+
+        Shared() {
+            none.write(new float[allShards]);
+        }
+
+        void add(Slot slot) {
+            backend.copy(clear);
+            backend.copy(slot.giveLosses);
+            backend.copy(ask);
+            backend.allReduce(collective, all);
+            backend.copy(slot.takeLosses);
+        }
+    }
+
     /** One of the steps that are taken together. */
     private final class Slot implements TrainingListener.Step {
         private final Tensor learningRate; // (1)
         private final Tensor strength; // (1), or null
         private final Tensor losses; // (shards)
-        private final CrossEntropyOp[] shardLosses;
+        private final CrossEntropyOp[] shardLosses; // of this process
+        private final CopyOp giveLosses; // to the other processes; null if there are none
+        private final CopyOp takeLosses;
         private final Tensor gradNorm; // (1)
         private final CopyOp setStrength; // or null
         private final GradNormOp gradNormOp;
@@ -174,11 +234,14 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         Slot(int place, Tensor losses, Tensor gradNorms) {
             this.learningRate = learningRates.slice(place, Shape.of(1));
             this.strength = quantStrengths != null ? quantStrengths.slice(place, Shape.of(1)) : null;
-            this.losses = losses.slice((long) place * shards.size(), Shape.of(shards.size()));
+            this.losses = losses.slice((long) place * allShards, Shape.of(allShards));
             Tensor[] elements = elements(this.losses);
-            this.shardLosses = IntStream.range(0, elements.length)
-                    .mapToObj(i -> replicas[i % replicas.length].trainingLoss(elements[i], gradScale))
+            this.shardLosses = IntStream.range(0, shards.size())
+                    .mapToObj(i -> replicas[i % replicas.length].trainingLoss(elements[firstShard + i], gradScale))
                     .toArray(CrossEntropyOp[]::new);
+            this.giveLosses =
+                    shared == null ? null : new CopyOp(this.losses.slice(firstShard, shared.own.shape()), shared.own);
+            this.takeLosses = shared == null ? null : new CopyOp(shared.losses, this.losses);
             this.gradNorm = gradNorms.slice(place, Shape.of(1));
             this.setStrength = strength == null ? null : new CopyOp(strength, quantStrength);
             this.gradNormOp = new GradNormOp(grads, gradNorm);
@@ -257,15 +320,19 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
             OutOfMemoryException e,
             long available,
             Backend backend,
+            Collective collective,
             ModelConfig modelConfig,
             TrainConfig config,
             char[] tokens) {
+        if (collective.rank().size() > 1) { // a batch that fits would have to divide as well
+            return new OutOfMemoryException(e.getMessage() + " Set train.batch_size lower.", e);
+        }
         int fits = 0;
         int tooMany = config.batchSize();
         while (tooMany - fits > 1) {
             int batch = fits + (tooMany - fits) / 2;
             MeasuringArena measure = new MeasuringArena();
-            new TrainingStep(backend, measure, modelConfig, config.withBatchSize(batch), tokens);
+            new TrainingStep(backend, collective, measure, modelConfig, config.withBatchSize(batch), tokens);
             if (measure.bytes() <= available / 20 * 19) {
                 fits = batch;
             } else {
@@ -302,6 +369,16 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         run(number, number);
     }
 
+    /** Tells the other processes, with the steps that follow, whether this one is asked to stop. */
+    void askToStop(boolean asked) {
+        askedToStop = asked;
+    }
+
+    /** Whether one of several processes was asked to stop before the last step; waits for it. */
+    boolean isToStop() {
+        return shared.stop.toFloats()[0] > 0;
+    }
+
     /** The most steps that {@link #run(int, int)} does at once. */
     public int stepsPerLaunch() {
         return slots.size();
@@ -325,7 +402,7 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         try {
             start(recorded, first);
         } catch (OutOfMemoryException e) { // scratch memory that grows in the first steps
-            throw tooLarge(e, arena.bytes() + arena.available(), backend, modelConfig, config, tokens);
+            throw tooLarge(e, arena.bytes() + arena.available(), backend, collective, modelConfig, config, tokens);
         }
         return recorded.steps;
     }
@@ -351,6 +428,9 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
             }
         }
         learningRates.write(rates);
+        if (shared != null) {
+            shared.asked.write(askedToStop ? 1f : 0f);
+        }
         if (quantStrength != null) {
             quantStrengths.write(strengths);
         }
@@ -367,26 +447,13 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
         }
     }
 
-    /** Sums the gradients of the replicas, each time that all have computed a shard. */
-    private List<SumOp> sums() {
-        List<SumOp> all = new ArrayList<>();
-        for (int first = 0; first < shards.size() && shards.size() > 1; first += replicas.length) {
-            List<Tensor> parts = Arrays.stream(replicas)
-                    .limit(shards.size() - first)
-                    .map(LanguageModel::grads)
-                    .toList();
-            all.add(new SumOp(parts, first > 0, grads));
-        }
-        return all;
-    }
-
     /** A step; values that change from one to the next are read from tensors. */
     private Runnable operations(Slot slot, AdamWOp adamW) {
         Consumer<Operations> optimize = ops -> {
             ops.gradNorm(slot.gradNormOp);
             ops.adamW(adamW);
         };
-        Runnable pass = shards.size() == 1
+        Runnable pass = tree == null
                 ? backend.region(arena, ops -> {
                     forwardBackward(ops, slot, 0);
                     optimize.accept(ops);
@@ -418,7 +485,10 @@ public final class TrainingStep implements TrainingListener.Step, AutoCloseable 
             for (int first = 0; first < regions.length; first += replicas.length) {
                 int from = first;
                 backend.parallel(Math.min(replicas.length, regions.length - first), r -> regions[from + r].run());
-                backend.sum(sums.get(first / replicas.length));
+                tree.add(backend, first / replicas.length);
+            }
+            if (shared != null) {
+                shared.add(slot);
             }
             optimize.accept(backend);
         };

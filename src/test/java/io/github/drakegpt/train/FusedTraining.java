@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Collective;
 import io.github.drakegpt.model.Generator;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
@@ -89,6 +90,7 @@ abstract class FusedTraining {
                 TrainingStep step = TrainingStep.create(backend, model, config, CORPUS)) {
             Evaluator evaluator = new Evaluator(
                     backend,
+                    Collective.ALONE,
                     step.arena(),
                     step.replicas(),
                     step.batches().with(step.stream(RandomStream.EVAL_TRAIN_BATCH)),

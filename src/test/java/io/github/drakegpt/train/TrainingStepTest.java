@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.Collective;
 import io.github.drakegpt.backend.RepetitionsPerLaunch;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
@@ -98,6 +99,7 @@ class TrainingStepTest {
                 }
                 Evaluator evaluator = new Evaluator(
                         some,
+                        Collective.ALONE,
                         step.arena(),
                         step.replicas(),
                         step.batches(),

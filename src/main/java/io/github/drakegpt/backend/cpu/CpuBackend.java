@@ -1,6 +1,7 @@
 package io.github.drakegpt.backend.cpu;
 
 import io.github.drakegpt.backend.Backend;
+import io.github.drakegpt.backend.Collective;
 import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.MatmulCandidate;
 import io.github.drakegpt.backend.MemoryCount;
@@ -106,6 +107,11 @@ public final class CpuBackend extends UniformOperations implements Backend {
     @Override
     public void parallel(int tasks, IntConsumer task) {
         workers.run(tasks, task);
+    }
+
+    @Override
+    public void allReduce(Collective processes, Tensor x) {
+        processes.allReduce(HeapStorage.floats(x), HeapStorage.start(x), (int) x.size());
     }
 
     @Override

@@ -2,6 +2,7 @@ package io.github.drakegpt.backend.cuda;
 
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendOptions;
+import io.github.drakegpt.backend.Collective;
 import io.github.drakegpt.backend.DeviceClock;
 import io.github.drakegpt.backend.LibraryOperations;
 import io.github.drakegpt.backend.MatmulCandidate;
@@ -123,6 +124,13 @@ public final class CudaBackend extends UniformOperations implements Backend {
     @Override
     public Precision precision() {
         return precision;
+    }
+
+    /** @throws IllegalArgumentException always: sums of GPUs need NCCL, which this does not know */
+    @Override
+    public void allReduce(Collective processes, Tensor x) {
+        throw new IllegalArgumentException(
+                "A training runs on one GPU only; start one process, or give --device cpu for several.");
     }
 
     @Override
