@@ -2,7 +2,7 @@
 // names, not on types.
 //
 // No call waits inside MPI: a rank that waits for others polls, and looks meanwhile whether they are still there. Each tells the
-// next one every second that it is alive, and asks the system about those on its own machine.
+// next one every second that it is alive; where the one before it is on the same machine, the system knows too.
 #include <dlfcn.h>
 #include <errno.h>
 #include <jni.h>
@@ -30,7 +30,7 @@ static double silence;                                     // seconds after whic
 static double heard, told;                                 // when the last sign of life came and went
 static char sign_in, sign_out;
 static MPI_Request in = MPI_REQUEST_NULL, out = MPI_REQUEST_NULL;
-static int *pids;  // of the ranks on this machine, 0 for others; null before watch()
+static int process;  // of the previous rank, 0 if it is elsewhere or may end
 static int leaving;  // whether this one has said goodbye
 static int lost = -1;
 static int died;  // whether the lost one is known to have ended
@@ -69,11 +69,9 @@ static void beat(void) {
         sign_out = ALIVE;
         ok(MPI_Isend(&sign_out, 1, MPI_CHAR, next, 0, beats, &out));
     }
-    for (int r = 0; pids && r < size && lost < 0; r++) {
-        if (pids[r] && kill(pids[r], 0) && errno == ESRCH) {
-            lost = r;
-            died = 1;
-        }
+    if (lost < 0 && process && kill(process, 0) && errno == ESRCH) {
+        lost = previous;
+        died = 1;
     }
     if (lost < 0 && t - heard > silence && sign_in != GOODBYE) {
         lost = previous;
@@ -199,18 +197,13 @@ JNIEXPORT jint JNICALL NAME(size)(JNIEnv *env, jclass type) {
     return size;
 }
 
-/** Watches the processes of this machine's ranks from now on. @param all an id for each rank, 0 for those elsewhere */
+/** Watches the previous rank's process from now on. @param all an id for each rank, 0 for those elsewhere */
 JNIEXPORT void JNICALL NAME(watch)(JNIEnv *env, jclass type, jintArray all) {
     (void)type;
     pthread_mutex_lock(&mutex);
-    int *ids = malloc(size * sizeof(int));
-    (*env)->GetIntArrayRegion(env, all, 0, size, ids);
-    for (int r = 0; r < size; r++) {
-        if (ids[r] && kill(ids[r], 0)) {
-            ids[r] = 0;  // another name space of processes
-        }
-    }
-    pids = ids;
+    int id;
+    (*env)->GetIntArrayRegion(env, all, previous, 1, &id);
+    process = id && !kill(id, 0) ? id : 0;  // else in another name space
     pthread_mutex_unlock(&mutex);
 }
 
@@ -300,8 +293,7 @@ JNIEXPORT jboolean JNICALL NAME(stop)(JNIEnv *env, jclass type) {
     (void)env;
     (void)type;
     pthread_mutex_lock(&mutex);
-    free(pids);
-    pids = NULL;  // from now on they may end
+    process = 0;
     MPI_Request barrier;
     int done = ok(MPI_Ibarrier(comm, &barrier)) && finish(&barrier, 1) && finish(&out, 1);
     if (done) {

@@ -39,6 +39,13 @@ final class DeviceOptions {
         }
     }
 
+    /** Divides the cores among so many processes that may use the same, unless a number of threads was given. */
+    void shareCores(int processes) {
+        if (threads == null) {
+            threads = Math.max(1, Runtime.getRuntime().availableProcessors() / processes);
+        }
+    }
+
     boolean changesSettings() {
         return precision != null;
     }

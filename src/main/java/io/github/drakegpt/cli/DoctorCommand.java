@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.github.drakegpt.backend.Backend;
 import io.github.drakegpt.backend.BackendProvider;
 import io.github.drakegpt.backend.Backends;
+import io.github.drakegpt.backend.mpi.MpiCollective;
 import io.github.drakegpt.data.ProjectHome;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -45,6 +46,7 @@ final class DoctorCommand implements Callable<Integer> {
             facts.putAll(provider.facts());
             sections.put("device " + provider.name(), facts);
         }
+        sections.put("several processes", MpiCollective.facts());
         sections.put("files", files());
         if (!json) {
             sections.forEach(DoctorCommand::print); // what follows takes some seconds

@@ -4,6 +4,7 @@ import io.github.drakegpt.data.CharTokenizer;
 import java.io.File;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
+import java.io.IOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -68,12 +69,23 @@ public final class Main implements Callable<Integer> {
         // Output is always UTF-8, regardless of Java's idea of the terminal's encoding.
         System.setOut(new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8));
         System.setErr(new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8));
-        int code = run(args);
+        int code = args.length > 0 && args[0].equals("train") ? runTogether(args) : run(args);
         if (System.out.checkError() && code == 0) {
             System.err.println("drakegpt: " + OUTPUT_CLOSED);
             code = 1;
         }
         Interrupts.exit(code);
+    }
+
+    /** Runs one command that may be one of several processes, of which only the first prints. */
+    private static int runTogether(String[] args) {
+        try {
+            Processes.hush();
+        } catch (IOException | IllegalArgumentException e) {
+            System.err.println("drakegpt: " + CharTokenizer.printableLines(sentence(e)));
+            return 1;
+        }
+        return run(args);
     }
 
     /** Runs one command and returns its exit code; tests call this. */

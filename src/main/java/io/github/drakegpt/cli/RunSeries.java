@@ -32,7 +32,7 @@ record RunSeries(
     /** Trains a run, or goes on with it; empty if it was interrupted, which is said. */
     Optional<Trained> train(Path folder, Settings settings) throws IOException {
         TrainingRun run = open(folder, settings);
-        TrainingResult result = run.train(interrupts, progress, LiveOption.sinks(page, run.folder()));
+        TrainingResult result = run.train(Processes.ALONE, interrupts, progress, LiveOption.sinks(page, run.folder()));
         if (result.end() == TrainingResult.End.INTERRUPTED) {
             log.info("To go on: give the same command again.");
             return Optional.empty();

@@ -15,11 +15,13 @@ import io.github.drakegpt.report.SeedGroup;
 import io.github.drakegpt.train.DeviceSettings;
 import io.github.drakegpt.train.DivergedException;
 import io.github.drakegpt.train.Settings;
+import io.github.drakegpt.train.TrainConfig;
 import io.github.drakegpt.train.TrainingResult;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -27,7 +29,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** {@code train}: trains one model into a run folder. */
 @Command(
@@ -41,6 +45,7 @@ import picocli.CommandLine.Option;
             "  ${COMMAND-FULL-NAME} --config laptop --data data/drake --set train.patience=4",
             "  ${COMMAND-FULL-NAME} --quant b1.58 --init-from runs/journey/TransformerLM",
             "  ${COMMAND-FULL-NAME} --config laptop --live",
+            "  ${COMMAND-FULL-NAME} --config laptop --ranks 2",
             "  ${COMMAND-FULL-NAME} --sweep train.max_lr=0.002,0.005,0.01 --seeds 3",
             "  ${COMMAND-FULL-NAME} --resume runs/TransformerLM-20261123-093000"
         })
@@ -99,8 +104,17 @@ final class TrainCommand implements Callable<Integer> {
     @Mixin
     private CheckpointOption checkpoint;
 
+    @Option(
+            names = "--ranks",
+            paramLabel = "N",
+            description = "Train in N processes on this machine, started with MPI's mpirun (default: 1).")
+    private int ranks = 1;
+
     @Mixin
     private SweepOptions sweep;
+
+    @Spec
+    private CommandSpec spec;
 
     @Mixin
     private LiveOption live;
@@ -115,7 +129,7 @@ final class TrainCommand implements Callable<Integer> {
     private ProgressOptions progress;
 
     @Override
-    public Integer call() throws IOException {
+    public Integer call() throws Exception {
         if (resume != null
                 && (run != null
                         || model != null
@@ -137,23 +151,107 @@ final class TrainCommand implements Callable<Integer> {
             throw new IllegalArgumentException(
                     "--checkpoint says which weights of another run to begin with; give that run with --init-from.");
         }
+        if (ranks < 1) {
+            throw new IllegalArgumentException("--ranks " + ranks + " is no number of processes; give 1 or more.");
+        }
+        if (ranks > 1 && Processes.rank().size() == 1) {
+            return MpiRun.run(ranks, argumentsOfARank());
+        }
         if (sweep.areGiven()) {
+            if (Processes.rank().size() > 1) {
+                throw new IllegalArgumentException(
+                        "--seeds and --sweep train each run in one process; start one, without mpirun and --ranks.");
+            }
             return trainAll();
         }
+        return Processes.run(this::train);
+    }
+
+    /** What was given to this program, without the number of processes. */
+    private List<String> argumentsOfARank() {
+        List<String> arguments =
+                new ArrayList<>(spec.root().commandLine().getParseResult().originalArgs());
+        arguments.removeIf(argument -> argument.startsWith("--ranks="));
+        int separate = arguments.indexOf("--ranks");
+        if (separate >= 0) {
+            arguments.subList(separate, separate + 2).clear();
+        }
+        return arguments;
+    }
+
+    /** What a training needs to know before a device is opened. @param resolved null if a run goes on */
+    private record Plan(
+            Settings resolved,
+            Corpora.Found corpus,
+            DeviceSettings device,
+            ModelConfig model,
+            TrainConfig train,
+            RunFolder resumed,
+            RunFolder initFrom) {
+        /** What must be the same in all processes. */
+        Map<String, String> facts() throws IOException {
+            Map<String, String> facts = new LinkedHashMap<>();
+            facts.put("version of this program", Main.version());
+            facts.put(
+                    "corpus",
+                    corpus.corpus().name() + ", SHA-256 " + corpus.corpus().sha256());
+            facts.put("model", model.toString());
+            facts.put("training", train.toString());
+            facts.put("precision", device.precision());
+            return facts;
+        }
+    }
+
+    private Plan plan() throws IOException {
         Settings resolved = resume == null ? resolve() : null; // wrong settings are refused before a device is opened
-        DeviceSettings deviceSettings = resume == null
-                ? resolved.device()
-                : Settings.deviceSettings(RunFolder.open(resume).config());
         Corpora.Found corpus = resume == null ? Corpora.find(data) : Runs.corpusOf(resume, data);
-        Runs.log(corpus);
-        try (LiveServer page = live.serve();
-                Backend backend = device.open(deviceSettings);
+        if (resume == null) {
+            return new Plan(
+                    resolved,
+                    corpus,
+                    resolved.device(),
+                    resolved.model(corpus.corpus().tokenizer().size()),
+                    resolved.train(),
+                    null,
+                    initFrom == null ? null : checkpoint.open(initFrom));
+        }
+        RunFolder folder = RunFolder.open(resume);
+        return new Plan(
+                null,
+                corpus,
+                Settings.deviceSettings(folder.config()),
+                folder.modelConfig(),
+                Settings.trainConfig(folder.config(), settings.iters()),
+                folder,
+                null);
+    }
+
+    private int train(Processes processes) throws Exception {
+        Plan plan = processes.agree(this::plan);
+        processes.compare(plan.facts());
+        device.shareCores(processes.onTheseCores());
+        Runs.log(plan.corpus());
+        try (LiveServer page = processes.isFirst() ? live.serve() : null;
+                Backend backend = device.open(plan.device());
                 Interrupts interrupts = new Interrupts()) {
+            if (!processes.isFirst()) {
+                TrainingRun.follow(
+                        processes,
+                        backend,
+                        plan.model(),
+                        plan.train(),
+                        plan.corpus().corpus(),
+                        plan.resumed(),
+                        plan.initFrom(),
+                        interrupts);
+                return 0;
+            }
             TrainingRun training = resume == null
-                    ? create(backend, resolved, corpus)
-                    : TrainingRun.resume(backend, resume, corpus, settings.iters(), ignoreChecksums);
+                    ? create(backend, plan)
+                    : TrainingRun.resume(backend, resume, plan.corpus(), settings.iters(), ignoreChecksums);
             log.info("Run folder {}", training.folder().path());
-            TrainingResult result = training.train(interrupts, progress, LiveOption.sinks(page, training.folder()));
+            TrainingResult result =
+                    training.train(processes, interrupts, progress, LiveOption.sinks(page, training.folder()));
             if (result.end() == TrainingResult.End.INTERRUPTED) {
                 log.info("To go on: {}", resumeCommand(training.folder().path()));
                 return 0;
@@ -234,10 +332,9 @@ final class TrainCommand implements Callable<Integer> {
         return resolved;
     }
 
-    private TrainingRun create(Backend backend, Settings resolved, Corpora.Found corpus) throws IOException {
-        String name =
-                Stage.of(resolved.model(corpus.corpus().tokenizer().size())).name();
-        RunFolder other = initFrom == null ? null : checkpoint.open(initFrom);
-        return TrainingRun.create(backend, run != null ? run : Runs.newFolder(name), resolved, corpus, other);
+    private TrainingRun create(Backend backend, Plan plan) throws IOException {
+        String name = Stage.of(plan.model()).name();
+        return TrainingRun.create(
+                backend, run != null ? run : Runs.newFolder(name), plan.resolved(), plan.corpus(), plan.initFrom());
     }
 }

@@ -9,6 +9,7 @@ import io.github.drakegpt.data.Corpora;
 import io.github.drakegpt.data.Corpus;
 import io.github.drakegpt.data.Folder;
 import io.github.drakegpt.model.LanguageModel;
+import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.nn.Parameters;
 import io.github.drakegpt.profile.GpuPeaks;
 import io.github.drakegpt.profile.TrainingCost;
@@ -166,13 +167,15 @@ final class TrainingRun {
     /**
      * Trains to the end, or until it is asked to stop. A new run that fails before its first checkpoint is removed.
      *
+     * @param processes that train it, of which this is the first; the others {@link #follow}
      * @param sinks receive the metrics too, after they were written
      */
-    TrainingResult train(BooleanSupplier stop, ProgressOptions progress, MetricsSink... sinks) throws IOException {
+    TrainingResult train(Processes processes, BooleanSupplier stop, ProgressOptions progress, MetricsSink... sinks)
+            throws IOException {
         Folder lock = folder.lock();
         try (lock) {
             try {
-                return trainLocked(stop, progress, sinks);
+                return trainLocked(processes, stop, progress, sinks);
             } catch (IOException | RuntimeException | OutOfMemoryError e) {
                 if (fresh && !folder.hasStarted()) {
                     folder.discard();
@@ -218,7 +221,8 @@ final class TrainingRun {
         }
     }
 
-    private TrainingResult trainLocked(BooleanSupplier stop, ProgressOptions progress, MetricsSink... more)
+    private TrainingResult trainLocked(
+            Processes processes, BooleanSupplier stop, ProgressOptions progress, MetricsSink... more)
             throws IOException {
         List<MetricsSink> sinks = new ArrayList<>();
         sinks.add(new MetricsFile(folder));
@@ -231,6 +235,7 @@ final class TrainingRun {
                 MetricsRecorder recorder = new MetricsRecorder(sinks);
                 Trainer trainer = new Trainer(
                         backend,
+                        processes.collective(),
                         folder.modelConfig(),
                         train,
                         corpus,
@@ -243,10 +248,40 @@ final class TrainingRun {
                 }
                 trainer.restore(folder.load(trainer.parameters()));
             } else if (initFrom != null) {
-                trainer.initializeFrom(initialWeights(trainer));
+                trainer.initializeFrom(
+                        initialWeights(trainer.parameters(), folder.modelConfig(), train, corpus, initFrom));
                 trainer.save(); // so that a run that is killed before its first evaluation goes on with these weights
             }
+            processes.meet(); // the others can read the checkpoint
             return trainer.train(stop);
+        }
+    }
+
+    /**
+     * What the other processes do while the first one trains a run: the same without its folder.
+     *
+     * @param resumed the run that goes on, whose folder this process can read, or null
+     * @param initFrom the run whose weights it begins with, or null
+     */
+    static void follow(
+            Processes processes,
+            Backend backend,
+            ModelConfig model,
+            TrainConfig train,
+            Corpus corpus,
+            RunFolder resumed,
+            RunFolder initFrom,
+            BooleanSupplier stop)
+            throws IOException {
+        try (Trainer trainer = new Trainer(backend, processes.collective(), model, train, corpus, null, List.of())) {
+            if (initFrom != null) {
+                trainer.initializeFrom(initialWeights(trainer.parameters(), model, train, corpus, initFrom));
+            }
+            processes.meet();
+            if (resumed != null && resumed.hasCheckpoint()) {
+                trainer.restore(resumed.load(trainer.parameters()));
+            }
+            trainer.train(stop);
         }
     }
 
@@ -262,12 +297,13 @@ final class TrainingRun {
     }
 
     /** The other run's weights; norms that only a quantized model has get their initial values. */
-    private float[] initialWeights(Trainer trainer) throws IOException {
+    private static float[] initialWeights(
+            Parameters ours, ModelConfig model, TrainConfig train, Corpus corpus, RunFolder initFrom)
+            throws IOException {
         if (!initFrom.tokenizer().equals(corpus.tokenizer())) {
             throw new IllegalArgumentException(initFrom.path() + " was trained with another vocabulary than "
                     + corpus.name() + " has; begin without --init-from, or give the corpus it was trained on.");
         }
-        Parameters ours = trainer.parameters();
         Map<String, Parameters.Entry> theirs = new HashMap<>();
         LanguageModel.parametersOf(initFrom.modelConfig()).entries().forEach(entry -> theirs.put(entry.name(), entry));
         float[] from = initFrom.loadTrainedWeights();
@@ -282,19 +318,19 @@ final class TrainingRun {
                         Math.toIntExact(entry.offset()),
                         Math.toIntExact(entry.shape().size()));
             } else if (same != null || !entry.name().contains(SUB_NORM)) {
-                throw otherWeights();
+                throw otherWeights(model, initFrom);
             }
         }
         if (!theirs.isEmpty()) {
-            throw otherWeights();
+            throw otherWeights(model, initFrom);
         }
         return weights;
     }
 
-    private IllegalArgumentException otherWeights() {
+    private static IllegalArgumentException otherWeights(ModelConfig model, RunFolder initFrom) {
         return new IllegalArgumentException(initFrom.path() + " holds a "
                 + initFrom.modelConfig().name() + " with other weights than this "
-                + folder.modelConfig().name() + " has; train with the model settings of its config.json, or"
+                + model.name() + " has; train with the model settings of its config.json, or"
                 + " begin without --init-from.");
     }
 }
