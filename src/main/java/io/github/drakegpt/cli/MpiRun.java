@@ -11,7 +11,7 @@ import java.util.concurrent.TimeUnit;
 /** Starts this program several times on this machine, with MPI's {@code mpirun}. */
 final class MpiRun {
     /** Seconds that a rank has to save after a request to stop: Open MPI kills it after one otherwise. */
-    private static final int SECONDS_TO_SAVE = 45;
+    private static final int SECONDS_TO_SAVE = 15;
 
     private MpiRun() {}
 

@@ -34,6 +34,10 @@ final class Shards {
      * @throws IllegalArgumentException if they cannot be shared so
      */
     static List<Pass> ofStep(List<Pass> all, Rank rank, Backend backend, TrainConfig config, int length) {
+        if (Integer.bitCount(rank.size()) != 1) {
+            throw new IllegalArgumentException(rank.size()
+                    + " processes cannot add up gradients as one does; start a number that is a power of two.");
+        }
         if (!canShare(all, rank.size())) {
             int batchSize = config.batchSize();
             int fewer = batchSize;
@@ -49,7 +53,7 @@ final class Shards {
                     + config.sequencesPerStep() + " sequences in " + all.size()
                     + " parts evenly; set train.batch_size to "
                     + (fewer > 0 ? fewer + " or " + more : "" + more)
-                    + ", or start a number of processes that is a power of two and at most " + all.size() + ".");
+                    + ", or start fewer processes.");
         }
         int each = all.size() / rank.size();
         return all.subList(rank.number() * each, (rank.number() + 1) * each);
@@ -58,7 +62,7 @@ final class Shards {
     /** Whether so many processes, a power of two, get as many parts and sequences each. */
     private static boolean canShare(List<Pass> all, int ranks) {
         int each = all.size() / ranks;
-        if (each * ranks != all.size() || Integer.bitCount(ranks) != 1) {
+        if (each * ranks != all.size()) {
             return false;
         }
         return IntStream.range(0, ranks)

@@ -24,6 +24,7 @@ public final class MpiCollective implements Collective {
     private static final double SILENCE = 20;
 
     private static final int MILLIS_BETWEEN_BEATS = 500;
+    private static final int MILLIS_TO_ABORT = 3000;
 
     private final Rank rank;
     private final List<String> hosts = new ArrayList<>();
@@ -162,7 +163,15 @@ public final class MpiCollective implements Collective {
         if (!closed) {
             closed = true;
             lastWords.accept(reason);
-            MpiLibrary.abort();
+            Thread end = new Thread(MpiLibrary::abort, "drakegpt-mpi-abort");
+            end.setDaemon(true);
+            end.start();
+            try {
+                end.join(MILLIS_TO_ABORT);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+            Runtime.getRuntime().halt(1); // MPI may wait for a rank that is gone
         }
     }
 
