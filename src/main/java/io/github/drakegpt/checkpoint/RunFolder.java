@@ -12,7 +12,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.data.Folder;
-import io.github.drakegpt.data.FolderLockedException;
 import io.github.drakegpt.data.Sha256;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
@@ -157,14 +156,14 @@ public final class RunFolder {
      * @throws IOException if another process begins one there, or a file cannot be written
      */
     public static RunFolder create(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
-        try (Folder folder = claim(path)) {
+        try (Folder folder = Folder.make(path)) {
             return create(folder, config, tokenizer);
         }
     }
 
     /** Makes the folder of a new run like {@link #create}, and keeps it {@linkplain #lock locked}. */
     public static RunFolder createLocked(Path path, ObjectNode config, CharTokenizer tokenizer) throws IOException {
-        Folder folder = claim(path);
+        Folder folder = Folder.make(path);
         try {
             RunFolder run = create(folder, config, tokenizer);
             run.held = folder;
@@ -177,15 +176,6 @@ public final class RunFolder {
 
     private static RunFolder create(Folder folder, ObjectNode config, CharTokenizer tokenizer) throws IOException {
         return write(folder, config, tokenizer, Map.of());
-    }
-
-    /** Locks a folder, made if it is not there, before anything is written to it. */
-    private static Folder claim(Path path) throws IOException {
-        try {
-            return Folder.make(path);
-        } catch (FolderLockedException e) {
-            throw beingTrained(path, e);
-        }
     }
 
     private static ModelConfig modelConfig(ObjectNode config, CharTokenizer tokenizer) throws IOException {
@@ -308,21 +298,13 @@ public final class RunFolder {
         if (held != null && held.isLocked()) {
             return held; // since it was created
         }
-        try {
-            Folder folder = Folder.lock(path);
-            if (!folder.exists(CONFIG)) {
-                folder.close();
-                throw new NoSuchFileException(path.resolve(CONFIG).toString());
-            }
-            held = folder;
-            return folder;
-        } catch (FolderLockedException e) {
-            throw beingTrained(path, e);
+        Folder folder = Folder.lock(path);
+        if (!folder.exists(CONFIG)) {
+            folder.close();
+            throw new NoSuchFileException(path.resolve(CONFIG).toString());
         }
-    }
-
-    private static IOException beingTrained(Path path, Throwable cause) {
-        return new IOException(path + " is being trained already; wait for that, or train into another folder.", cause);
+        held = folder;
+        return folder;
     }
 
     private interface Work<T> {

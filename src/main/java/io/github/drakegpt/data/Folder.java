@@ -2,7 +2,6 @@ package io.github.drakegpt.data;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.file.DirectoryNotEmptyException;
@@ -20,36 +19,38 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributeView;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * A folder that is held open: its files are reached through the folder itself, whatever becomes of its name meanwhile, and
  * none is written through a link. Where the system has no such way (Windows), they are reached by their paths.
  *
  * <p>A folder can be locked, so that nobody else who locks it writes there meanwhile, neither another process nor another
- * thread. The lock is on a file in it that is there only while the folder is locked, or after its holder was killed.
+ * thread, nor another machine: a file in it, {@code .lock}, says who has it.
  */
 public final class Folder implements AutoCloseable {
-    private static final String LOCK = ".lock";
-    private static final int MAX_LOCK_BYTES = 1 << 16;
     private static final int MAX_ATTEMPTS = 100;
+    private static final Duration PAUSE = Duration.ofMillis(10);
 
     /**
-     * Keys of the folders that this process has locked. POSIX locks are a process's, and all are lost when any channel of
-     * their file is closed, so no second one may be opened.
+     * Locks of this process by the folder's key, those too that it tries to get. POSIX locks are a process's, and all are
+     * lost when any channel of their file is closed, so nobody else in it may open one.
      */
-    private static final Set<Object> LOCKED = ConcurrentHashMap.newKeySet();
+    private static final Map<Object, LockFile> LOCKS = new ConcurrentHashMap<>();
 
     private final Path path;
     private final DirectoryStream<Path> stream;
     private final Object key;
-    private FileChannel lock; // null if it is not locked, or no more
+    private LockFile lock; // null if it is not locked, or no more
 
     private Folder(Path path, DirectoryStream<Path> stream) throws IOException {
         this.path = path;
@@ -80,19 +81,27 @@ public final class Folder implements AutoCloseable {
      * @throws NoSuchFileException if there is none
      */
     public static Folder lock(Path path) throws IOException {
-        for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+        return lock(path, LockFile.Rules.USUAL);
+    }
+
+    static Folder lock(Path path, LockFile.Rules rules) throws IOException {
+        for (int attempt = 1; ; attempt++) {
             Folder folder = open(path);
+            LockFile file = new LockFile(folder, rules);
             try {
-                if (folder.lock()) {
+                if (folder.lock(file)) {
                     return folder;
+                }
+                if (attempt == MAX_ATTEMPTS) {
+                    throw file.perhapsLocked();
                 }
             } catch (IOException | RuntimeException | Error e) {
                 folder.close();
                 throw e;
             }
-            folder.close(); // whoever had locked it before has removed or renamed it
+            folder.close(); // somebody is about to lock it, to unlock it, or to remove or rename it
+            LockSupport.parkNanos(PAUSE.toNanos());
         }
-        throw new FolderLockedException(path);
     }
 
     /**
@@ -128,46 +137,31 @@ public final class Folder implements AutoCloseable {
         return lock != null;
     }
 
-    private synchronized boolean lock() throws IOException {
-        if (!LOCKED.add(key)) {
-            throw new FolderLockedException(path);
+    private synchronized boolean lock(LockFile file) throws IOException {
+        LockFile other = LOCKS.putIfAbsent(key, file);
+        if (other != null) {
+            throw new FolderLockedException(path, other.holder());
         }
-        boolean locked = false;
-        FileChannel channel = null;
         try {
-            channel = channel(LOCK, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-            if (channel.tryLock() == null) {
-                throw new FolderLockedException(path);
+            if (file.acquire() && hasName()) { // who had locked it before may have removed or renamed it
+                lock = file;
             }
-            locked = isNamed(channel);
         } catch (NoSuchFileException e) {
             return false; // no file can be made in a folder that is removed
         } finally {
-            if (locked) {
-                lock = channel;
-            } else {
-                if (channel != null) {
-                    channel.close();
-                }
-                LOCKED.remove(key);
+            if (lock == null) {
+                release(file);
             }
         }
-        return locked;
+        return lock != null;
     }
 
-    /**
-     * Whether a locked file is the one that the next who comes will try to lock: who had locked it before removes it, and
-     * perhaps the folder. The file gets a length by which it is recognized, since a channel does not tell its inode.
-     */
-    private boolean isNamed(FileChannel channel) throws IOException {
-        int length = ThreadLocalRandom.current().nextInt(1, MAX_LOCK_BYTES);
+    private void release(LockFile file) throws IOException {
         try {
-            channel.truncate(0);
-            channel.write(ByteBuffer.allocate(1), length - 1L);
-        } catch (IOException e) {
-            throw AtomicFiles.failed(path.resolve(LOCK), e);
+            file.close();
+        } finally {
+            LOCKS.remove(key);
         }
-        return exists(LOCK) && attributes(LOCK).size() == length && hasName();
     }
 
     /** Whether the path leads here still. */
@@ -189,7 +183,7 @@ public final class Folder implements AutoCloseable {
                 : Files.newDirectoryStream(path)) {
             entries.forEach(entry -> names.add(entry.getFileName().toString()));
         }
-        names.remove(LOCK);
+        names.removeIf(LockFile::isName);
         names.sort(null);
         return names;
     }
@@ -290,6 +284,11 @@ public final class Folder implements AutoCloseable {
         }
     }
 
+    /** When a file, or a link, was written last, by the file system's clock. */
+    Instant modified(String name) throws IOException {
+        return attributes(name).lastModifiedTime().toInstant();
+    }
+
     private BasicFileAttributes attributes(String name) throws IOException {
         return stream instanceof SecureDirectoryStream<Path> secure
                 ? secure.getFileAttributeView(relative(name), BasicFileAttributeView.class, LinkOption.NOFOLLOW_LINKS)
@@ -302,13 +301,9 @@ public final class Folder implements AutoCloseable {
     }
 
     private void unlock() throws IOException {
-        FileChannel released = lock;
+        LockFile released = lock;
         lock = null;
-        try (released) {
-            delete(LOCK);
-        } finally {
-            LOCKED.remove(key);
-        }
+        release(released);
     }
 
     /** Closes it, and lets others have it if it was locked. */

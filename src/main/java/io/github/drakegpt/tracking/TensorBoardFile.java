@@ -1,5 +1,6 @@
 package io.github.drakegpt.tracking;
 
+import io.github.drakegpt.backend.Host;
 import io.github.drakegpt.checkpoint.RunFolder;
 import io.github.drakegpt.data.AtomicFiles;
 import io.github.drakegpt.train.TrainingListener;
@@ -7,10 +8,8 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
-import java.util.Optional;
 import java.util.zip.CRC32C;
 
 /**
@@ -89,7 +88,7 @@ public final class TensorBoardFile implements MetricsSink {
         boolean first;
         try {
             first = run.eventFiles().isEmpty();
-            file = run.nextEventFile(Instant.now().getEpochSecond(), host());
+            file = run.nextEventFile(Instant.now().getEpochSecond(), Host.name());
         } catch (IOException e) {
             throw AtomicFiles.failed(run.path(), e);
         }
@@ -102,15 +101,6 @@ public final class TensorBoardFile implements MetricsSink {
             ProtoMessage summary = new ProtoMessage();
             addText(summary, "config", run.config().toPrettyString());
             write(event(0).add(Event.SUMMARY, summary));
-        }
-    }
-
-    /** This machine's name from a local source: Java's way asks a name server, which may take long. */
-    private static String host() {
-        try {
-            return Files.readString(Path.of("/proc/sys/kernel/hostname")).strip(); // Linux
-        } catch (IOException e) {
-            return Optional.ofNullable(System.getenv("COMPUTERNAME")).orElse("localhost"); // Windows
         }
     }
 

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.github.drakegpt.data.CharTokenizer;
 import io.github.drakegpt.data.Folder;
+import io.github.drakegpt.data.FolderLockedException;
 import io.github.drakegpt.model.LanguageModel;
 import io.github.drakegpt.model.ModelConfig;
 import io.github.drakegpt.model.Models;
@@ -569,7 +570,7 @@ class RunFolderTest {
         RunFolder same = RunFolder.open(path);
         try (Folder lock = run.lock()) {
             assertThat(lock.isLocked()).isTrue();
-            assertBeingTrained(same);
+            assertBeingUsed(same);
             assertThat(RunFolder.open(path).modelConfig()).isEqualTo(MODEL);
         }
         same.lock().close();
@@ -581,7 +582,7 @@ class RunFolderTest {
         RunFolder run = RunFolder.create(path, config(), TOKENIZER);
         try (Folder lock = run.lock()) {
             assertThat(lock.isLocked()).isTrue();
-            assertThat(inAnotherProcess(false)).startsWith(beingTrained());
+            assertThat(inAnotherProcess(false)).startsWith(beingUsed());
         }
         assertThat(inAnotherProcess(false)).isEqualTo("locked");
     }
@@ -594,12 +595,12 @@ class RunFolderTest {
         run.lock().close();
     }
 
-    private void assertBeingTrained(RunFolder run) {
-        assertThatThrownBy(run::lock).isInstanceOf(IOException.class).hasMessage(beingTrained());
+    private void assertBeingUsed(RunFolder run) {
+        assertThatThrownBy(run::lock).isInstanceOf(FolderLockedException.class).hasMessageStartingWith(beingUsed());
     }
 
-    private String beingTrained() {
-        return path + " is being trained already; wait for that, or train into another folder.";
+    private String beingUsed() {
+        return path + " is being used by process ";
     }
 
     /** What {@link Locker} says; while it holds its lock, this process is refused. */
@@ -616,7 +617,7 @@ class RunFolderTest {
                 new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
             String said = out.readLine();
             if (whileLocked) {
-                assertBeingTrained(RunFolder.open(path));
+                assertBeingUsed(RunFolder.open(path));
             }
             process.getOutputStream().close();
             assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();

@@ -128,7 +128,7 @@ class JourneyCommandTest {
         journey("--models", "BigramLM");
         Folder lock = RunFolder.open(out.resolve("BigramLM")).lock();
         try (lock) {
-            assertFails(journey("--models", "BigramLM", "--seed", "7"), 1, "is being trained already");
+            assertFails(journey("--models", "BigramLM", "--seed", "7"), 1, "is being used by process ");
         }
         assertThat(out.toFile().list()).containsExactlyInAnyOrder("BigramLM", "report.html");
     }

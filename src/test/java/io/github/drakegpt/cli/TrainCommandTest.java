@@ -479,7 +479,7 @@ class TrainCommandTest {
         bigram(corpus, run);
         Folder lock = RunFolder.open(run).lock();
         try (lock) {
-            assertFails(Cli.run("train", "--resume", run.toString()), 1, run + " is being trained already");
+            assertFails(Cli.run("train", "--resume", run.toString()), 1, run + " is being used by process ");
         }
         assertThat(Cli.run("train", "--resume", run.toString()).code()).isZero();
     }

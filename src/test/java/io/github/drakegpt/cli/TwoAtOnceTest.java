@@ -80,7 +80,7 @@ class TwoAtOnceTest {
 
             assertThat(results).anyMatch(result -> result.code() == 0).allSatisfy(result -> {
                 if (result.code() != 0) {
-                    TinyRuns.assertFails(result, 1, other + " is being written by another process");
+                    TinyRuns.assertFails(result, 1, other + " is being used by process ");
                 }
             });
             assertThat(other.toFile().list())
@@ -93,7 +93,7 @@ class TwoAtOnceTest {
     private static void assertOneIsRefused(Path folder, List<Cli.Result> results) {
         assertThat(results).extracting(Cli.Result::code).containsOnlyOnce(0);
         Cli.Result refused = results.get(results.get(0).code() == 0 ? 1 : 0);
-        TinyRuns.assertFails(refused, refused.code(), folder + " "); // is being written, or holds a run already
+        TinyRuns.assertFails(refused, refused.code(), folder + " "); // is being used, or holds a run already
     }
 
     /** Gives a command to both and waits for their ends. */
