@@ -183,8 +183,8 @@ final class LockFile {
                 throw new FolderLockedException(folder.path(), holder.words());
             }
         } else if (isRecent()) {
-            if (found.isEmpty()) {
-                return; // somebody is making it
+            if (found.isEmpty() || !isNamed(found)) {
+                return; // somebody is making it, or has just replaced it
             }
             throw perhapsLocked(holder);
         }
