@@ -1,5 +1,6 @@
 package io.github.drakegpt.backend;
 
+import java.nio.charset.StandardCharsets;
 import java.util.List;
 
 /**
@@ -23,6 +24,13 @@ public interface Collective extends AutoCloseable {
 
     /** What each of the ranks gives, in their order. */
     List<byte[]> gather(byte[] mine);
+
+    /** The same with texts. */
+    default List<String> gather(String mine) {
+        return gather(mine.getBytes(StandardCharsets.UTF_8)).stream()
+                .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
+                .toList();
+    }
 
     /**
      * Ends all processes, after this one has said why: the caller should have nothing left to do.

@@ -41,11 +41,16 @@ final class MpiRun {
     }
 
     private static int waitFor(Process process) {
+        boolean interrupted = false;
         while (true) {
             try {
-                return process.waitFor();
+                int code = process.waitFor();
+                if (interrupted) {
+                    Thread.currentThread().interrupt();
+                }
+                return code;
             } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
+                interrupted = true;
                 process.destroy();
             }
         }

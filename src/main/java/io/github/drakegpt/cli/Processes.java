@@ -10,8 +10,6 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -137,7 +135,7 @@ final class Processes implements AutoCloseable {
         } catch (IOException | RuntimeException e) {
             failure = (e instanceof IllegalArgumentException ? "usage " : "failed ") + Main.sentence(e);
         }
-        List<String> failures = gather(failure);
+        List<String> failures = collective.gather(failure);
         for (int r = 0; r < failures.size(); r++) {
             String first = failures.get(r);
             if (!first.isEmpty()) {
@@ -163,18 +161,14 @@ final class Processes implements AutoCloseable {
      * @throws IllegalArgumentException that names the first that differs
      */
     void compare(Map<String, String> facts) throws Exception {
-        Map<String, List<String>> all = new LinkedHashMap<>();
         for (Map.Entry<String, String> fact : facts.entrySet()) {
-            all.put(fact.getKey(), gather(fact.getValue()));
-        }
-        for (Map.Entry<String, List<String>> fact : all.entrySet()) {
-            String first = fact.getValue().get(0);
-            for (int r = 1; r < fact.getValue().size(); r++) {
-                String other = fact.getValue().get(r);
-                if (!other.equals(first)) {
+            List<String> all = collective.gather(fact.getValue());
+            String first = all.get(0);
+            for (int r = 1; r < all.size(); r++) {
+                if (!all.get(r).equals(first)) {
                     throw agreed(new IllegalArgumentException("Rank " + r + " on " + collective.host(r)
-                            + " has another " + fact.getKey() + " (" + other + ") than rank 0 on " + collective.host(0)
-                            + " (" + first + "); give all processes the same."));
+                            + " has another " + fact.getKey() + " (" + all.get(r) + ") than rank 0 on "
+                            + collective.host(0) + " (" + first + "); give all processes the same."));
                 }
             }
         }
@@ -190,16 +184,10 @@ final class Processes implements AutoCloseable {
                 .findFirst()
                 .orElse("");
         int own = collective.rank().number();
-        List<String> all = new ArrayList<>(gather(cores));
+        List<String> all = collective.gather(cores);
         return (int) IntStream.range(0, all.size())
                 .filter(r -> all.get(r).equals(cores) && collective.host(r).equals(collective.host(own)))
                 .count();
-    }
-
-    private List<String> gather(String mine) {
-        return collective.gather(mine.getBytes(StandardCharsets.UTF_8)).stream()
-                .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
-                .toList();
     }
 
     @Override

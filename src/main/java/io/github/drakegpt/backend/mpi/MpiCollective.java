@@ -1,11 +1,8 @@
 package io.github.drakegpt.backend.mpi;
 
 import io.github.drakegpt.backend.Collective;
+import io.github.drakegpt.backend.Host;
 import io.github.drakegpt.backend.Rank;
-import java.io.IOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -16,8 +13,8 @@ import java.util.function.Consumer;
 /**
  * Processes that MPI has started. Sums are those of a binary tree over the ranks, whose number must be a power of two.
  *
- * <p>Each rank watches the next: one that gives no sign of life for {@link #SILENCE} seconds, or whose process on the same
- * machine has ended, ends them all.
+ * <p>Each rank watches the one before it, and ends them all if that gives no sign of life for {@link
+ * #SILENCE} seconds, or its process on the same machine has ended.
  */
 public final class MpiCollective implements Collective {
     /** Seconds: more than a pause of the garbage collector or of a machine, less than anyone wants to wait. */
@@ -69,7 +66,7 @@ public final class MpiCollective implements Collective {
     }
 
     private void meet() {
-        String host = host();
+        String host = Host.name();
         List<String> all = gather(host + " " + ProcessHandle.current().pid());
         int[] pids = new int[all.size()];
         for (int r = 0; r < pids.length; r++) {
@@ -79,21 +76,6 @@ public final class MpiCollective implements Collective {
         }
         MpiLibrary.watch(pids);
         watcher.start();
-    }
-
-    private static String host() {
-        Path name = Path.of("/proc/sys/kernel/hostname");
-        try {
-            return Files.readString(name).strip();
-        } catch (IOException e) {
-            throw new IllegalStateException("The name of this machine cannot be read from " + name, e);
-        }
-    }
-
-    private List<String> gather(String mine) {
-        return gather(mine.getBytes(StandardCharsets.UTF_8)).stream()
-                .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
-                .toList();
     }
 
     @Override
